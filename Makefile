@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# make            the module, the daemon and the tools
+# make demo       see it work, in a virtual machine (root; installs packages)
+# make check      all tests, in under 30 minutes (likewise)
+# make check-long what takes longer
+# make lint       style, warnings, and the netlink contract (likewise)
+# make install    PREFIX=/usr/local DESTDIR=
+# make clean
+
+# The kernel to build for: the running one, else the newest with headers here.
+KDIR ?= $(firstword $(wildcard /lib/modules/$(shell uname -r)/build) \
+	$(shell ls -d /lib/modules/*/build 2>/dev/null | sort -V | tail -n 1))
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+
+CC ?= gcc
+CFLAGS ?= -O2 -g
+WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+	-Wpointer-arith -Wwrite-strings -Wundef -Wvla -Wformat=2
+USER_CFLAGS := -std=gnu11 -D_GNU_SOURCE $(WARNINGS) -Ikmod/uapi
+# The module's pure files, with stand-ins for the kernel's headers.
+PURE_CFLAGS := $(USER_CFLAGS) -Wno-unused-parameter -Ikmod/shim -Ikmod
+
+KMQTTD_SRC := $(wildcard userspace/*.c) kmod/topic.c
+CTL_SRC := $(wildcard tools/ctl/*.c)
+BENCH_SRC := $(wildcard tools/bench/*.c)
+
+PROGRAMS := userspace/kmqttd tools/kmqttctl tools/kmqtt-bench
+
+all: module $(PROGRAMS)
+
+module:
+	@test -n "$(KDIR)" || { echo "No kernel headers: install" \
+		"linux-headers-amd64, or set KDIR=." >&2; exit 1; }
+	$(MAKE) -C $(KDIR) M=$(CURDIR) modules
+
+# Objects of user space live under build/, so that the kernel's do not meet
+# them.
+build/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(OBJ_CFLAGS) -MMD -MP -c -o $@ $<
+
+objects = $(patsubst %.c,build/%.o,$(1))
+
+build/kmod/%.o build/userspace/%.o build/selftests/%.o: \
+	OBJ_CFLAGS := $(PURE_CFLAGS)
+build/tools/%.o: OBJ_CFLAGS := $(USER_CFLAGS)
+
+userspace/kmqttd: $(call objects,$(KMQTTD_SRC))
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -luring -lmnl
+
+tools/kmqttctl: $(call objects,$(CTL_SRC))
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lmnl
+
+tools/kmqtt-bench: $(call objects,$(BENCH_SRC))
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
+
+demo:
+	tools/setup demo
+	$(MAKE) --no-print-directory -s all
+	tools/demo
+
+check:
+	tools/setup check
+	selftests/check
+
+check-long:
+	tools/setup check
+	selftests/check --long
+
+lint:
+	tools/lint
+
+install: all
+	install -D -m 0644 kmod/kmqtt.ko -t \
+		$(DESTDIR)$(shell $(MAKE) -s -C $(KDIR) kernelrelease 2>/dev/null | \
+		sed 's|^|/lib/modules/|')/extra
+	install -D -m 0755 userspace/kmqttd -t $(DESTDIR)$(PREFIX)/sbin
+	install -D -m 0755 tools/kmqttctl -t $(DESTDIR)$(PREFIX)/sbin
+	install -D -m 0755 tools/kmqtt-bench -t $(DESTDIR)$(PREFIX)/bin
+	install -D -m 0644 kmod/uapi/linux/kmqtt.h -t \
+		$(DESTDIR)$(PREFIX)/include/linux
+
+clean:
+	test -z "$(KDIR)" || $(MAKE) -C $(KDIR) M=$(CURDIR) clean
+	rm -rf build $(PROGRAMS)
+
+.PHONY: all module demo check check-long lint install clean
+
+-include $(shell find build -name '*.d' 2>/dev/null)

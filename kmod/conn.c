@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "conn.h"
+
+#include <linux/file.h>
+#include <linux/net.h>
+#include <linux/slab.h>
+#include <net/tcp.h>
+
+#include "compat.h"
+#include "netlink.h"
+#include "ns.h"
+#include "sock.h"
+#include "sub.h"
+#include "worker.h"
+
+static void conn_timer(struct timer_list *timer)
+{
+	struct kmqtt_conn *conn = timer_container_of(conn, timer, timer);
+
+	kmqtt_conn_kick(conn, KMQTT_CONN_KICK_TIMER);
+}
+
+static struct kmqtt_conn *conn_new(struct kmqtt_ns *ns, struct file *file,
+				   const struct kmqtt_limits *limits)
+{
+	struct kmqtt_conn *conn = kzalloc(sizeof(*conn), GFP_KERNEL_ACCOUNT);
+
+	if (!conn)
+		return NULL;
+
+	refcount_set(&conn->refs, 1);
+	conn->ns = ns;
+	conn->file = get_file(file);
+	conn->worker = kmqtt_worker_home();
+	conn->limits = *limits;
+	conn->ring.entries = conn->ring.first;
+	conn->ring.room = KMQTT_RING_INLINE;
+	conn->drop.type = KMQTT_TICKET_DROP;
+	INIT_LIST_HEAD(&conn->subs);
+	timer_setup(&conn->timer, conn_timer, 0);
+	return conn;
+}
+
+void kmqtt_conn_free(struct kmqtt_conn *conn)
+{
+	kfree(conn->client_id);
+	kfree(conn);
+}
+
+/**
+ * kmqtt_conn_add() - take over a socket
+ * @ns: the namespace, locked
+ * @file: the socket's file; a reference is taken
+ * @limits: bounds
+ * @max_packet: bytes, until conn-set
+ * @extack: says what is wrong
+ *
+ * Return: the connection, which is ns's, or an error of KMQTT_CMD_CONN_ADD.
+ */
+struct kmqtt_conn *kmqtt_conn_add(struct kmqtt_ns *ns, struct file *file,
+				  const struct kmqtt_limits *limits,
+				  u32 max_packet,
+				  struct netlink_ext_ack *extack)
+{
+	struct kmqtt_conn *conn = conn_new(ns, file, limits);
+	int err;
+
+	if (!conn)
+		return ERR_PTR(-ENOMEM);
+	conn->max_packet = max_packet;
+
+	err = xa_alloc_cyclic(&ns->conns, &conn->id, NULL, xa_limit_32b,
+			      &ns->next_id, GFP_KERNEL_ACCOUNT);
+	if (err < 0)
+		goto free_conn;
+
+	err = kmqtt_sock_attach(conn, extack);
+	if (err)
+		goto release_id;
+
+	xa_store(&ns->conns, conn->id, conn, GFP_KERNEL_ACCOUNT);
+	ns->nr_conns++;
+	/* Data may have come before the callbacks were ours. */
+	kmqtt_conn_kick(conn, KMQTT_CONN_KICK_RX);
+	return conn;
+
+release_id:
+	xa_release(&ns->conns, conn->id);
+free_conn:
+	atomic_dec(&conn->worker->nr_conns);
+	fput(conn->file);
+	kmqtt_conn_put(conn);
+	return ERR_PTR(err);
+}
+
+/* Continue reading, in a new state. Return: 0, -ENOTCONN if it has ended, or
+ * -EBUSY if its first packet has not been passed up yet.
+ */
+static int conn_resume(struct kmqtt_conn *conn, u8 state)
+{
+	u8 old = cmpxchg(&conn->state, KMQTT_CONN_WAITING, state);
+
+	if (old == KMQTT_CONN_ENDED)
+		return -ENOTCONN;
+	if (old == KMQTT_CONN_CONNECTING)
+		return -EBUSY;
+	kmqtt_conn_kick(conn, KMQTT_CONN_KICK_RX);
+	return 0;
+}
+
+/**
+ * kmqtt_conn_activate() - handle QoS 0 here from now on
+ * @conn: the connection; level, keep alive and size have been set
+ *
+ * Return: as conn_resume(); 0 also if it is active already.
+ */
+int kmqtt_conn_activate(struct kmqtt_conn *conn)
+{
+	/* Since when the client has been allowed to be silent. */
+	WRITE_ONCE(conn->last_packet, jiffies);
+	if (conn->keepalive)
+		kmqtt_conn_arm(conn, conn->keepalive * 1500U);
+	return conn_resume(conn, KMQTT_CONN_ACTIVE);
+}
+
+/* Pass one more packet up. Return: as conn_resume(). */
+int kmqtt_conn_next(struct kmqtt_conn *conn)
+{
+	return conn_resume(conn, KMQTT_CONN_CONNECTING);
+}
+
+static void set_end(struct kmqtt_conn *conn, enum kmqtt_end end)
+{
+	if (cmpxchg(&conn->end, KMQTT_END_NONE, end) == KMQTT_END_NONE)
+		atomic64_inc(&conn->ns->ended[end]);
+	WRITE_ONCE(conn->state, KMQTT_CONN_ENDED);
+}
+
+/**
+ * kmqtt_conn_del() - end a connection and forget it
+ * @conn: the connection; not to be used afterwards without a reference
+ * @abort: send RST instead of FIN
+ * @end: why
+ */
+void kmqtt_conn_del(struct kmqtt_conn *conn, bool abort, enum kmqtt_end end)
+{
+	struct file *file = get_file(conn->file);
+	struct socket *sock = sock_from_file(file);
+	struct kmqtt_ns *ns = conn->ns;
+
+	set_end(conn, end);
+	xa_erase(&ns->conns, conn->id);
+	ns->nr_conns--;
+	kmqtt_subs_detach(conn);
+
+	if (abort)
+		tcp_abort(sock->sk, ECONNABORTED);
+	else
+		kernel_sock_shutdown(sock, SHUT_RDWR);
+
+	kmqtt_worker_post(conn->worker, &conn->drop);
+	fput(file);
+}
+
+/**
+ * kmqtt_conn_end() - the kernel is through with a connection
+ * @worker: its worker
+ * @conn: the connection
+ * @end: why
+ *
+ * The socket stays as it is, for the daemon to say a last word; the record
+ * stays until conn-del.
+ */
+void kmqtt_conn_end(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
+		    enum kmqtt_end end)
+{
+	set_end(conn, end);
+	kmqtt_tx_purge(worker, conn);
+	WRITE_ONCE(conn->rx_eof, true);
+	conn->saved_data_ready(conn->sk);
+	kmqtt_conn_event(conn, KMQTT_EVENT_ENDED);
+}
+
+/* The last thing a worker does for a connection: forget it. */
+void kmqtt_conn_drop(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
+{
+	if (conn->dirty)
+		kmqtt_tx_flush(worker);
+
+	conn->gone = true;
+	timer_delete_sync(&conn->timer);
+	kmqtt_subs_free(conn);
+	kmqtt_tx_purge(worker, conn);
+	if (conn->rx.msg)
+		kmqtt_msg_put(conn->rx.msg);
+	conn->rx.msg = NULL;
+	atomic_dec(&worker->nr_conns);
+	fput(conn->file);
+	kmqtt_conn_put(conn);
+}
+
+/* Have the timer expire in @ms at the latest; 0: not for this reason. */
+void kmqtt_conn_arm(struct kmqtt_conn *conn, u32 ms)
+{
+	unsigned long expires = jiffies + msecs_to_jiffies(ms);
+
+	if (ms && (!timer_pending(&conn->timer) ||
+		   time_before(expires, conn->timer.expires)))
+		mod_timer(&conn->timer, expires);
+}
+
+/* Milliseconds of @limit that are left since @since; 0: none. */
+static u32 left(unsigned long since, u32 limit)
+{
+	u32 gone = jiffies_to_msecs(jiffies - READ_ONCE(since));
+
+	return gone < limit ? limit - gone : 0;
+}
+
+static void check_silence(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
+{
+	u32 keepalive = READ_ONCE(conn->keepalive) * 1500U;
+	u32 timeout = conn->limits.packet_timeout;
+	u32 ms;
+
+	if (keepalive && READ_ONCE(conn->state) == KMQTT_CONN_ACTIVE) {
+		ms = left(conn->last_packet, keepalive);
+		if (!ms) {
+			kmqtt_conn_end(worker, conn, KMQTT_END_KEEPALIVE);
+			return;
+		}
+		kmqtt_conn_arm(conn, ms);
+	}
+	if (timeout && kmqtt_conn_mid_packet(conn)) {
+		ms = left(conn->last_rx, timeout);
+		if (!ms) {
+			kmqtt_conn_end(worker, conn, KMQTT_END_PACKET_TIMEOUT);
+			return;
+		}
+		kmqtt_conn_arm(conn, ms);
+	}
+}
+
+/**
+ * kmqtt_conn_timer() - a connection's timer has expired
+ * @worker: its worker
+ * @conn: the connection
+ */
+void kmqtt_conn_timer(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
+{
+	if (kmqtt_conn_ended(conn))
+		return;
+
+	/* A send or an allocation that failed is tried again. */
+	if (conn->ring.nr) {
+		WRITE_ONCE(conn->tx_wait, false);
+		kmqtt_tx_mark(worker, conn);
+	}
+	if (READ_ONCE(conn->rx_stopped)) {
+		/* It is we who do not read: the client is not silent. */
+		conn->last_packet = jiffies;
+		conn->last_rx = jiffies;
+		kmqtt_conn_kick(conn, KMQTT_CONN_KICK_RX);
+	}
+	check_silence(worker, conn);
+}
+
+/* Have the worker attend to a connection. */
+void kmqtt_conn_kick(struct kmqtt_conn *conn, int bit)
+{
+	set_bit(bit, &conn->flags);
+	if (test_and_set_bit(KMQTT_CONN_QUEUED, &conn->flags))
+		return;
+	kmqtt_conn_hold(conn);
+	kmqtt_worker_ready(conn->worker, &conn->ready);
+}
+
+/* Workers have taken messages: go on reading when half of the credit is back. */
+void kmqtt_conn_credit_return(struct kmqtt_conn *conn, u32 bytes)
+{
+	/* Fully ordered: pairs with have_credit(). */
+	if (atomic_sub_return(bytes, &conn->credit) < KMQTT_CREDIT / 2 &&
+	    test_bit(KMQTT_CONN_NO_CREDIT, &conn->flags) &&
+	    test_and_clear_bit(KMQTT_CONN_NO_CREDIT, &conn->flags))
+		kmqtt_conn_kick(conn, KMQTT_CONN_KICK_RX);
+}
+
+/**
+ * kmqtt_conn_event() - something happened that the daemon should know
+ * @conn: the connection
+ * @bits: KMQTT_EVENT_*
+ *
+ * Process context, may sleep.
+ */
+void kmqtt_conn_event(struct kmqtt_conn *conn, u32 bits)
+{
+	struct kmqtt_ns *ns = conn->ns;
+
+	if ((READ_ONCE(conn->events) & bits) == bits)
+		return;
+
+	xa_lock(&ns->conns);
+	WRITE_ONCE(conn->events, conn->events | bits);
+	conn->event_seq++;
+	__xa_set_mark(&ns->conns, conn->id, KMQTT_MARK_EVENT);
+	xa_unlock(&ns->conns);
+
+	if (xchg(&ns->event_armed, 0))
+		kmqtt_nl_event(ns, conn->event_seq);
+}

@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * A connection: a client's TCP socket that the kernel has taken over.
+ *
+ * Three kinds of context meet here. Netlink handlers hold kmqtt_ns.lock.
+ * Socket code (the callbacks, recv() and send() of the daemon) holds the socket
+ * lock. The connection's home worker is the only one to send messages and to
+ * read the socket. Each field says whose it is.
+ */
+#ifndef _KMQTT_CONN_H_
+#define _KMQTT_CONN_H_
+
+#include <linux/atomic.h>
+#include <linux/in6.h>
+#include <linux/list.h>
+#include <linux/refcount.h>
+#include <linux/timer.h>
+#include <linux/kmqtt.h>
+
+#include "frame.h"
+#include "msg.h"
+#include "upq.h"
+
+struct file;
+struct kmqtt_ns;
+struct kmqtt_run;
+struct kmqtt_worker;
+struct netlink_ext_ack;
+struct sock;
+
+/* Bits of kmqtt_conn.flags. */
+enum {
+	KMQTT_CONN_QUEUED,	/* in its worker's ready list */
+	KMQTT_CONN_KICK_RX,	/* data may have come, or may be read again */
+	KMQTT_CONN_KICK_TX,	/* the socket may take more */
+	KMQTT_CONN_KICK_TIMER,	/* the timer expired */
+	KMQTT_CONN_NO_CREDIT,	/* waits for kmqtt_conn_credit_return() */
+};
+
+/**
+ * enum kmqtt_rx_mode - what the next byte of the stream is
+ * @KMQTT_RX_HEADER: of a fixed header
+ * @KMQTT_RX_PUBLISH: of a PUBLISH collected in kmqtt_rx.msg
+ * @KMQTT_RX_USER_BEGIN: of a packet for the user queue, which is still to get
+ *	the header
+ * @KMQTT_RX_USER: of a packet for the user queue
+ */
+enum kmqtt_rx_mode {
+	KMQTT_RX_HEADER,
+	KMQTT_RX_PUBLISH,
+	KMQTT_RX_USER_BEGIN,
+	KMQTT_RX_USER,
+};
+
+/**
+ * struct kmqtt_rx - how far the stream of a connection has been parsed
+ * @frame: header of the packet being received
+ * @mode: enum kmqtt_rx_mode
+ * @header_len: of the header that @msg begins with
+ * @left: bytes of the packet still to come
+ * @have: bytes of @msg that have come
+ * @msg: PUBLISH being collected; NULL until there is memory for it
+ */
+struct kmqtt_rx {
+	struct kmqtt_frame frame;
+	u8 mode;
+	u8 header_len;
+	u32 left;
+	u32 have;
+	struct kmqtt_msg *msg;
+};
+
+/**
+ * struct kmqtt_entry - part of a run, for one subscriber
+ * @run: the run, with a reference
+ * @nr: messages of it, from the first
+ */
+struct kmqtt_entry {
+	struct kmqtt_run *run;
+	u32 nr;
+};
+
+enum { KMQTT_RING_INLINE = 4 };
+
+/**
+ * struct kmqtt_ring - what waits for a connection's socket; the worker's
+ * @entries: @room of them, a power of two; @first until more are needed
+ * @head: the oldest
+ * @nr: how many are used
+ * @room: how many there are
+ * @sent: bytes of the oldest entry that TCP has
+ * @messages: messages in all entries
+ * @bytes: bytes in all entries, less @sent
+ * @first: room to begin with
+ */
+struct kmqtt_ring {
+	struct kmqtt_entry *entries;
+	u32 head;
+	u32 nr;
+	u32 room;
+	u32 sent;
+	u32 messages;
+	u32 bytes;
+	struct kmqtt_entry first[KMQTT_RING_INLINE];
+};
+
+/**
+ * struct kmqtt_limits - bounds of a connection, see enum kmqtt_a_conn
+ * @ring_messages: messages waiting for the socket
+ * @ring_bytes: bytes waiting for the socket
+ * @user_bytes: bytes waiting for recv()
+ * @unsent_bytes: TCP_NOTSENT_LOWAT
+ * @packet_timeout: ms
+ */
+struct kmqtt_limits {
+	u32 ring_messages;
+	u32 ring_bytes;
+	u32 user_bytes;
+	u32 unsent_bytes;
+	u32 packet_timeout;
+};
+
+/* Bytes of messages of one publisher that workers have not taken: enough for
+ * full batches, little enough that it is paused when they fall behind.
+ */
+enum { KMQTT_CREDIT = 256 * 1024 };
+
+/* Jiffies after which something that failed for want of memory is tried again. */
+#define KMQTT_RETRY	(HZ / 50)
+
+/**
+ * struct kmqtt_conn - a connection
+ * @worker: its home; constant
+ * @sk: its socket; pinned by @file
+ * @ring: messages waiting for the socket; the worker's
+ * @stamp: fan-out that touched it last; the worker's
+ * @next_touched: next connection of that fan-out; the worker's
+ * @next_dirty: next connection to send for; the worker's
+ * @touched_qos: highest QoS granted by the filters that matched; the worker's
+ * @dirty: linked by @next_dirty; the worker's
+ * @gone: dropped, there is no socket any more; the worker's
+ * @failed: a send failed for good; the worker's
+ * @tx_wait: the socket is full; socket lock
+ * @tx_partial: TCP has part of a message of ours; socket lock
+ * @user_busy: the daemon has sent part of a packet; socket lock
+ * @user_sent: bytes of it; socket lock
+ * @owned: the worker found the socket owned by the daemon; socket lock
+ * @rx_stopped: nothing to do for the worker if data comes; socket lock
+ * @rx_eof: FIN, or an end; recv() returns 0 after the queue; socket lock
+ * @state: enum kmqtt_conn_state; atomic
+ * @level: protocol level; 0 until conn-set
+ * @flags: KMQTT_CONN_*; atomic
+ * @ready: link in the worker's ready list
+ * @refs: references
+ * @credit: bytes of messages that workers have not taken; atomic
+ * @rx: parser; the worker's
+ * @max_packet: bytes; set by netlink
+ * @keepalive: seconds; set by netlink
+ * @last_rx: jiffies, when bytes came last or reading was resumed; the worker's
+ * @last_packet: jiffies, when a whole packet had come last; the worker's
+ * @timer: keep alive, packet time-out, retries
+ * @limits: constant
+ * @upq: the user queue; socket lock
+ * @saved_data_ready: the socket's own; constant
+ * @saved_write_space: likewise
+ * @saved_state_change: likewise
+ * @ns: its namespace; constant
+ * @id: in @ns; constant
+ * @cookie: the daemon's; kmqtt_ns.lock
+ * @client_id: kmqtt_ns.lock
+ * @client_id_len: bytes
+ * @file: keeps the socket; taken by the worker when it drops the connection
+ * @subs: its subscriptions; kmqtt_ns.lock
+ * @nr_subs: how many
+ * @last_serial: of a subscription
+ * @drop: ticket that tells the worker to drop it
+ * @events: KMQTT_EVENT_*; under the lock of kmqtt_ns.conns
+ * @event_seq: changes with each event; likewise
+ * @end: enum kmqtt_end; set once
+ * @remote: the client's address; constant
+ * @rx_packets: whole packets received; the worker's, as all that follow
+ * @rx_publishes: those fanned out
+ * @rx_bytes: bytes received
+ * @tx_messages: messages sent
+ * @tx_bytes: bytes of them
+ * @dropped_messages: messages dropped at limits.ring_messages
+ * @dropped_bytes: messages dropped at limits.ring_bytes
+ * @dropped_nomem: messages dropped for want of memory
+ * @rcu: deferred freeing: socket callbacks find it under RCU
+ */
+struct kmqtt_conn {
+	/* For every delivery. */
+	struct kmqtt_worker *worker;
+	struct sock *sk;
+	struct kmqtt_ring ring;
+	u64 stamp;
+	struct kmqtt_conn *next_touched;
+	struct kmqtt_conn *next_dirty;
+	u8 touched_qos;
+	bool dirty;
+	bool gone;
+	bool failed;
+	bool tx_wait;
+	bool tx_partial;
+	bool user_busy;
+	bool owned;
+	bool rx_stopped;
+	bool rx_eof;
+	u8 state;
+	u8 level;
+	u32 user_sent;
+	u64 tx_messages;
+	u64 tx_bytes;
+
+	/* For every receive. */
+	unsigned long flags;
+	struct llist_node ready;
+	refcount_t refs;
+	atomic_t credit;
+	struct kmqtt_rx rx;
+	u32 max_packet;
+	u16 keepalive;
+	unsigned long last_rx;
+	unsigned long last_packet;
+	u64 rx_packets;
+	u64 rx_publishes;
+	u64 rx_bytes;
+	struct timer_list timer;
+	struct kmqtt_limits limits;
+	struct kmqtt_upq upq;
+	void (*saved_data_ready)(struct sock *sk);
+	void (*saved_write_space)(struct sock *sk);
+	void (*saved_state_change)(struct sock *sk);
+
+	/* For netlink. */
+	struct kmqtt_ns *ns;
+	u32 id;
+	u32 client_id_len;
+	u64 cookie;
+	u8 *client_id;
+	struct file *file;
+	struct list_head subs;
+	u32 nr_subs;
+	u32 last_serial;
+	struct kmqtt_ticket drop;
+	u32 events;
+	u32 event_seq;
+	u8 end;
+	struct sockaddr_in6 remote;
+	u64 dropped_messages;
+	u64 dropped_bytes;
+	u64 dropped_nomem;
+	struct rcu_head rcu;
+};
+
+/* Netlink handlers: under kmqtt_ns.lock, may sleep. */
+struct kmqtt_conn *kmqtt_conn_add(struct kmqtt_ns *ns, struct file *file,
+				  const struct kmqtt_limits *limits,
+				  u32 max_packet,
+				  struct netlink_ext_ack *extack);
+int kmqtt_conn_activate(struct kmqtt_conn *conn);
+int kmqtt_conn_next(struct kmqtt_conn *conn);
+void kmqtt_conn_del(struct kmqtt_conn *conn, bool abort, enum kmqtt_end end);
+
+/* The worker. */
+void kmqtt_conn_end(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
+		    enum kmqtt_end end);
+void kmqtt_conn_drop(struct kmqtt_worker *worker, struct kmqtt_conn *conn);
+void kmqtt_conn_timer(struct kmqtt_worker *worker, struct kmqtt_conn *conn);
+void kmqtt_conn_arm(struct kmqtt_conn *conn, u32 ms);
+
+static inline bool kmqtt_conn_mid_packet(const struct kmqtt_conn *conn)
+{
+	return conn->rx.frame.seen;
+}
+
+/* Any context. */
+void kmqtt_conn_kick(struct kmqtt_conn *conn, int bit);
+void kmqtt_conn_credit_return(struct kmqtt_conn *conn, u32 bytes);
+void kmqtt_conn_event(struct kmqtt_conn *conn, u32 bits);
+void kmqtt_conn_free(struct kmqtt_conn *conn);
+
+static inline void kmqtt_conn_hold(struct kmqtt_conn *conn)
+{
+	refcount_inc(&conn->refs);
+}
+
+static inline void kmqtt_conn_put(struct kmqtt_conn *conn)
+{
+	if (refcount_dec_and_test(&conn->refs))
+		kmqtt_conn_free(conn);
+}
+
+static inline bool kmqtt_conn_ended(const struct kmqtt_conn *conn)
+{
+	return READ_ONCE(conn->state) == KMQTT_CONN_ENDED;
+}
+
+#endif /* _KMQTT_CONN_H_ */

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "worker.h"
+
+#include "conn.h"
+#include "ns.h"
+#include "sub.h"
+
+/* Messages published above QoS 0 go from here only to those whose highest
+ * granted QoS is 0; the daemon delivers the others.
+ */
+static bool wanted(const struct kmqtt_worker *worker, u8 granted)
+{
+	return !worker->run_qos || !granted;
+}
+
+/* The usual case: one filter matches, so no connection can occur twice. */
+static void fanout_one(struct kmqtt_worker *worker, struct kmqtt_leaf *leaf)
+{
+	u32 i;
+
+	for (i = 0; i < leaf->nr; i++) {
+		struct kmqtt_sub *sub = leaf->subs[i];
+
+		if (wanted(worker, sub->qos))
+			kmqtt_tx_append(worker, sub->conn, worker->run);
+	}
+}
+
+/* Collect every connection once, with the highest QoS of its filters. */
+static struct kmqtt_conn *collect(struct kmqtt_worker *worker,
+				  const struct kmqtt_target *target)
+{
+	struct kmqtt_conn *touched = NULL;
+	u64 stamp = ++worker->stamp;
+	u32 i, j;
+
+	for (i = 0; i < target->nr; i++) {
+		struct kmqtt_leaf *leaf = target->leaves[i];
+
+		for (j = 0; j < leaf->nr; j++) {
+			struct kmqtt_sub *sub = leaf->subs[j];
+			struct kmqtt_conn *conn = sub->conn;
+
+			if (conn->stamp != stamp) {
+				conn->stamp = stamp;
+				conn->touched_qos = sub->qos;
+				conn->next_touched = touched;
+				touched = conn;
+			} else if (sub->qos > conn->touched_qos) {
+				conn->touched_qos = sub->qos;
+			}
+		}
+	}
+	return touched;
+}
+
+static void fanout_many(struct kmqtt_worker *worker)
+{
+	struct kmqtt_conn *conn = collect(worker, worker->run_target);
+
+	for (; conn; conn = conn->next_touched)
+		if (wanted(worker, conn->touched_qos))
+			kmqtt_tx_append(worker, conn, worker->run);
+}
+
+/**
+ * kmqtt_fanout_close() - append the gathered run to its subscribers' rings
+ * @worker: the worker
+ */
+void kmqtt_fanout_close(struct kmqtt_worker *worker)
+{
+	struct kmqtt_run *run = worker->run;
+
+	if (!run)
+		return;
+
+	if (worker->run_target->nr == 1)
+		fanout_one(worker, worker->run_target->leaves[0]);
+	else
+		fanout_many(worker);
+
+	kmqtt_match_put(worker->run_match);
+	worker->run = NULL;
+	run->next = worker->runs;
+	worker->runs = run;
+}
+
+static int fanout_open(struct kmqtt_worker *worker,
+		       const struct kmqtt_msg_ticket *ticket)
+{
+	worker->run = kmqtt_run_alloc(&worker->pool);
+	if (!worker->run)
+		return -ENOMEM;
+
+	kmqtt_match_hold(ticket->match);
+	worker->run_match = ticket->match;
+	worker->run_target = &ticket->match->targets[ticket->target];
+	worker->run_qos = ticket->msg->qos;
+	return 0;
+}
+
+/**
+ * kmqtt_fanout() - deliver a message to the worker's subscribers
+ * @worker: the worker
+ * @ticket: the message; freed
+ *
+ * Gathers it with the messages before, if they go to the same subscribers.
+ */
+void kmqtt_fanout(struct kmqtt_worker *worker, struct kmqtt_msg_ticket *ticket)
+{
+	struct kmqtt_msg *msg = ticket->msg;
+
+	if (worker->run && (worker->run_match != ticket->match ||
+			    worker->run_qos != msg->qos ||
+			    kmqtt_run_full(worker->run, msg->len)))
+		kmqtt_fanout_close(worker);
+
+	if (!worker->run && fanout_open(worker, ticket)) {
+		kmqtt_msg_ticket_done(ticket);
+		kmqtt_msg_put(msg);
+		return;
+	}
+	kmqtt_run_add(worker->run, msg);
+	kmqtt_msg_ticket_done(ticket);
+}
+
+/* The pass ends: keep only the runs that somebody still waits for. */
+void kmqtt_fanout_settle(struct kmqtt_worker *worker)
+{
+	while (worker->runs) {
+		struct kmqtt_run *run = worker->runs;
+
+		worker->runs = run->next;
+		if (run->refs > 1)
+			kmqtt_run_settle(&worker->pool, run);
+		kmqtt_run_put(&worker->pool, run);
+	}
+}

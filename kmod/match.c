@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "match.h"
+
+#include <linux/err.h>
+#include <linux/jhash.h>
+#include <linux/slab.h>
+#include <linux/sort.h>
+#include <net/net_namespace.h>
+
+#include "msg.h"
+#include "ns.h"
+#include "sub.h"
+#include "worker.h"
+
+static int matcher_grow(struct kmqtt_matcher *matcher)
+{
+	u32 room = max(16U, matcher->room * 2);
+	struct kmqtt_leaf **leaves;
+
+	if (room > KMQTT_MATCH_LEAVES)
+		return -E2BIG;
+	/* In the walk's read-side critical section. */
+	leaves = krealloc_array(matcher->leaves, room, sizeof(*leaves),
+				GFP_ATOMIC | __GFP_NOWARN);
+	if (!leaves)
+		return -ENOMEM;
+	matcher->leaves = leaves;
+	matcher->room = room;
+	return 0;
+}
+
+static int matcher_found(struct kmqtt_walk *walk, struct kmqtt_node *node)
+{
+	struct kmqtt_matcher *matcher;
+	struct kmqtt_leaf *leaf;
+	int err;
+
+	matcher = container_of(walk, struct kmqtt_matcher, walk);
+	for (leaf = rcu_dereference(node->leaves); leaf;
+	     leaf = rcu_dereference(leaf->next)) {
+		if (matcher->nr == matcher->room) {
+			err = matcher_grow(matcher);
+			if (err)
+				return err;
+		}
+		if (kmqtt_leaf_hold(leaf))
+			matcher->leaves[matcher->nr++] = leaf;
+	}
+	return 0;
+}
+
+void kmqtt_matcher_init(struct kmqtt_matcher *matcher)
+{
+	memset(matcher, 0, sizeof(*matcher));
+	matcher->walk.found = matcher_found;
+}
+
+void kmqtt_matcher_exit(struct kmqtt_matcher *matcher)
+{
+	kfree(matcher->leaves);
+}
+
+static void matcher_drop(struct kmqtt_matcher *matcher)
+{
+	while (matcher->nr)
+		kmqtt_leaf_put(matcher->leaves[--matcher->nr]);
+}
+
+static int leaf_cmp(const void *a, const void *b)
+{
+	const struct kmqtt_leaf *x = *(struct kmqtt_leaf * const *)a;
+	const struct kmqtt_leaf *y = *(struct kmqtt_leaf * const *)b;
+
+	return (int)x->worker->index - (int)y->worker->index;
+}
+
+static u32 matcher_targets(struct kmqtt_matcher *matcher)
+{
+	u32 i, nr = 0;
+
+	if (matcher->nr > 1)
+		sort(matcher->leaves, matcher->nr, sizeof(*matcher->leaves),
+		     leaf_cmp, NULL);
+	for (i = 0; i < matcher->nr; i++)
+		nr += !i || matcher->leaves[i]->worker !=
+			    matcher->leaves[i - 1]->worker;
+	return nr;
+}
+
+/* One allocation: the match, its targets, their leaves, the topic. */
+static struct kmqtt_match *match_new(struct kmqtt_matcher *matcher,
+				     const u8 *topic, u16 len)
+{
+	u32 nr = matcher_targets(matcher);
+	struct kmqtt_target *target;
+	struct kmqtt_leaf **leaves;
+	struct kmqtt_match *match;
+	u8 *text;
+	u32 i;
+
+	match = kvmalloc(sizeof(*match) + nr * sizeof(*match->targets) +
+			 matcher->nr * sizeof(*leaves) + len,
+			 GFP_KERNEL_ACCOUNT);
+	if (!match)
+		return NULL;
+
+	match->nr = nr;
+	match->targets = (struct kmqtt_target *)(match + 1);
+	leaves = (struct kmqtt_leaf **)(match->targets + nr);
+	text = (u8 *)(leaves + matcher->nr);
+
+	target = match->targets - 1;
+	for (i = 0; i < matcher->nr; i++) {
+		struct kmqtt_leaf *leaf = matcher->leaves[i];
+
+		if (!i || leaf->worker != target->worker) {
+			target++;
+			target->worker = leaf->worker;
+			target->leaves = leaves + i;
+			target->nr = 0;
+		}
+		leaves[i] = leaf;
+		target->nr++;
+	}
+	matcher->nr = 0;
+
+	memcpy(text, topic, len);
+	match->topic = text;
+	match->topic_len = len;
+	refcount_set(&match->refs, 1);
+	return match;
+}
+
+/**
+ * kmqtt_match_make() - match a topic name against the filters of a namespace
+ * @matcher: the caller's alone
+ * @ns: the namespace
+ * @topic: a valid topic name
+ * @len: its bytes
+ * @hash: for kmqtt_match_get()
+ *
+ * Return: a match with one reference; -E2BIG: over the budget of nodes;
+ * -ENOMEM.
+ */
+struct kmqtt_match *kmqtt_match_make(struct kmqtt_matcher *matcher,
+				     struct kmqtt_ns *ns, const u8 *topic,
+				     u16 len, u32 hash)
+{
+	struct kmqtt_match *match;
+	u32 generation;
+	int err;
+
+	/* Before the walk: a change during it makes the match stale at once.
+	 * Pairs with kmqtt_ns_changed().
+	 */
+	generation = smp_load_acquire(&ns->generation);
+
+	rcu_read_lock();
+	err = kmqtt_trie_match(&ns->trie, topic, len, &matcher->walk);
+	rcu_read_unlock();
+
+	match = err ? NULL : match_new(matcher, topic, len);
+	if (!match) {
+		matcher_drop(matcher);
+		return ERR_PTR(err ?: -ENOMEM);
+	}
+	match->net_cookie = ns->net->net_cookie;
+	match->generation = generation;
+	match->hash = hash;
+	return match;
+}
+
+/**
+ * kmqtt_match_get() - the match of a message, from the cache if it is there
+ * @cache: the caller's alone
+ * @matcher: likewise
+ * @ns: the namespace
+ * @msg: the message
+ * @cached: set to whether it was there
+ *
+ * Return: a match that belongs to the cache, valid until the next call, or an
+ * error as kmqtt_match_make().
+ */
+struct kmqtt_match *kmqtt_match_get(struct kmqtt_match_cache *cache,
+				    struct kmqtt_matcher *matcher,
+				    struct kmqtt_ns *ns,
+				    const struct kmqtt_msg *msg, bool *cached)
+{
+	const u8 *topic = msg->data + msg->topic_off;
+	struct kmqtt_match **slot, *match;
+	u32 hash;
+
+	hash = jhash(topic, msg->topic_len, ns->hash_seed);
+	slot = &cache->slots[hash % KMQTT_MATCH_CACHE];
+	match = *slot;
+
+	*cached = match && match->hash == hash &&
+		  match->net_cookie == ns->net->net_cookie &&
+		  match->generation == smp_load_acquire(&ns->generation) &&
+		  match->topic_len == msg->topic_len &&
+		  !memcmp(match->topic, topic, msg->topic_len);
+	if (*cached)
+		return match;
+
+	match = kmqtt_match_make(matcher, ns, topic, msg->topic_len, hash);
+	if (IS_ERR(match))
+		return match;
+	if (*slot)
+		kmqtt_match_put(*slot);
+	*slot = match;
+	return match;
+}
+
+void kmqtt_match_cache_purge(struct kmqtt_match_cache *cache)
+{
+	u32 i;
+
+	for (i = 0; i < KMQTT_MATCH_CACHE; i++) {
+		if (cache->slots[i])
+			kmqtt_match_put(cache->slots[i]);
+		cache->slots[i] = NULL;
+	}
+}
+
+void kmqtt_match_free(struct kmqtt_match *match)
+{
+	u32 i, j;
+
+	for (i = 0; i < match->nr; i++)
+		for (j = 0; j < match->targets[i].nr; j++)
+			kmqtt_leaf_put(match->targets[i].leaves[j]);
+	kvfree(match);
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The result of matching one topic name: which workers have subscribers, and
+ * which of their subscriber lists. Immutable, shared by messages with the same
+ * topic, kept in each worker's exact-topic cache until a filter comes or goes.
+ */
+#ifndef _KMQTT_MATCH_H_
+#define _KMQTT_MATCH_H_
+
+#include <linux/refcount.h>
+#include <linux/types.h>
+
+#include "trie.h"
+
+struct kmqtt_leaf;
+struct kmqtt_msg;
+struct kmqtt_ns;
+struct kmqtt_worker;
+
+/**
+ * struct kmqtt_target - the part of a match that concerns one worker
+ * @worker: the worker
+ * @leaves: its subscriber lists
+ * @nr: how many
+ */
+struct kmqtt_target {
+	struct kmqtt_worker *worker;
+	struct kmqtt_leaf **leaves;
+	u32 nr;
+};
+
+/**
+ * struct kmqtt_match - a match
+ * @refs: the cache, tickets, and whoever made it
+ * @generation: of the namespace, when it was made
+ * @net_cookie: the namespace
+ * @hash: of the topic
+ * @topic_len: bytes of @topic
+ * @nr: targets; 0: nobody subscribes
+ * @targets: a worker each
+ * @topic: the topic name
+ */
+struct kmqtt_match {
+	refcount_t refs;
+	u32 generation;
+	u64 net_cookie;
+	u32 hash;
+	u32 topic_len;
+	u32 nr;
+	struct kmqtt_target *targets;
+	const u8 *topic;
+};
+
+enum { KMQTT_MATCH_CACHE = 1024 };
+
+/**
+ * struct kmqtt_match_cache - matches by topic, direct-mapped; its worker's
+ * @slots: a match with a reference, or NULL
+ */
+struct kmqtt_match_cache {
+	struct kmqtt_match *slots[KMQTT_MATCH_CACHE];
+};
+
+/* Subscriber lists in one match. */
+enum { KMQTT_MATCH_LEAVES = 32768 };
+
+/**
+ * struct kmqtt_matcher - what making matches needs; one a maker
+ * @walk: scratch of the trie
+ * @leaves: lists found, each with a reference; grows, and is kept
+ * @nr: how many
+ * @room: for how many
+ */
+struct kmqtt_matcher {
+	struct kmqtt_walk walk;
+	struct kmqtt_leaf **leaves;
+	u32 nr;
+	u32 room;
+};
+
+/* All of these: process context, may sleep. */
+void kmqtt_matcher_init(struct kmqtt_matcher *matcher);
+void kmqtt_matcher_exit(struct kmqtt_matcher *matcher);
+struct kmqtt_match *kmqtt_match_make(struct kmqtt_matcher *matcher,
+				     struct kmqtt_ns *ns, const u8 *topic,
+				     u16 len, u32 hash);
+struct kmqtt_match *kmqtt_match_get(struct kmqtt_match_cache *cache,
+				    struct kmqtt_matcher *matcher,
+				    struct kmqtt_ns *ns,
+				    const struct kmqtt_msg *msg, bool *cached);
+void kmqtt_match_cache_purge(struct kmqtt_match_cache *cache);
+void kmqtt_match_free(struct kmqtt_match *match);
+
+static inline void kmqtt_match_hold(struct kmqtt_match *match)
+{
+	refcount_inc(&match->refs);
+}
+
+static inline void kmqtt_match_put(struct kmqtt_match *match)
+{
+	if (refcount_dec_and_test(&match->refs))
+		kmqtt_match_free(match);
+}
+
+#endif /* _KMQTT_MATCH_H_ */

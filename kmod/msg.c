@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "msg.h"
+
+#include <linux/mm.h>
+#include <linux/slab.h>
+
+#include "conn.h"
+#include "match.h"
+#include "worker.h"
+
+static struct kmem_cache *msg_cache __ro_after_init;
+static struct kmem_cache *ticket_cache __ro_after_init;
+
+static struct kmqtt_msg *msg_new(u8 *data, u32 len, gfp_t gfp)
+{
+	struct kmqtt_msg *msg = kmem_cache_alloc(msg_cache, gfp);
+
+	if (!msg)
+		return NULL;
+
+	refcount_set(&msg->refs, 1);
+	msg->publisher = NULL;
+	msg->next = NULL;
+	msg->page = NULL;
+	msg->data = data;
+	msg->len = len;
+	msg->qos = 0;
+	return msg;
+}
+
+/**
+ * kmqtt_msg_in_chunk() - a message of which a chunk holds the whole packet
+ * @page: head page of the chunk; a reference is taken
+ * @data: the packet, in the chunk
+ * @len: its bytes
+ * @gfp: for the descriptor
+ */
+struct kmqtt_msg *kmqtt_msg_in_chunk(struct page *page, u8 *data, u32 len,
+				     gfp_t gfp)
+{
+	struct kmqtt_msg *msg = msg_new(data, len, gfp);
+
+	if (!msg)
+		return NULL;
+	get_page(page);
+	msg->page = page;
+	return msg;
+}
+
+/**
+ * kmqtt_msg_alloc() - a message with room of its own
+ * @len: bytes of the packet, at most KMQTT_PACKET_MAX
+ * @gfp: GFP_KERNEL, or GFP_ATOMIC for up to a page
+ */
+struct kmqtt_msg *kmqtt_msg_alloc(u32 len, gfp_t gfp)
+{
+	struct kmqtt_msg *msg;
+	u8 *data;
+
+	gfp |= __GFP_NOWARN | __GFP_ACCOUNT;
+	data = gfpflags_allow_blocking(gfp) ? kvmalloc(len, gfp)
+					    : kmalloc(len, gfp);
+	if (!data)
+		return NULL;
+	msg = msg_new(data, len, gfp);
+	if (!msg)
+		kvfree(data);
+	return msg;
+}
+
+void kmqtt_msg_put(struct kmqtt_msg *msg)
+{
+	if (!refcount_dec_and_test(&msg->refs))
+		return;
+
+	if (msg->page)
+		put_page(msg->page);
+	else
+		kvfree(msg->data);
+	if (msg->publisher)
+		kmqtt_conn_put(msg->publisher);
+	kmem_cache_free(msg_cache, msg);
+}
+
+struct kmqtt_msg_ticket *kmqtt_msg_ticket_alloc(gfp_t gfp)
+{
+	return kmem_cache_alloc(ticket_cache, gfp);
+}
+
+/* A worker has taken it: the last gives the publisher its credit back. */
+void kmqtt_msg_taken(struct kmqtt_msg *msg)
+{
+	if (!atomic_dec_and_test(&msg->pending))
+		return;
+	if (msg->publisher)
+		kmqtt_conn_credit_return(msg->publisher, msg->len);
+	else
+		kmqtt_publish_credit_return(msg->len);
+}
+
+/**
+ * kmqtt_msg_ticket_done() - a worker has taken a message from its inbox
+ * @ticket: its ticket, freed; the message's reference stays with the caller
+ */
+void kmqtt_msg_ticket_done(struct kmqtt_msg_ticket *ticket)
+{
+	struct kmqtt_msg *msg = ticket->msg;
+
+	kmqtt_match_put(ticket->match);
+	if (ticket != &msg->first)
+		kmem_cache_free(ticket_cache, ticket);
+	kmqtt_msg_taken(msg);
+}
+
+int __init kmqtt_msg_init(void)
+{
+	msg_cache = KMEM_CACHE(kmqtt_msg, SLAB_ACCOUNT);
+	if (!msg_cache)
+		return -ENOMEM;
+	ticket_cache = KMEM_CACHE(kmqtt_msg_ticket, SLAB_ACCOUNT);
+	if (!ticket_cache) {
+		kmem_cache_destroy(msg_cache);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+void kmqtt_msg_exit(void)
+{
+	kmem_cache_destroy(ticket_cache);
+	kmem_cache_destroy(msg_cache);
+}

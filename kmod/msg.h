@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * A message: one PUBLISH packet as it goes to subscribers, received once and
+ * shared by everybody that it goes to.
+ */
+#ifndef _KMQTT_MSG_H_
+#define _KMQTT_MSG_H_
+
+#include <linux/atomic.h>
+#include <linux/llist.h>
+#include <linux/refcount.h>
+#include <linux/types.h>
+
+struct kmqtt_conn;
+struct kmqtt_match;
+struct kmqtt_msg;
+struct page;
+
+/**
+ * enum kmqtt_ticket_type - what travels through a worker's inbox
+ * @KMQTT_TICKET_MSG: a message to deliver, struct kmqtt_msg_ticket
+ * @KMQTT_TICKET_SUBS: changed subscriptions, struct kmqtt_changes
+ * @KMQTT_TICKET_DROP: a connection to forget, struct kmqtt_conn
+ */
+enum kmqtt_ticket_type {
+	KMQTT_TICKET_MSG,
+	KMQTT_TICKET_SUBS,
+	KMQTT_TICKET_DROP,
+};
+
+/**
+ * struct kmqtt_ticket - one entry of a worker's inbox
+ * @node: link in the inbox
+ * @type: enum kmqtt_ticket_type
+ */
+struct kmqtt_ticket {
+	struct llist_node node;
+	u8 type;
+};
+
+/**
+ * struct kmqtt_msg_ticket - a message for one worker
+ * @ticket: of type KMQTT_TICKET_MSG
+ * @target: index of the worker in @match
+ * @msg: the message; the ticket has a reference
+ * @match: whom it goes to; the ticket has a reference
+ */
+struct kmqtt_msg_ticket {
+	struct kmqtt_ticket ticket;
+	u32 target;
+	struct kmqtt_msg *msg;
+	struct kmqtt_match *match;
+};
+
+/**
+ * struct kmqtt_msg - a message
+ * @refs: one a worker that it goes to, one a run kept beyond its pass
+ * @pending: workers that have not taken it from their inbox yet
+ * @publisher: owner of the credit that it occupies, with a reference; or NULL
+ * @next: link in the batch being received
+ * @page: the chunk that @data is in, with a reference; NULL when @data is its
+ *	own allocation
+ * @data: the packet, in its shortest encoding
+ * @len: bytes of it
+ * @topic_off: where in @data the topic name begins
+ * @topic_len: bytes of the topic name
+ * @qos: QoS it was published at; the packet itself always says 0
+ * @first: ticket for the first target, so that the common case allocates none
+ */
+struct kmqtt_msg {
+	refcount_t refs;
+	atomic_t pending;
+	struct kmqtt_conn *publisher;
+	struct kmqtt_msg *next;
+	struct page *page;
+	u8 *data;
+	u32 len;
+	u16 topic_off;
+	u16 topic_len;
+	u8 qos;
+	struct kmqtt_msg_ticket first;
+};
+
+/* Any context. */
+struct kmqtt_msg *kmqtt_msg_in_chunk(struct page *page, u8 *data, u32 len,
+				     gfp_t gfp);
+struct kmqtt_msg *kmqtt_msg_alloc(u32 len, gfp_t gfp);
+
+static inline void kmqtt_msg_hold(struct kmqtt_msg *msg)
+{
+	refcount_inc(&msg->refs);
+}
+
+/* Process context. */
+void kmqtt_msg_put(struct kmqtt_msg *msg);
+void kmqtt_msg_taken(struct kmqtt_msg *msg);
+
+struct kmqtt_msg_ticket *kmqtt_msg_ticket_alloc(gfp_t gfp);
+void kmqtt_msg_ticket_done(struct kmqtt_msg_ticket *ticket);
+
+int kmqtt_msg_init(void);
+void kmqtt_msg_exit(void);
+
+#endif /* _KMQTT_MSG_H_ */

@@ -1,0 +1,1080 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "netlink.h"
+
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+#include <net/genetlink.h>
+
+#include "compat.h"
+#include "conn.h"
+#include "ns.h"
+#include "sub.h"
+#include "topic.h"
+#include "worker.h"
+
+enum {
+	MAX_PACKET_MIN = 16,
+	MAX_PACKET_DEFAULT = 128 * 1024,
+	RING_MESSAGES_MAX = 1000000,
+	RING_MESSAGES_DEFAULT = 1000,
+	RING_BYTES_MIN = 1024,
+	RING_BYTES_MAX = 1 << 30,
+	RING_BYTES_DEFAULT = 1 << 20,
+	BUFFER_MIN = 4096,
+	BUFFER_MAX = 1 << 24,
+	USER_BYTES_DEFAULT = 64 * 1024,
+	UNSENT_BYTES_DEFAULT = 128 * 1024,
+	PACKET_TIMEOUT_MAX = 3600000,
+	PACKET_TIMEOUT_DEFAULT = 60000,
+	LEVEL_MIN = 3,
+	LEVEL_MAX = 5,
+	QOS_MAX = 2,
+};
+
+/* Not const: struct nla_policy points to them as variables before 6.8. */
+static struct netlink_range_validation max_packet_range = {
+	.min = MAX_PACKET_MIN,
+	.max = KMQTT_PACKET_MAX,
+};
+
+static struct netlink_range_validation ring_messages_range = {
+	.min = 1,
+	.max = RING_MESSAGES_MAX,
+};
+
+static struct netlink_range_validation ring_bytes_range = {
+	.min = RING_BYTES_MIN,
+	.max = RING_BYTES_MAX,
+};
+
+static struct netlink_range_validation buffer_range = {
+	.min = BUFFER_MIN,
+	.max = BUFFER_MAX,
+};
+
+static struct netlink_range_validation packet_timeout_range = {
+	.max = PACKET_TIMEOUT_MAX,
+};
+
+static struct netlink_range_validation filter_topic_range = {
+	.min = 1,
+	.max = KMQTT_FILTER_MAX,
+};
+
+static struct netlink_range_validation client_id_range = {
+	.max = KMQTT_CLIENT_ID_MAX,
+};
+
+static const struct nla_policy conn_add_policy[KMQTT_A_CONN_MAX + 1] = {
+	[KMQTT_A_CONN_FD] = { .type = NLA_U32 },
+	[KMQTT_A_CONN_MAX_PACKET] =
+		NLA_POLICY_FULL_RANGE(NLA_U32, &max_packet_range),
+	[KMQTT_A_CONN_RING_MESSAGES] =
+		NLA_POLICY_FULL_RANGE(NLA_U32, &ring_messages_range),
+	[KMQTT_A_CONN_RING_BYTES] =
+		NLA_POLICY_FULL_RANGE(NLA_U32, &ring_bytes_range),
+	[KMQTT_A_CONN_USER_BYTES] =
+		NLA_POLICY_FULL_RANGE(NLA_U32, &buffer_range),
+	[KMQTT_A_CONN_UNSENT_BYTES] =
+		NLA_POLICY_FULL_RANGE(NLA_U32, &buffer_range),
+	[KMQTT_A_CONN_PACKET_TIMEOUT] =
+		NLA_POLICY_FULL_RANGE(NLA_U32, &packet_timeout_range),
+};
+
+static const struct nla_policy conn_set_policy[KMQTT_A_CONN_MAX + 1] = {
+	[KMQTT_A_CONN_ID] = { .type = NLA_U32 },
+	[KMQTT_A_CONN_LEVEL] = NLA_POLICY_RANGE(NLA_U8, LEVEL_MIN, LEVEL_MAX),
+	[KMQTT_A_CONN_KEEPALIVE] = { .type = NLA_U16 },
+	[KMQTT_A_CONN_CLIENT_ID] =
+		NLA_POLICY_FULL_RANGE(NLA_BINARY, &client_id_range),
+	[KMQTT_A_CONN_MAX_PACKET] =
+		NLA_POLICY_FULL_RANGE(NLA_U32, &max_packet_range),
+	[KMQTT_A_CONN_COOKIE] = { .type = NLA_U64 },
+	[KMQTT_A_CONN_ACTIVE] = { .type = NLA_FLAG },
+	[KMQTT_A_CONN_NEXT] = { .type = NLA_FLAG },
+	[KMQTT_A_CONN_EVENT_SEQ] = { .type = NLA_U32 },
+};
+
+static const struct nla_policy conn_del_policy[KMQTT_A_CONN_MAX + 1] = {
+	[KMQTT_A_CONN_ID] = { .type = NLA_U32 },
+	[KMQTT_A_CONN_ABORT] = { .type = NLA_FLAG },
+};
+
+static const struct nla_policy conn_get_policy[KMQTT_A_CONN_MAX + 1] = {
+	[KMQTT_A_CONN_ID] = { .type = NLA_U32 },
+	[KMQTT_A_CONN_PENDING] = { .type = NLA_FLAG },
+};
+
+static const struct nla_policy conn_adopt_policy[KMQTT_A_CONN_MAX + 1] = {
+	[KMQTT_A_CONN_ID] = { .type = NLA_U32 },
+};
+
+static const struct nla_policy filter_policy[KMQTT_A_FILTER_MAX + 1] = {
+	[KMQTT_A_FILTER_TOPIC] =
+		NLA_POLICY_FULL_RANGE(NLA_BINARY, &filter_topic_range),
+	[KMQTT_A_FILTER_QOS] = NLA_POLICY_MAX(NLA_U8, QOS_MAX),
+};
+
+static const struct nla_policy sub_policy[KMQTT_A_SUB_MAX + 1] = {
+	[KMQTT_A_SUB_CONN_ID] = { .type = NLA_U32 },
+	[KMQTT_A_SUB_FILTER] = NLA_POLICY_NESTED(filter_policy),
+};
+
+static const struct nla_policy sub_get_policy[KMQTT_A_SUB_MAX + 1] = {
+	[KMQTT_A_SUB_CONN_ID] = { .type = NLA_U32 },
+};
+
+static struct netlink_range_validation payload_range = {
+	.max = KMQTT_PAYLOAD_INLINE,
+};
+
+static const struct nla_policy publish_policy[KMQTT_A_MSG_MAX + 1] = {
+	[KMQTT_A_MSG_TOPIC] =
+		NLA_POLICY_FULL_RANGE(NLA_BINARY, &filter_topic_range),
+	[KMQTT_A_MSG_PAYLOAD] =
+		NLA_POLICY_FULL_RANGE(NLA_BINARY, &payload_range),
+	[KMQTT_A_MSG_PAYLOAD_FD] = { .type = NLA_U32 },
+	[KMQTT_A_MSG_QOS] = NLA_POLICY_MAX(NLA_U8, QOS_MAX),
+};
+
+static struct genl_family kmqtt_family;
+
+static u32 get_u32(struct nlattr **attrs, int type, u32 otherwise)
+{
+	return attrs[type] ? nla_get_u32(attrs[type]) : otherwise;
+}
+
+/* The connection that attribute @type names; ns->lock is held. */
+static struct kmqtt_conn *find_conn(struct kmqtt_ns *ns,
+				    struct genl_info *info, int type)
+{
+	struct kmqtt_conn *conn;
+
+	if (GENL_REQ_ATTR_CHECK(info, type)) {
+		NL_SET_ERR_MSG(info->extack, "connection id missing");
+		return ERR_PTR(-EINVAL);
+	}
+	conn = xa_load(&ns->conns, nla_get_u32(info->attrs[type]));
+	if (!conn) {
+		NL_SET_ERR_MSG(info->extack, "no such connection");
+		return ERR_PTR(-ENOENT);
+	}
+	return conn;
+}
+
+static struct sk_buff *reply_new(struct genl_info *info, size_t size, u8 cmd,
+				 void **hdr)
+{
+	struct sk_buff *skb = genlmsg_new(size, GFP_KERNEL);
+
+	if (!skb)
+		return NULL;
+	*hdr = genlmsg_put_reply(skb, info, &kmqtt_family, 0, cmd);
+	if (!*hdr) {
+		nlmsg_free(skb);
+		return NULL;
+	}
+	return skb;
+}
+
+static int put_u64(struct sk_buff *skb, int type, u64 value)
+{
+	return nla_put_u64_64bit(skb, type, value, KMQTT_A_CONN_PAD);
+}
+
+static int fill_limits(struct sk_buff *skb, const struct kmqtt_limits *limits)
+{
+	return nla_put_u32(skb, KMQTT_A_CONN_RING_MESSAGES,
+			   limits->ring_messages) ||
+	       nla_put_u32(skb, KMQTT_A_CONN_RING_BYTES, limits->ring_bytes) ||
+	       nla_put_u32(skb, KMQTT_A_CONN_USER_BYTES, limits->user_bytes) ||
+	       nla_put_u32(skb, KMQTT_A_CONN_UNSENT_BYTES,
+			   limits->unsent_bytes) ||
+	       nla_put_u32(skb, KMQTT_A_CONN_PACKET_TIMEOUT,
+			   limits->packet_timeout);
+}
+
+static int fill_counters(struct sk_buff *skb, const struct kmqtt_conn *conn)
+{
+	return nla_put_u32(skb, KMQTT_A_CONN_RING_USED_MESSAGES,
+			   READ_ONCE(conn->ring.messages)) ||
+	       nla_put_u32(skb, KMQTT_A_CONN_RING_USED_BYTES,
+			   READ_ONCE(conn->ring.bytes)) ||
+	       nla_put_u32(skb, KMQTT_A_CONN_USER_USED_BYTES,
+			   READ_ONCE(conn->upq.bytes)) ||
+	       put_u64(skb, KMQTT_A_CONN_RX_PACKETS,
+		       READ_ONCE(conn->rx_packets)) ||
+	       put_u64(skb, KMQTT_A_CONN_RX_PUBLISHES,
+		       READ_ONCE(conn->rx_publishes)) ||
+	       put_u64(skb, KMQTT_A_CONN_RX_BYTES, READ_ONCE(conn->rx_bytes)) ||
+	       put_u64(skb, KMQTT_A_CONN_TX_MESSAGES,
+		       READ_ONCE(conn->tx_messages)) ||
+	       put_u64(skb, KMQTT_A_CONN_TX_BYTES, READ_ONCE(conn->tx_bytes)) ||
+	       put_u64(skb, KMQTT_A_CONN_DROPPED_MESSAGES,
+		       READ_ONCE(conn->dropped_messages)) ||
+	       put_u64(skb, KMQTT_A_CONN_DROPPED_BYTES,
+		       READ_ONCE(conn->dropped_bytes)) ||
+	       put_u64(skb, KMQTT_A_CONN_DROPPED_NOMEM,
+		       READ_ONCE(conn->dropped_nomem));
+}
+
+/* A connection's record; ns->lock is held. */
+static int fill_conn(struct sk_buff *skb, const struct kmqtt_conn *conn)
+{
+	if (nla_put_u32(skb, KMQTT_A_CONN_ID, conn->id) ||
+	    nla_put_u8(skb, KMQTT_A_CONN_STATE, READ_ONCE(conn->state)) ||
+	    nla_put_u8(skb, KMQTT_A_CONN_LEVEL, conn->level) ||
+	    nla_put_u16(skb, KMQTT_A_CONN_KEEPALIVE, conn->keepalive) ||
+	    nla_put(skb, KMQTT_A_CONN_CLIENT_ID, conn->client_id_len,
+		    conn->client_id) ||
+	    nla_put_u32(skb, KMQTT_A_CONN_MAX_PACKET, conn->max_packet) ||
+	    put_u64(skb, KMQTT_A_CONN_COOKIE, conn->cookie) ||
+	    nla_put_u32(skb, KMQTT_A_CONN_EVENTS, READ_ONCE(conn->events)) ||
+	    nla_put_u32(skb, KMQTT_A_CONN_EVENT_SEQ,
+			READ_ONCE(conn->event_seq)) ||
+	    nla_put_u8(skb, KMQTT_A_CONN_END, READ_ONCE(conn->end)) ||
+	    nla_put_u32(skb, KMQTT_A_CONN_WORKER, conn->worker->index) ||
+	    nla_put(skb, KMQTT_A_CONN_REMOTE,
+		    conn->remote.sin6_family == AF_INET6 ?
+		    sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in),
+		    &conn->remote) ||
+	    nla_put_u32(skb, KMQTT_A_CONN_SUBS, conn->nr_subs) ||
+	    fill_limits(skb, &conn->limits) || fill_counters(skb, conn))
+		return -EMSGSIZE;
+	return 0;
+}
+
+/* Bytes that fill_conn() needs. */
+static size_t conn_size(const struct kmqtt_conn *conn)
+{
+	return NLMSG_GOODSIZE + nla_total_size(conn->client_id_len);
+}
+
+static int conn_reply(struct genl_info *info, const struct kmqtt_conn *conn,
+		      u8 cmd, struct sk_buff **skb)
+{
+	void *hdr;
+
+	*skb = reply_new(info, conn_size(conn), cmd, &hdr);
+	if (!*skb)
+		return -ENOMEM;
+	if (fill_conn(*skb, conn)) {
+		nlmsg_free(*skb);
+		return -EMSGSIZE;
+	}
+	genlmsg_end(*skb, hdr);
+	return 0;
+}
+
+static int kmqtt_nl_conn_add_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	struct kmqtt_ns *ns = kmqtt_ns_of(genl_info_net(info));
+	struct nlattr **attrs = info->attrs;
+	struct kmqtt_limits limits = {
+		.ring_messages = get_u32(attrs, KMQTT_A_CONN_RING_MESSAGES,
+					 RING_MESSAGES_DEFAULT),
+		.ring_bytes = get_u32(attrs, KMQTT_A_CONN_RING_BYTES,
+				      RING_BYTES_DEFAULT),
+		.user_bytes = get_u32(attrs, KMQTT_A_CONN_USER_BYTES,
+				      USER_BYTES_DEFAULT),
+		.unsent_bytes = get_u32(attrs, KMQTT_A_CONN_UNSENT_BYTES,
+					UNSENT_BYTES_DEFAULT),
+		.packet_timeout = get_u32(attrs, KMQTT_A_CONN_PACKET_TIMEOUT,
+					  PACKET_TIMEOUT_DEFAULT),
+	};
+	struct kmqtt_conn *conn;
+	struct sk_buff *reply;
+	struct file *file;
+	void *hdr;
+
+	if (GENL_REQ_ATTR_CHECK(info, KMQTT_A_CONN_FD)) {
+		NL_SET_ERR_MSG(info->extack, "descriptor missing");
+		return -EINVAL;
+	}
+	file = fget(nla_get_u32(attrs[KMQTT_A_CONN_FD]));
+	if (!file) {
+		NL_SET_ERR_MSG(info->extack, "no such descriptor");
+		return -EBADF;
+	}
+	reply = reply_new(info, nla_total_size(sizeof(u32)),
+			  KMQTT_CMD_CONN_ADD, &hdr);
+	if (!reply) {
+		fput(file);
+		return -ENOMEM;
+	}
+
+	mutex_lock(&ns->lock);
+	conn = kmqtt_conn_add(ns, file, &limits,
+			      get_u32(attrs, KMQTT_A_CONN_MAX_PACKET,
+				      MAX_PACKET_DEFAULT), info->extack);
+	if (!IS_ERR(conn))
+		nla_put_u32(reply, KMQTT_A_CONN_ID, conn->id);
+	mutex_unlock(&ns->lock);
+	fput(file);
+	if (IS_ERR(conn)) {
+		nlmsg_free(reply);
+		return PTR_ERR(conn);
+	}
+	genlmsg_end(reply, hdr);
+	return genlmsg_reply(reply, info);
+}
+
+static int conn_set_client_id(struct kmqtt_conn *conn,
+			      const struct nlattr *attr)
+{
+	u8 *client_id = kmemdup(nla_data(attr), nla_len(attr),
+				GFP_KERNEL_ACCOUNT);
+
+	if (!client_id)
+		return -ENOMEM;
+	kfree(conn->client_id);
+	conn->client_id = client_id;
+	conn->client_id_len = nla_len(attr);
+	return 0;
+}
+
+/* Forget the events that the daemon has seen, but for the last. */
+static void conn_set_seen(struct kmqtt_conn *conn, u32 seq)
+{
+	struct kmqtt_ns *ns = conn->ns;
+
+	xa_lock(&ns->conns);
+	if (conn->event_seq == seq) {
+		conn->events &= KMQTT_EVENT_ENDED;
+		if (!conn->events)
+			__xa_clear_mark(&ns->conns, conn->id, KMQTT_MARK_EVENT);
+	}
+	xa_unlock(&ns->conns);
+}
+
+static int conn_set(struct kmqtt_conn *conn, struct genl_info *info)
+{
+	struct nlattr **attrs = info->attrs;
+	int err = 0;
+
+	if (kmqtt_conn_ended(conn) && !attrs[KMQTT_A_CONN_EVENT_SEQ]) {
+		NL_SET_ERR_MSG(info->extack, "connection has ended");
+		return -ENOTCONN;
+	}
+	if (attrs[KMQTT_A_CONN_CLIENT_ID])
+		err = conn_set_client_id(conn, attrs[KMQTT_A_CONN_CLIENT_ID]);
+	if (err)
+		return err;
+
+	if (attrs[KMQTT_A_CONN_LEVEL])
+		WRITE_ONCE(conn->level, nla_get_u8(attrs[KMQTT_A_CONN_LEVEL]));
+	if (attrs[KMQTT_A_CONN_KEEPALIVE])
+		WRITE_ONCE(conn->keepalive,
+			   nla_get_u16(attrs[KMQTT_A_CONN_KEEPALIVE]));
+	if (attrs[KMQTT_A_CONN_MAX_PACKET])
+		WRITE_ONCE(conn->max_packet,
+			   nla_get_u32(attrs[KMQTT_A_CONN_MAX_PACKET]));
+	if (attrs[KMQTT_A_CONN_COOKIE])
+		conn->cookie = nla_get_u64(attrs[KMQTT_A_CONN_COOKIE]);
+	if (attrs[KMQTT_A_CONN_EVENT_SEQ])
+		conn_set_seen(conn, nla_get_u32(attrs[KMQTT_A_CONN_EVENT_SEQ]));
+
+	if (nla_get_flag(attrs[KMQTT_A_CONN_ACTIVE]))
+		err = kmqtt_conn_activate(conn);
+	else if (nla_get_flag(attrs[KMQTT_A_CONN_NEXT]))
+		err = kmqtt_conn_next(conn);
+	if (err == -ENOTCONN)
+		NL_SET_ERR_MSG(info->extack, "connection has ended");
+	else if (err == -EBUSY)
+		NL_SET_ERR_MSG(info->extack, "no packet was passed up yet");
+	return err;
+}
+
+static int kmqtt_nl_conn_set_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	struct kmqtt_ns *ns = kmqtt_ns_of(genl_info_net(info));
+	struct kmqtt_conn *conn;
+	int err;
+
+	mutex_lock(&ns->lock);
+	conn = find_conn(ns, info, KMQTT_A_CONN_ID);
+	err = IS_ERR(conn) ? PTR_ERR(conn) : conn_set(conn, info);
+	mutex_unlock(&ns->lock);
+	return err;
+}
+
+static int kmqtt_nl_conn_del_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	struct kmqtt_ns *ns = kmqtt_ns_of(genl_info_net(info));
+	struct sk_buff *reply = NULL;
+	struct kmqtt_conn *conn;
+	int err;
+
+	mutex_lock(&ns->lock);
+	conn = find_conn(ns, info, KMQTT_A_CONN_ID);
+	err = IS_ERR(conn) ? PTR_ERR(conn)
+			   : conn_reply(info, conn, KMQTT_CMD_CONN_DEL, &reply);
+	if (!err)
+		kmqtt_conn_del(conn,
+			       nla_get_flag(info->attrs[KMQTT_A_CONN_ABORT]),
+			       KMQTT_END_DELETED);
+	mutex_unlock(&ns->lock);
+	return err ?: genlmsg_reply(reply, info);
+}
+
+static int kmqtt_nl_conn_get_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	struct kmqtt_ns *ns = kmqtt_ns_of(genl_info_net(info));
+	struct sk_buff *reply = NULL;
+	struct kmqtt_conn *conn;
+	int err;
+
+	mutex_lock(&ns->lock);
+	conn = find_conn(ns, info, KMQTT_A_CONN_ID);
+	err = IS_ERR(conn) ? PTR_ERR(conn)
+			   : conn_reply(info, conn, KMQTT_CMD_CONN_GET, &reply);
+	mutex_unlock(&ns->lock);
+	return err ?: genlmsg_reply(reply, info);
+}
+
+static int dump_conn(struct sk_buff *skb, struct netlink_callback *cb,
+		     const struct kmqtt_conn *conn)
+{
+	void *hdr = genlmsg_put(skb, NETLINK_CB(cb->skb).portid,
+				cb->nlh->nlmsg_seq, &kmqtt_family, NLM_F_MULTI,
+				KMQTT_CMD_CONN_GET);
+
+	if (!hdr)
+		return -EMSGSIZE;
+	if (fill_conn(skb, conn)) {
+		genlmsg_cancel(skb, hdr);
+		return -EMSGSIZE;
+	}
+	genlmsg_end(skb, hdr);
+	return 0;
+}
+
+/* cb->args[0] is the id to go on from: what comes and goes meanwhile is neither
+ * missed nor repeated.
+ */
+static int kmqtt_nl_conn_get_dumpit(struct sk_buff *skb,
+				    struct netlink_callback *cb)
+{
+	struct kmqtt_ns *ns = kmqtt_ns_of(sock_net(skb->sk));
+	struct nlattr **attrs = kmqtt_dump_attrs(cb);
+	unsigned long id = cb->args[0];
+	xa_mark_t mark = XA_PRESENT;
+	struct kmqtt_conn *conn;
+
+	if (nla_get_flag(attrs[KMQTT_A_CONN_PENDING]))
+		mark = KMQTT_MARK_EVENT;
+	if (!id && mark == KMQTT_MARK_EVENT)
+		xchg(&ns->event_armed, 1);
+
+	mutex_lock(&ns->lock);
+	for (conn = xa_find(&ns->conns, &id, ULONG_MAX, mark); conn;
+	     conn = xa_find_after(&ns->conns, &id, ULONG_MAX, mark))
+		if (dump_conn(skb, cb, conn))
+			break;
+	mutex_unlock(&ns->lock);
+
+	cb->args[0] = conn ? id : ULONG_MAX;
+	return skb->len;
+}
+
+/* Give the caller a descriptor of one connection. */
+static int adopt(struct kmqtt_ns *ns, struct genl_info *info, u32 id)
+{
+	struct kmqtt_conn *conn;
+	struct file *file = NULL;
+	struct sk_buff *reply;
+	void *hdr;
+	int fd;
+
+	mutex_lock(&ns->lock);
+	conn = xa_load(&ns->conns, id);
+	if (conn)
+		file = get_file(conn->file);
+	mutex_unlock(&ns->lock);
+	if (!file) {
+		NL_SET_ERR_MSG(info->extack, "no such connection");
+		return -ENOENT;
+	}
+
+	reply = reply_new(info, 2 * nla_total_size(sizeof(u32)),
+			  KMQTT_CMD_CONN_ADOPT, &hdr);
+	fd = reply ? kmqtt_receive_fd(file, O_CLOEXEC) : -ENOMEM;
+	fput(file);
+	if (fd < 0) {
+		nlmsg_free(reply);
+		return fd;
+	}
+	nla_put_u32(reply, KMQTT_A_CONN_ID, id);
+	nla_put_u32(reply, KMQTT_A_CONN_FD, fd);
+	genlmsg_end(reply, hdr);
+	return genlmsg_reply(reply, info);
+}
+
+static int kmqtt_nl_conn_adopt_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	struct kmqtt_ns *ns = kmqtt_ns_of(genl_info_net(info));
+	int rem, err = 0, nr = 0;
+	struct nlattr *attr;
+
+	if (GENL_REQ_ATTR_CHECK(info, KMQTT_A_CONN_ID)) {
+		NL_SET_ERR_MSG(info->extack, "connection id missing");
+		return -EINVAL;
+	}
+	nlmsg_for_each_attr(attr, info->nlhdr, GENL_HDRLEN, rem) {
+		if (nla_type(attr) != KMQTT_A_CONN_ID)
+			continue;
+		if (++nr > KMQTT_ADOPT_MAX) {
+			NL_SET_ERR_MSG(info->extack, "too many connections");
+			return -EINVAL;
+		}
+	}
+	nlmsg_for_each_attr(attr, info->nlhdr, GENL_HDRLEN, rem) {
+		if (nla_type(attr) != KMQTT_A_CONN_ID)
+			continue;
+		err = adopt(ns, info, nla_get_u32(attr));
+		if (err)
+			break;
+	}
+	return err;
+}
+
+/* What a filter nest says, checked. */
+struct filter {
+	const u8 *topic;
+	u32 len;
+	u8 qos;
+};
+
+static int parse_filter(const struct nlattr *nest, struct filter *filter,
+			struct netlink_ext_ack *extack)
+{
+	struct nlattr *attrs[KMQTT_A_FILTER_MAX + 1];
+	int err;
+
+	err = nla_parse_nested(attrs, KMQTT_A_FILTER_MAX, nest, filter_policy,
+			       extack);
+	if (err)
+		return err;
+	if (NL_REQ_ATTR_CHECK(extack, nest, attrs, KMQTT_A_FILTER_TOPIC)) {
+		NL_SET_ERR_MSG(extack, "topic filter missing");
+		return -EINVAL;
+	}
+	filter->topic = nla_data(attrs[KMQTT_A_FILTER_TOPIC]);
+	filter->len = nla_len(attrs[KMQTT_A_FILTER_TOPIC]);
+	filter->qos = attrs[KMQTT_A_FILTER_QOS] ?
+		      nla_get_u8(attrs[KMQTT_A_FILTER_QOS]) : 0;
+	if (kmqtt_topic_filter_check(filter->topic, filter->len)) {
+		NL_SET_ERR_MSG_ATTR(extack, attrs[KMQTT_A_FILTER_TOPIC],
+				    "not a topic filter");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* Check all filters of a message. Return: how many, or an error. */
+static int check_filters(struct genl_info *info)
+{
+	struct filter filter;
+	struct nlattr *attr;
+	int rem, err, nr = 0;
+
+	nlmsg_for_each_attr(attr, info->nlhdr, GENL_HDRLEN, rem) {
+		if (nla_type(attr) != KMQTT_A_SUB_FILTER)
+			continue;
+		err = parse_filter(attr, &filter, info->extack);
+		if (err)
+			return err;
+		nr++;
+	}
+	if (!nr) {
+		NL_SET_ERR_MSG(info->extack, "filter missing");
+		return -EINVAL;
+	}
+	return nr;
+}
+
+static int change_subs(struct kmqtt_conn *conn, struct genl_info *info,
+		       struct kmqtt_changes *changes)
+{
+	bool add = info->genlhdr->cmd == KMQTT_CMD_SUB_ADD;
+	struct filter filter;
+	struct nlattr *attr;
+	int rem, err;
+
+	if (add && kmqtt_conn_ended(conn)) {
+		NL_SET_ERR_MSG(info->extack, "connection has ended");
+		return -ENOTCONN;
+	}
+	nlmsg_for_each_attr(attr, info->nlhdr, GENL_HDRLEN, rem) {
+		if (nla_type(attr) != KMQTT_A_SUB_FILTER)
+			continue;
+		err = parse_filter(attr, &filter, info->extack);
+		if (!err && add)
+			err = kmqtt_sub_add(conn, filter.topic, filter.len,
+					    filter.qos, changes);
+		if (err)
+			return err;
+		if (!add)
+			kmqtt_sub_del(conn, filter.topic, filter.len, changes);
+	}
+	return 0;
+}
+
+/* sub-add and sub-del. */
+static int kmqtt_nl_sub_change_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	struct kmqtt_ns *ns = kmqtt_ns_of(genl_info_net(info));
+	struct kmqtt_changes *changes;
+	struct kmqtt_conn *conn;
+	int nr, err;
+
+	nr = check_filters(info);
+	if (nr < 0)
+		return nr;
+	changes = kmqtt_changes_alloc(nr);
+	if (!changes)
+		return -ENOMEM;
+
+	mutex_lock(&ns->lock);
+	conn = find_conn(ns, info, KMQTT_A_SUB_CONN_ID);
+	if (IS_ERR(conn)) {
+		err = PTR_ERR(conn);
+		kvfree(changes);
+		goto unlock;
+	}
+	err = change_subs(conn, info, changes);
+	if (err)
+		kmqtt_changes_undo(conn, changes);
+	else
+		kmqtt_changes_commit(conn, changes);
+unlock:
+	mutex_unlock(&ns->lock);
+	return err;
+}
+
+static int fill_sub(struct sk_buff *skb, const struct kmqtt_sub *sub)
+{
+	const struct kmqtt_node *node = sub->leaf->node;
+	size_t len = kmqtt_trie_filter_len(node);
+	struct nlattr *nest, *topic;
+
+	if (nla_put_u32(skb, KMQTT_A_SUB_CONN_ID, sub->conn->id))
+		return -EMSGSIZE;
+	nest = nla_nest_start(skb, KMQTT_A_SUB_FILTER);
+	if (!nest)
+		return -EMSGSIZE;
+	topic = nla_reserve(skb, KMQTT_A_FILTER_TOPIC, len);
+	if (!topic ||
+	    nla_put_u8(skb, KMQTT_A_FILTER_QOS, READ_ONCE(sub->qos)))
+		return -EMSGSIZE;
+	kmqtt_trie_filter(node, nla_data(topic), len);
+	nla_nest_end(skb, nest);
+	return 0;
+}
+
+static int dump_sub(struct sk_buff *skb, struct netlink_callback *cb,
+		    const struct kmqtt_sub *sub)
+{
+	void *hdr = genlmsg_put(skb, NETLINK_CB(cb->skb).portid,
+				cb->nlh->nlmsg_seq, &kmqtt_family, NLM_F_MULTI,
+				KMQTT_CMD_SUB_GET);
+
+	if (!hdr)
+		return -EMSGSIZE;
+	if (fill_sub(skb, sub)) {
+		genlmsg_cancel(skb, hdr);
+		return -EMSGSIZE;
+	}
+	genlmsg_end(skb, hdr);
+	return 0;
+}
+
+/* One connection's, from serial cb->args[1] on; notes how far it came. */
+static int dump_subs(struct sk_buff *skb, struct netlink_callback *cb,
+		     const struct kmqtt_conn *conn)
+{
+	const struct kmqtt_sub *sub;
+
+	list_for_each_entry(sub, &conn->subs, of_conn) {
+		if (sub->serial <= cb->args[1])
+			continue;
+		if (dump_sub(skb, cb, sub))
+			return -EMSGSIZE;
+		cb->args[1] = sub->serial;
+	}
+	cb->args[1] = 0;
+	return 0;
+}
+
+/* cb->args[0] is the connection to go on from. */
+static int kmqtt_nl_sub_get_dumpit(struct sk_buff *skb,
+				   struct netlink_callback *cb)
+{
+	struct kmqtt_ns *ns = kmqtt_ns_of(sock_net(skb->sk));
+	struct nlattr *only = kmqtt_dump_attrs(cb)[KMQTT_A_SUB_CONN_ID];
+	unsigned long id = cb->args[0], max = ULONG_MAX;
+	struct kmqtt_conn *conn;
+	int err = 0;
+
+	if (only) {
+		max = nla_get_u32(only);
+		id = max(id, max);
+	}
+
+	mutex_lock(&ns->lock);
+	for (conn = xa_find(&ns->conns, &id, max, XA_PRESENT); conn;
+	     conn = xa_find_after(&ns->conns, &id, max, XA_PRESENT)) {
+		err = dump_subs(skb, cb, conn);
+		if (err)
+			break;
+	}
+	mutex_unlock(&ns->lock);
+
+	/* A filter that fills a message by itself is not skipped for ever. */
+	if (err && !skb->len)
+		return err;
+	cb->args[0] = conn ? id : ULONG_MAX;
+	return skb->len;
+}
+
+/* The payload of a publish request: inline, in a file, or none. */
+struct payload {
+	const void *data;
+	struct file *file;
+	u32 len;
+};
+
+static int payload_open(struct payload *payload, struct genl_info *info)
+{
+	struct nlattr **attrs = info->attrs;
+	loff_t size;
+
+	memset(payload, 0, sizeof(*payload));
+	if (attrs[KMQTT_A_MSG_PAYLOAD]) {
+		payload->data = nla_data(attrs[KMQTT_A_MSG_PAYLOAD]);
+		payload->len = nla_len(attrs[KMQTT_A_MSG_PAYLOAD]);
+	}
+	if (!attrs[KMQTT_A_MSG_PAYLOAD_FD])
+		return 0;
+
+	payload->file = fget(nla_get_u32(attrs[KMQTT_A_MSG_PAYLOAD_FD]));
+	if (!payload->file) {
+		NL_SET_ERR_MSG(info->extack, "no such descriptor");
+		return -EBADF;
+	}
+	size = i_size_read(file_inode(payload->file));
+	if (!S_ISREG(file_inode(payload->file)->i_mode) ||
+	    size > KMQTT_PACKET_MAX - KMQTT_HEADER_MAX) {
+		NL_SET_ERR_MSG(info->extack, "payload is not a small file");
+		fput(payload->file);
+		return -EINVAL;
+	}
+	payload->len = size;
+	return 0;
+}
+
+static int payload_read(const struct payload *payload, u8 *to)
+{
+	loff_t pos = 0;
+	ssize_t ret;
+
+	if (!payload->file) {
+		memcpy(to, payload->data, payload->len);
+		return 0;
+	}
+	while (pos < payload->len) {
+		ret = kernel_read(payload->file, to + pos, payload->len - pos,
+				  &pos);
+		if (ret <= 0)
+			return ret ?: -EIO;
+	}
+	return 0;
+}
+
+/* Write the PUBLISH packet that a request describes. */
+static struct kmqtt_msg *msg_build(const u8 *topic, u32 topic_len,
+				   const struct payload *payload)
+{
+	u32 remaining = 2 + topic_len + payload->len;
+	u8 header[KMQTT_HEADER_MAX];
+	struct kmqtt_msg *msg;
+	u32 len;
+	int err;
+
+	if (remaining > KMQTT_PACKET_MAX - KMQTT_HEADER_MAX)
+		return ERR_PTR(-EMSGSIZE);
+	len = kmqtt_frame_build(header, KMQTT_PUBLISH << 4, remaining);
+	msg = kmqtt_msg_alloc(len + remaining, GFP_KERNEL);
+	if (!msg)
+		return ERR_PTR(-ENOMEM);
+
+	memcpy(msg->data, header, len);
+	put_unaligned_be16(topic_len, msg->data + len);
+	msg->topic_off = len + 2;
+	msg->topic_len = topic_len;
+	memcpy(msg->data + msg->topic_off, topic, topic_len);
+	err = payload_read(payload, msg->data + msg->topic_off + topic_len);
+	if (err) {
+		kmqtt_msg_put(msg);
+		return ERR_PTR(err);
+	}
+	return msg;
+}
+
+static int kmqtt_nl_publish_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	struct kmqtt_ns *ns = kmqtt_ns_of(genl_info_net(info));
+	struct nlattr **attrs = info->attrs;
+	struct payload payload;
+	struct kmqtt_msg *msg;
+	const u8 *topic;
+	u32 topic_len;
+	int err;
+
+	if (GENL_REQ_ATTR_CHECK(info, KMQTT_A_MSG_TOPIC)) {
+		NL_SET_ERR_MSG(info->extack, "topic missing");
+		return -EINVAL;
+	}
+	topic = nla_data(attrs[KMQTT_A_MSG_TOPIC]);
+	topic_len = nla_len(attrs[KMQTT_A_MSG_TOPIC]);
+	if (kmqtt_topic_name_check(topic, topic_len)) {
+		NL_SET_ERR_MSG(info->extack, "not a topic name");
+		return -EINVAL;
+	}
+
+	err = payload_open(&payload, info);
+	if (err)
+		return err;
+	msg = msg_build(topic, topic_len, &payload);
+	if (payload.file)
+		fput(payload.file);
+	if (IS_ERR(msg))
+		return PTR_ERR(msg);
+	if (attrs[KMQTT_A_MSG_QOS])
+		msg->qos = nla_get_u8(attrs[KMQTT_A_MSG_QOS]);
+
+	mutex_lock(&ns->lock);
+	err = kmqtt_publish(ns, msg);
+	mutex_unlock(&ns->lock);
+	if (err == -E2BIG)
+		NL_SET_ERR_MSG(info->extack, "topic matches too much");
+	else if (err == -EAGAIN)
+		NL_SET_ERR_MSG(info->extack, "workers are behind");
+	return err;
+}
+
+static int fill_worker(struct sk_buff *skb, struct kmqtt_ns *ns, u32 index)
+{
+	const u64 *values = ns->counters[index].values;
+	struct nlattr *nest;
+	int i;
+
+	nest = nla_nest_start(skb, KMQTT_A_STATS_WORKER);
+	if (!nest ||
+	    nla_put_u64_64bit(skb, KMQTT_A_COUNTER_CONNS,
+			      atomic_read(&kmqtt_worker_at(index)->nr_conns),
+			      KMQTT_A_COUNTER_PAD))
+		return -EMSGSIZE;
+	for (i = KMQTT_A_COUNTER_RX_PUBLISHES; i <= KMQTT_A_COUNTER_MAX; i++)
+		if (nla_put_u64_64bit(skb, i, READ_ONCE(values[i]),
+				      KMQTT_A_COUNTER_PAD))
+			return -EMSGSIZE;
+	nla_nest_end(skb, nest);
+	return 0;
+}
+
+static int fill_ended(struct sk_buff *skb, struct kmqtt_ns *ns)
+{
+	struct nlattr *nest = nla_nest_start(skb, KMQTT_A_STATS_ENDED);
+	int i;
+
+	if (!nest)
+		return -EMSGSIZE;
+	/* Type 0 pads, as everywhere: KMQTT_END_NONE is not counted. */
+	for (i = 1; i <= KMQTT_END_MAX; i++)
+		if (nla_put_u64_64bit(skb, i, atomic64_read(&ns->ended[i]), 0))
+			return -EMSGSIZE;
+	nla_nest_end(skb, nest);
+	return 0;
+}
+
+static int fill_stats(struct sk_buff *skb, struct kmqtt_ns *ns)
+{
+	u32 i;
+
+	if (nla_put_u32(skb, KMQTT_A_STATS_CONNS, READ_ONCE(ns->nr_conns)) ||
+	    nla_put_u32(skb, KMQTT_A_STATS_SUBS, READ_ONCE(ns->nr_subs)) ||
+	    nla_put_u32(skb, KMQTT_A_STATS_FILTERS, READ_ONCE(ns->trie.nodes)))
+		return -EMSGSIZE;
+	for (i = 0; i < kmqtt_nr_workers; i++)
+		if (fill_worker(skb, ns, i))
+			return -EMSGSIZE;
+	return fill_ended(skb, ns);
+}
+
+static int kmqtt_nl_stats_get_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	struct kmqtt_ns *ns = kmqtt_ns_of(genl_info_net(info));
+	size_t worker = nla_total_size((KMQTT_A_COUNTER_MAX + 1) *
+				       nla_total_size_64bit(sizeof(u64)));
+	struct sk_buff *reply;
+	void *hdr;
+
+	reply = reply_new(info, NLMSG_GOODSIZE + kmqtt_nr_workers * worker,
+			  KMQTT_CMD_STATS_GET, &hdr);
+	if (!reply)
+		return -ENOMEM;
+	if (fill_stats(reply, ns)) {
+		nlmsg_free(reply);
+		return -EMSGSIZE;
+	}
+	genlmsg_end(reply, hdr);
+	return genlmsg_reply(reply, info);
+}
+
+static int kmqtt_nl_flush_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	struct kmqtt_ns *ns = kmqtt_ns_of(genl_info_net(info));
+	struct kmqtt_conn *conn;
+	struct sk_buff *reply;
+	unsigned long id;
+	void *hdr;
+
+	reply = reply_new(info, nla_total_size(sizeof(u32)), KMQTT_CMD_FLUSH,
+			  &hdr);
+	if (!reply)
+		return -ENOMEM;
+
+	mutex_lock(&ns->lock);
+	nla_put_u32(reply, KMQTT_A_STATS_CONNS, ns->nr_conns);
+	xa_for_each(&ns->conns, id, conn)
+		kmqtt_conn_del(conn, true, KMQTT_END_FLUSHED);
+	mutex_unlock(&ns->lock);
+
+	genlmsg_end(reply, hdr);
+	return genlmsg_reply(reply, info);
+}
+
+static const struct genl_multicast_group mcgrps[] = {
+	{ .name = KMQTT_MCGRP_EVENTS, .flags = GENL_MCAST_CAP_NET_ADMIN },
+};
+
+/* Lost wake-ups lose nothing: the bits stay on the connection. */
+void kmqtt_nl_event(struct kmqtt_ns *ns, u32 seq)
+{
+	struct sk_buff *skb;
+	void *hdr;
+
+	skb = genlmsg_new(nla_total_size(sizeof(u32)), GFP_KERNEL);
+	if (!skb)
+		return;
+	hdr = genlmsg_put(skb, 0, 0, &kmqtt_family, 0, KMQTT_CMD_EVENT);
+	if (!hdr || nla_put_u32(skb, KMQTT_A_CONN_EVENT_SEQ, seq)) {
+		nlmsg_free(skb);
+		return;
+	}
+	genlmsg_end(skb, hdr);
+	genlmsg_multicast_netns(&kmqtt_family, ns->net, skb, 0, 0, GFP_KERNEL);
+}
+
+static const struct genl_ops kmqtt_ops[] = {
+	{
+		.cmd = KMQTT_CMD_CONN_ADD,
+		.flags = GENL_UNS_ADMIN_PERM,
+		.policy = conn_add_policy,
+		.maxattr = KMQTT_A_CONN_MAX,
+		.doit = kmqtt_nl_conn_add_doit,
+	},
+	{
+		.cmd = KMQTT_CMD_CONN_SET,
+		.flags = GENL_UNS_ADMIN_PERM,
+		.policy = conn_set_policy,
+		.maxattr = KMQTT_A_CONN_MAX,
+		.doit = kmqtt_nl_conn_set_doit,
+	},
+	{
+		.cmd = KMQTT_CMD_CONN_DEL,
+		.flags = GENL_UNS_ADMIN_PERM,
+		.policy = conn_del_policy,
+		.maxattr = KMQTT_A_CONN_MAX,
+		.doit = kmqtt_nl_conn_del_doit,
+	},
+	{
+		.cmd = KMQTT_CMD_CONN_GET,
+		.flags = GENL_UNS_ADMIN_PERM,
+		.policy = conn_get_policy,
+		.maxattr = KMQTT_A_CONN_MAX,
+		.doit = kmqtt_nl_conn_get_doit,
+		.dumpit = kmqtt_nl_conn_get_dumpit,
+	},
+	{
+		.cmd = KMQTT_CMD_CONN_ADOPT,
+		.flags = GENL_UNS_ADMIN_PERM,
+		.policy = conn_adopt_policy,
+		.maxattr = KMQTT_A_CONN_MAX,
+		.doit = kmqtt_nl_conn_adopt_doit,
+	},
+	{
+		.cmd = KMQTT_CMD_SUB_ADD,
+		.flags = GENL_UNS_ADMIN_PERM,
+		.policy = sub_policy,
+		.maxattr = KMQTT_A_SUB_MAX,
+		.doit = kmqtt_nl_sub_change_doit,
+	},
+	{
+		.cmd = KMQTT_CMD_SUB_DEL,
+		.flags = GENL_UNS_ADMIN_PERM,
+		.policy = sub_policy,
+		.maxattr = KMQTT_A_SUB_MAX,
+		.doit = kmqtt_nl_sub_change_doit,
+	},
+	{
+		.cmd = KMQTT_CMD_SUB_GET,
+		.flags = GENL_UNS_ADMIN_PERM,
+		.policy = sub_get_policy,
+		.maxattr = KMQTT_A_SUB_MAX,
+		.dumpit = kmqtt_nl_sub_get_dumpit,
+	},
+	{
+		.cmd = KMQTT_CMD_PUBLISH,
+		.flags = GENL_UNS_ADMIN_PERM,
+		.policy = publish_policy,
+		.maxattr = KMQTT_A_MSG_MAX,
+		.doit = kmqtt_nl_publish_doit,
+	},
+	{
+		.cmd = KMQTT_CMD_STATS_GET,
+		.flags = GENL_UNS_ADMIN_PERM,
+		.doit = kmqtt_nl_stats_get_doit,
+	},
+	{
+		.cmd = KMQTT_CMD_FLUSH,
+		.flags = GENL_UNS_ADMIN_PERM,
+		.doit = kmqtt_nl_flush_doit,
+	},
+};
+
+static struct genl_family kmqtt_family __ro_after_init = {
+	.name = KMQTT_GENL_NAME,
+	.version = KMQTT_GENL_VERSION,
+	.netnsok = true,
+	.parallel_ops = true,
+	.module = THIS_MODULE,
+	.ops = kmqtt_ops,
+	.n_ops = ARRAY_SIZE(kmqtt_ops),
+	.resv_start_op = KMQTT_CMD_MAX + 1,
+	.mcgrps = mcgrps,
+	.n_mcgrps = ARRAY_SIZE(mcgrps),
+};
+
+int __init kmqtt_netlink_init(void)
+{
+	return genl_register_family(&kmqtt_family);
+}
+
+void kmqtt_netlink_exit(void)
+{
+	genl_unregister_family(&kmqtt_family);
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The state of one network namespace: its connections, its filters, its
+ * counters.
+ */
+#ifndef _KMQTT_NS_H_
+#define _KMQTT_NS_H_
+
+#include <linux/mutex.h>
+#include <linux/rhashtable.h>
+#include <linux/xarray.h>
+#include <linux/kmqtt.h>
+
+#include "match.h"
+#include "trie.h"
+
+struct net;
+
+/* Connections with event bits, in kmqtt_ns.conns. */
+#define KMQTT_MARK_EVENT XA_MARK_1
+
+/**
+ * struct kmqtt_counters - what one worker counted in one namespace
+ * @values: by enum kmqtt_a_counter
+ *
+ * Written by the one worker only, read by anybody.
+ */
+struct kmqtt_counters {
+	u64 values[KMQTT_A_COUNTER_MAX + 1];
+} ____cacheline_aligned_in_smp;
+
+/**
+ * struct kmqtt_ns - one network namespace
+ * @net: the namespace
+ * @lock: protects all that follows but what says otherwise; taken by netlink
+ *	handlers only, never by a worker
+ * @conns: connections by id; readable under its own lock
+ * @next_id: for xa_alloc_cyclic()
+ * @nr_conns: entries of @conns
+ * @subs: subscriptions by connection and trie node
+ * @nr_subs: entries of @subs
+ * @trie: the topic trie; readers need RCU only
+ * @matcher: for injected messages
+ * @generation: changes when a match may change; no lock to read
+ * @hash_seed: of topics; constant
+ * @event_armed: the next event sends KMQTT_CMD_EVENT; atomic
+ * @ended: connections ended, by enum kmqtt_end; atomic
+ * @counters: one a worker
+ */
+struct kmqtt_ns {
+	struct net *net;
+	struct mutex lock;
+	struct xarray conns;
+	u32 next_id;
+	u32 nr_conns;
+	struct rhashtable subs;
+	u32 nr_subs;
+	struct kmqtt_trie trie;
+	struct kmqtt_matcher matcher;
+	u32 generation;
+	u32 hash_seed;
+	int event_armed;
+	atomic64_t ended[KMQTT_END_MAX + 1];
+	struct kmqtt_counters *counters;
+};
+
+struct kmqtt_ns *kmqtt_ns_of(const struct net *net);
+
+/* Filters came or went: matches made before are stale. Pairs with
+ * kmqtt_match_make(). Under @ns->lock.
+ */
+static inline void kmqtt_ns_changed(struct kmqtt_ns *ns)
+{
+	smp_store_release(&ns->generation, ns->generation + 1);
+}
+
+int kmqtt_ns_init(void);
+void kmqtt_ns_exit(void);
+
+#endif /* _KMQTT_NS_H_ */

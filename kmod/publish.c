@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "worker.h"
+
+#include <linux/err.h>
+#include <linux/jhash.h>
+#include <linux/sched.h>
+
+#include "conn.h"
+#include "ns.h"
+
+/* Bytes of injected messages that workers have not taken, and the bound. The
+ * one daemon of a namespace is the publisher; namespaces share the bound, since
+ * messages may outlive theirs.
+ */
+enum { INJECT_CREDIT = 16 << 20 };
+static atomic_t injected;
+
+static struct kmqtt_msg_ticket *ticket_new(struct kmqtt_msg *msg,
+					   struct kmqtt_match *match, u32 target)
+{
+	struct kmqtt_msg_ticket *ticket = &msg->first;
+
+	if (target)
+		ticket = kmqtt_msg_ticket_alloc(GFP_KERNEL);
+	if (!ticket)
+		return NULL;
+
+	ticket->ticket.type = KMQTT_TICKET_MSG;
+	ticket->target = target;
+	ticket->msg = msg;
+	ticket->match = match;
+	kmqtt_match_hold(match);
+	return ticket;
+}
+
+/* A message's references and pending count, before anybody else sees it: one a
+ * target, and the caller's until kmqtt_msg_taken() and kmqtt_msg_put().
+ */
+static void msg_share(struct kmqtt_msg *msg, u32 targets)
+{
+	refcount_set(&msg->refs, targets + 1);
+	atomic_set(&msg->pending, targets + 1);
+}
+
+static void chain_add(struct kmqtt_worker *worker, u32 index,
+		      struct llist_node *node)
+{
+	struct kmqtt_chain *chain = &worker->chains[index];
+
+	if (!chain->first) {
+		chain->last = node;
+		chain->next = worker->chained;
+		worker->chained = index;
+	}
+	node->next = chain->first;
+	chain->first = node;
+}
+
+/**
+ * kmqtt_publish_chain() - match a message and write its tickets
+ * @worker: the worker that received it
+ * @ns: the namespace
+ * @msg: the message; the only reference passes on
+ *
+ * The tickets leave with kmqtt_publish_flush().
+ */
+void kmqtt_publish_chain(struct kmqtt_worker *worker, struct kmqtt_ns *ns,
+			 struct kmqtt_msg *msg)
+{
+	struct kmqtt_match *match;
+	bool cached;
+	u32 i;
+
+	match = kmqtt_match_get(&worker->cache, &worker->matcher, ns, msg,
+				&cached);
+	if (IS_ERR(match)) {
+		kmqtt_count(worker, ns, PTR_ERR(match) == -E2BIG ?
+			    KMQTT_A_COUNTER_DROPPED_BUDGET :
+			    KMQTT_A_COUNTER_DROPPED_NOMEM, 1);
+		msg_share(msg, 0);
+		goto out;
+	}
+	if (cached)
+		kmqtt_count(worker, ns, KMQTT_A_COUNTER_MATCH_CACHED, 1);
+	if (!match->nr)
+		kmqtt_count(worker, ns, KMQTT_A_COUNTER_NO_SUBSCRIBERS, 1);
+
+	msg_share(msg, match->nr);
+	for (i = 0; i < match->nr; i++) {
+		struct kmqtt_msg_ticket *ticket = ticket_new(msg, match, i);
+
+		if (ticket) {
+			chain_add(worker, match->targets[i].worker->index,
+				  &ticket->ticket.node);
+			continue;
+		}
+		kmqtt_count(worker, ns, KMQTT_A_COUNTER_DROPPED_NOMEM, 1);
+		kmqtt_msg_taken(msg);
+		kmqtt_msg_put(msg);
+	}
+out:
+	kmqtt_msg_taken(msg);
+	kmqtt_msg_put(msg);
+}
+
+/* Put the tickets written so far into the inboxes, in order, and wake whoever
+ * had nothing to do.
+ */
+void kmqtt_publish_flush(struct kmqtt_worker *worker)
+{
+	while (worker->chained >= 0) {
+		u32 index = worker->chained;
+		struct kmqtt_chain *chain = &worker->chains[index];
+		struct kmqtt_worker *to = kmqtt_worker_at(index);
+
+		worker->chained = chain->next;
+		if (llist_add_batch(chain->first, chain->last, &to->inbox) &&
+		    to != worker)
+			wake_up_process(to->task);
+		chain->first = NULL;
+	}
+}
+
+/**
+ * kmqtt_publish() - match a message and send it to the workers
+ * @ns: the namespace, locked
+ * @msg: the message; the only reference passes on, also on error
+ *
+ * Process context.
+ *
+ * Return: 0; -EAGAIN: the workers are too far behind; -E2BIG: over the budget
+ * of nodes; -ENOMEM: it did not reach all.
+ */
+int kmqtt_publish(struct kmqtt_ns *ns, struct kmqtt_msg *msg)
+{
+	const u8 *topic = msg->data + msg->topic_off;
+	struct kmqtt_match *match;
+	int err = 0;
+	u32 i;
+
+	if (atomic_read(&injected) >= INJECT_CREDIT) {
+		kmqtt_msg_put(msg);
+		return -EAGAIN;
+	}
+	match = kmqtt_match_make(&ns->matcher, ns, topic, msg->topic_len, 0);
+	if (IS_ERR(match)) {
+		kmqtt_msg_put(msg);
+		return PTR_ERR(match);
+	}
+
+	atomic_add(msg->len, &injected);
+	msg_share(msg, match->nr);
+	for (i = 0; i < match->nr; i++) {
+		struct kmqtt_msg_ticket *ticket = ticket_new(msg, match, i);
+
+		if (ticket) {
+			kmqtt_worker_post(match->targets[i].worker,
+					  &ticket->ticket);
+			continue;
+		}
+		err = -ENOMEM;
+		kmqtt_msg_taken(msg);
+		kmqtt_msg_put(msg);
+	}
+	kmqtt_msg_taken(msg);
+	kmqtt_msg_put(msg);
+	kmqtt_match_put(match);
+	return err;
+}
+
+void kmqtt_publish_credit_return(u32 bytes)
+{
+	atomic_sub(bytes, &injected);
+}

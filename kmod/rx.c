@@ -1,0 +1,660 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "worker.h"
+
+#include <linux/mm.h>
+#include <linux/skbuff.h>
+#include <linux/slab.h>
+#include <net/sock.h>
+#include <net/tcp.h>
+
+#include "compat.h"
+#include "conn.h"
+#include "ns.h"
+#include "topic.h"
+
+/* What one connection may take of a pass before the others have their turn. */
+enum { RX_BUDGET_PACKETS = 64, RX_BUDGET_BYTES = 64 * 1024 };
+
+/* Packets are received into chunks of this order, and where less than
+ * RX_CHUNK_LOW is left, into a new one. A message that does not fit is
+ * collected in memory of its own.
+ */
+enum { RX_CHUNK_ORDER = 3, RX_CHUNK_LOW = 4096 };
+
+/* A message up to this size may be allocated under the socket lock. */
+enum { RX_ATOMIC_MAX = 2048 };
+
+/**
+ * enum rx_stop - why reading stopped before the socket was empty
+ * @RX_GO: it did not
+ * @RX_FLUSH: messages received must be on their way first
+ * @RX_ALLOC: memory for rx.msg is needed
+ * @RX_REFILL: the chunk is full
+ * @RX_BUDGET: the others have their turn
+ * @RX_PAUSE: somebody else will kick the connection
+ * @RX_END: the connection must end
+ */
+enum rx_stop {
+	RX_GO,
+	RX_FLUSH,
+	RX_ALLOC,
+	RX_REFILL,
+	RX_BUDGET,
+	RX_PAUSE,
+	RX_END,
+};
+
+/**
+ * struct rx_batch - one reading of a connection's socket
+ * @worker: the worker
+ * @conn: the connection
+ * @stop: enum rx_stop
+ * @end: with RX_END: why
+ * @first: messages received
+ * @last: link of the last
+ * @nr: messages and pings, in all readings of the pass
+ * @bytes: bytes read, in all readings of the pass
+ * @user: bytes were added to the user queue
+ * @cut: the chunk had no room for all that the socket has
+ * @keep: end of the last message that stays in the chunk
+ * @pings: PINGREQs to answer
+ */
+struct rx_batch {
+	struct kmqtt_worker *worker;
+	struct kmqtt_conn *conn;
+	enum rx_stop stop;
+	enum kmqtt_end end;
+	struct kmqtt_msg *first;
+	struct kmqtt_msg **last;
+	u32 nr;
+	u32 bytes;
+	bool user;
+	bool cut;
+	const u8 *keep;
+	u32 pings;
+};
+
+static void rx_end(struct rx_batch *batch, enum kmqtt_end end)
+{
+	batch->stop = RX_END;
+	batch->end = end;
+}
+
+/* Nothing to do until somebody kicks the connection. */
+static void rx_pause(struct rx_batch *batch)
+{
+	batch->stop = RX_PAUSE;
+	WRITE_ONCE(batch->conn->rx_stopped, true);
+}
+
+/* As rx_pause(), where the somebody is the timer: no memory. */
+static void rx_retry(struct rx_batch *batch)
+{
+	rx_pause(batch);
+	mod_timer(&batch->conn->timer, jiffies + KMQTT_RETRY);
+}
+
+/* Whether the publisher may put one more message on its way. */
+static bool have_credit(struct kmqtt_conn *conn)
+{
+	if (likely(atomic_read(&conn->credit) < KMQTT_CREDIT))
+		return true;
+
+	set_bit(KMQTT_CONN_NO_CREDIT, &conn->flags);
+	/* Pairs with kmqtt_conn_credit_return(). */
+	smp_mb__after_atomic();
+	if (atomic_read(&conn->credit) >= KMQTT_CREDIT)
+		return false;
+	clear_bit(KMQTT_CONN_NO_CREDIT, &conn->flags);
+	return true;
+}
+
+/* Check the topic of a whole PUBLISH, and where it is. */
+static enum kmqtt_end msg_topic(struct kmqtt_msg *msg, u32 header_len)
+{
+	const u8 *topic = msg->data + header_len + 2;
+	u32 len = get_unaligned_be16(msg->data + header_len);
+
+	if (len > msg->len - header_len - 2 ||
+	    kmqtt_topic_name_check(topic, len))
+		return KMQTT_END_TOPIC;
+	msg->topic_off = header_len + 2;
+	msg->topic_len = len;
+	return KMQTT_END_NONE;
+}
+
+/* A message is whole: check it and append it to the batch. */
+static void msg_received(struct rx_batch *batch, struct kmqtt_msg *msg,
+			 u32 header_len)
+{
+	struct kmqtt_conn *conn = batch->conn;
+	enum kmqtt_end end;
+
+	end = msg_topic(msg, header_len);
+	if (end) {
+		kmqtt_msg_put(msg);
+		rx_end(batch, end);
+		return;
+	}
+
+	kmqtt_conn_hold(conn);
+	msg->publisher = conn;
+	*batch->last = msg;
+	batch->last = &msg->next;
+	atomic_add(msg->len, &conn->credit);
+	conn->rx_publishes++;
+	if (++batch->nr >= RX_BUDGET_PACKETS)
+		batch->stop = RX_BUDGET;
+}
+
+static void packet_done(struct kmqtt_conn *conn)
+{
+	conn->rx_packets++;
+	memset(&conn->rx.frame, 0, sizeof(conn->rx.frame));
+	conn->rx.mode = KMQTT_RX_HEADER;
+}
+
+/* What a connection that is not active yet may send. */
+static enum kmqtt_end check_first(const struct kmqtt_conn *conn, u8 type)
+{
+	u8 first = conn->level ? KMQTT_AUTH : KMQTT_CONNECT;
+
+	return type == first ? KMQTT_END_NONE : KMQTT_END_PROTOCOL;
+}
+
+/* A fixed header is complete: decide where the packet goes. */
+static void packet_begin(struct rx_batch *batch)
+{
+	struct kmqtt_conn *conn = batch->conn;
+	struct kmqtt_rx *rx = &conn->rx;
+	u8 type = kmqtt_frame_type(&rx->frame);
+	enum kmqtt_end end = KMQTT_END_NONE;
+
+	if (READ_ONCE(conn->state) != KMQTT_CONN_ACTIVE)
+		end = check_first(conn, type);
+	else if (type == KMQTT_CONNECT)
+		end = KMQTT_END_PROTOCOL;	/* [MQTT-3.1.0-2] */
+	if (!end && kmqtt_frame_size(&rx->frame) > READ_ONCE(conn->max_packet))
+		end = KMQTT_END_TOO_LARGE;
+	if (end) {
+		rx_end(batch, end);
+		return;
+	}
+
+	if (type == KMQTT_PINGREQ) {
+		packet_done(conn);
+		batch->pings++;
+		if (++batch->nr >= RX_BUDGET_PACKETS)
+			batch->stop = RX_BUDGET;
+		return;
+	}
+	rx->left = rx->frame.remaining;
+	rx->have = 0;
+	rx->mode = rx->frame.first == KMQTT_PUBLISH << 4 ? KMQTT_RX_PUBLISH
+							  : KMQTT_RX_USER_BEGIN;
+}
+
+static void parse_header(struct rx_batch *batch, const u8 **pos, const u8 *end)
+{
+	struct kmqtt_conn *conn = batch->conn;
+	enum kmqtt_end why;
+	size_t used;
+
+	why = kmqtt_frame_feed(&conn->rx.frame, *pos, end - *pos, conn->level,
+			       &used);
+	*pos += used;
+	if (why)
+		rx_end(batch, why);
+	else if (conn->rx.frame.done)
+		packet_begin(batch);
+}
+
+/* The usual case: a whole PUBLISH lies in the chunk, and stays there.
+ *
+ * Return: whether it was that, or reading must stop.
+ */
+static bool parse_in_place(struct rx_batch *batch, u8 **pos, u8 *end)
+{
+	struct kmqtt_conn *conn = batch->conn;
+	struct kmqtt_chunk *chunk = &batch->worker->chunk;
+	struct kmqtt_frame frame = {};
+	struct kmqtt_msg *msg;
+	size_t used;
+	u32 size;
+
+	if (kmqtt_frame_feed(&frame, *pos, end - *pos, conn->level, &used) ||
+	    !frame.done)
+		return false;
+	size = kmqtt_frame_size(&frame);
+	if (size > READ_ONCE(conn->max_packet) ||
+	    (frame.seen > 2 && !(frame.remaining >> (7 * (frame.seen - 2)))))
+		return false;
+	if (size > end - *pos) {
+		/* Cut by the end of the chunk, or by that of the data? */
+		if (!batch->cut || size > chunk->size)
+			return false;
+		batch->stop = RX_REFILL;
+		return true;
+	}
+	if (!have_credit(conn)) {
+		rx_pause(batch);
+		return true;
+	}
+
+	msg = kmqtt_msg_in_chunk(chunk->page, *pos, size,
+				 GFP_ATOMIC | __GFP_NOWARN);
+	if (!msg) {
+		rx_retry(batch);
+		return true;
+	}
+	*pos += size;
+	batch->keep = *pos;
+	conn->rx_packets++;
+	msg_received(batch, msg, frame.seen);
+	return true;
+}
+
+/* Memory for the PUBLISH being collected, which begins with its header. */
+static bool msg_alloc(struct kmqtt_rx *rx, gfp_t gfp)
+{
+	u8 header[KMQTT_HEADER_MAX];
+	u32 len;
+
+	len = kmqtt_frame_build(header, KMQTT_PUBLISH << 4,
+				rx->frame.remaining);
+	rx->msg = kmqtt_msg_alloc(len + rx->frame.remaining, gfp);
+	if (!rx->msg)
+		return false;
+	memcpy(rx->msg->data, header, len);
+	rx->header_len = len;
+	rx->have = len;
+	return true;
+}
+
+/* A PUBLISH that is to be collected needs credit and memory, once. */
+static bool publish_ready(struct rx_batch *batch)
+{
+	struct kmqtt_conn *conn = batch->conn;
+	struct kmqtt_rx *rx = &conn->rx;
+
+	if (rx->msg)
+		return true;
+	if (!have_credit(conn)) {
+		rx_pause(batch);
+		return false;
+	}
+	if (rx->frame.remaining > RX_ATOMIC_MAX || !msg_alloc(rx, GFP_ATOMIC)) {
+		batch->stop = RX_ALLOC;
+		return false;
+	}
+	return true;
+}
+
+/* @n more bytes of the PUBLISH being collected have come. */
+static void publish_advance(struct rx_batch *batch, u32 n)
+{
+	struct kmqtt_rx *rx = &batch->conn->rx;
+	struct kmqtt_msg *msg = rx->msg;
+
+	rx->have += n;
+	rx->left -= n;
+	if (rx->left)
+		return;
+	rx->msg = NULL;
+	packet_done(batch->conn);
+	msg_received(batch, msg, rx->header_len);
+}
+
+static void parse_publish(struct rx_batch *batch, const u8 **pos, const u8 *end)
+{
+	struct kmqtt_rx *rx = &batch->conn->rx;
+	u32 n;
+
+	if (!publish_ready(batch))
+		return;
+	n = min_t(size_t, rx->left, end - *pos);
+	memcpy(rx->msg->data + rx->have, *pos, n);
+	*pos += n;
+	publish_advance(batch, n);
+}
+
+static u32 user_push(struct rx_batch *batch, const u8 *data, u32 len)
+{
+	u32 n = kmqtt_upq_push(&batch->conn->upq, data, len);
+
+	if (n)
+		batch->user = true;
+	if (n < len)
+		rx_retry(batch);
+	return n;
+}
+
+static void user_done(struct rx_batch *batch)
+{
+	struct kmqtt_conn *conn = batch->conn;
+
+	packet_done(conn);
+	kmqtt_count(batch->worker, conn->ns, KMQTT_A_COUNTER_RX_USER_PACKETS,
+		    1);
+	/* Nothing behind CONNECT may overtake its handling. */
+	if (cmpxchg(&conn->state, KMQTT_CONN_CONNECTING, KMQTT_CONN_WAITING) ==
+	    KMQTT_CONN_CONNECTING)
+		rx_pause(batch);
+}
+
+/* A packet for user space begins with its header. Messages before it are sent
+ * first, so that what user space does because of it comes after them.
+ */
+static void parse_user_begin(struct rx_batch *batch)
+{
+	struct kmqtt_conn *conn = batch->conn;
+	struct kmqtt_rx *rx = &conn->rx;
+	u8 header[KMQTT_HEADER_MAX];
+	u32 len;
+
+	if (batch->first) {
+		batch->stop = RX_FLUSH;
+		return;
+	}
+	if (conn->upq.bytes >= conn->limits.user_bytes) {
+		rx_pause(batch);
+		return;
+	}
+
+	len = kmqtt_frame_build(header, rx->frame.first, rx->frame.remaining);
+	rx->have += user_push(batch, header + rx->have, len - rx->have);
+	if (rx->have < len)
+		return;
+	rx->mode = KMQTT_RX_USER;
+	if (!rx->left)
+		user_done(batch);
+}
+
+static void parse_user(struct rx_batch *batch, const u8 **pos, const u8 *end)
+{
+	struct kmqtt_conn *conn = batch->conn;
+	struct kmqtt_rx *rx = &conn->rx;
+	u32 room = conn->limits.user_bytes - min(conn->limits.user_bytes,
+						 conn->upq.bytes);
+	u32 n = min_t(size_t, rx->left, end - *pos);
+
+	if (!room) {
+		rx_pause(batch);
+		return;
+	}
+	n = user_push(batch, *pos, min(n, room));
+	*pos += n;
+	rx->left -= n;
+	if (!rx->left)
+		user_done(batch);
+}
+
+/* Parse what has come; KMQTT_RX_USER_BEGIN needs no bytes.
+ *
+ * Return: how many bytes are dealt with.
+ */
+static u32 parse(struct rx_batch *batch, u8 *data, u32 len)
+{
+	struct kmqtt_conn *conn = batch->conn;
+	struct kmqtt_rx *rx = &conn->rx;
+	u8 *pos = data, *end = data + len;
+
+	while (batch->stop == RX_GO &&
+	       (pos < end || rx->mode == KMQTT_RX_USER_BEGIN)) {
+		switch (rx->mode) {
+		case KMQTT_RX_HEADER:
+			if (!rx->frame.seen && *pos == KMQTT_PUBLISH << 4 &&
+			    READ_ONCE(conn->state) == KMQTT_CONN_ACTIVE &&
+			    parse_in_place(batch, &pos, end))
+				break;
+			parse_header(batch, (const u8 **)&pos, end);
+			break;
+		case KMQTT_RX_PUBLISH:
+			parse_publish(batch, (const u8 **)&pos, end);
+			break;
+		case KMQTT_RX_USER_BEGIN:
+			parse_user_begin(batch);
+			break;
+		case KMQTT_RX_USER:
+			parse_user(batch, (const u8 **)&pos, end);
+			break;
+		}
+	}
+	return pos - data;
+}
+
+/* Collect a large PUBLISH straight from the socket. */
+static int actor_collect(struct rx_batch *batch, struct sk_buff *skb,
+			 unsigned int offset, size_t len)
+{
+	struct kmqtt_rx *rx = &batch->conn->rx;
+	u32 n;
+
+	if (!publish_ready(batch))
+		return 0;
+	n = min_t(size_t, rx->left, len);
+	if (skb_copy_bits(skb, offset, rx->msg->data + rx->have, n)) {
+		rx_end(batch, KMQTT_END_RESET);
+		return 0;
+	}
+	publish_advance(batch, n);
+	return n;
+}
+
+/* Copy what an skb holds into the chunk, once, and parse it there. */
+static int actor_parse(struct rx_batch *batch, struct sk_buff *skb,
+		       unsigned int offset, size_t len)
+{
+	struct kmqtt_chunk *chunk = &batch->worker->chunk;
+	u8 *data = page_address(chunk->page) + chunk->off;
+	u32 n = min_t(size_t, len, chunk->size - chunk->off);
+	u32 used;
+
+	if (skb_copy_bits(skb, offset, data, n)) {
+		rx_end(batch, KMQTT_END_RESET);
+		return 0;
+	}
+	batch->cut = n < len;
+	batch->keep = data;
+	used = parse(batch, data, n);
+	chunk->off += batch->keep - data;
+	return used;
+}
+
+static int rx_actor(read_descriptor_t *desc, struct sk_buff *skb,
+		    unsigned int offset, size_t len)
+{
+	struct rx_batch *batch = desc->arg.data;
+	int used;
+
+	if (batch->stop != RX_GO)
+		return 0;
+	if (batch->conn->rx.mode == KMQTT_RX_PUBLISH)
+		used = actor_collect(batch, skb, offset, len);
+	else
+		used = actor_parse(batch, skb, offset, len);
+
+	batch->bytes += used;
+	if (batch->stop == RX_GO && batch->bytes >= RX_BUDGET_BYTES)
+		batch->stop = RX_BUDGET;
+	return used;
+}
+
+/* Make sure that the chunk has room. One that nobody else refers to any more is
+ * used again.
+ */
+static bool chunk_prepare(struct kmqtt_chunk *chunk)
+{
+	gfp_t gfp = GFP_KERNEL_ACCOUNT | __GFP_COMP | __GFP_NOWARN;
+	unsigned int order = RX_CHUNK_ORDER;
+
+	if (chunk->page && page_ref_count(chunk->page) == 1)
+		chunk->off = 0;
+	if (chunk->page && chunk->size - chunk->off >= RX_CHUNK_LOW)
+		return true;
+
+	if (chunk->page)
+		put_page(chunk->page);
+	chunk->page = alloc_pages(gfp | __GFP_NORETRY, order);
+	if (!chunk->page) {
+		order = 0;
+		chunk->page = alloc_pages(gfp, order);
+	}
+	chunk->off = 0;
+	chunk->size = PAGE_SIZE << order;
+	return chunk->page;
+}
+
+/* The socket, after reading: does anything else have to be said? */
+static void rx_check(struct rx_batch *batch)
+{
+	struct kmqtt_conn *conn = batch->conn;
+	struct sock *sk = conn->sk;
+
+	if (batch->stop == RX_END)
+		return;
+	if (sk->sk_err || sk->sk_state == TCP_CLOSE || conn->failed)
+		rx_end(batch, KMQTT_END_RESET);
+	else if (unlikely(tcp_sk(sk)->urg_data))
+		rx_end(batch, KMQTT_END_URGENT);
+	else if (batch->stop == RX_GO && (sk->sk_shutdown & RCV_SHUTDOWN) &&
+		 skb_queue_empty(&sk->sk_receive_queue))
+		rx_end(batch, KMQTT_END_CLOSED);
+}
+
+/* Read under the socket lock: parse and set aside, nothing else. */
+static void rx_locked(struct rx_batch *batch)
+{
+	read_descriptor_t desc = { .arg.data = batch, .count = 1 };
+	struct kmqtt_conn *conn = batch->conn;
+	u64 packets = conn->rx_packets;
+	u32 before = batch->bytes;
+
+	WRITE_ONCE(conn->rx_stopped, false);
+	if (READ_ONCE(conn->state) == KMQTT_CONN_WAITING)
+		rx_pause(batch);
+	parse(batch, NULL, 0);
+	if (batch->stop == RX_GO)
+		tcp_read_sock(conn->sk, &desc, rx_actor);
+	rx_check(batch);
+
+	if (batch->bytes != before) {
+		conn->last_rx = jiffies;
+		conn->rx_bytes += batch->bytes - before;
+		if (packets != conn->rx_packets)
+			conn->last_packet = jiffies;
+		if (kmqtt_conn_mid_packet(conn))
+			kmqtt_conn_arm(conn, conn->limits.packet_timeout);
+	}
+	if (batch->user)
+		conn->saved_data_ready(conn->sk);
+	batch->user = false;
+}
+
+/* Send the messages of a batch on their way. */
+static void rx_flush(struct rx_batch *batch)
+{
+	struct kmqtt_worker *worker = batch->worker;
+	struct kmqtt_ns *ns = batch->conn->ns;
+	struct kmqtt_msg *msg = batch->first;
+	u32 nr = 0, bytes = 0;
+
+	while (msg) {
+		struct kmqtt_msg *next = msg->next;
+
+		nr++;
+		bytes += msg->len;
+		kmqtt_publish_chain(worker, ns, msg);
+		msg = next;
+	}
+	batch->first = NULL;
+	batch->last = &batch->first;
+	if (!nr)
+		return;
+	kmqtt_publish_flush(worker);
+	kmqtt_count(worker, ns, KMQTT_A_COUNTER_RX_PUBLISHES, nr);
+	kmqtt_count(worker, ns, KMQTT_A_COUNTER_RX_BYTES, bytes);
+}
+
+static void rx_pings(struct rx_batch *batch)
+{
+	struct kmqtt_worker *worker = batch->worker;
+
+	if (!batch->pings)
+		return;
+	kmqtt_count(worker, batch->conn->ns, KMQTT_A_COUNTER_RX_PINGS,
+		    batch->pings);
+	while (batch->pings) {
+		batch->pings--;
+		kmqtt_tx_append(worker, batch->conn, worker->pingresp);
+	}
+}
+
+/* One turn: read, then do what cannot be done under the socket lock.
+ *
+ * Return: whether there is reason for another turn.
+ */
+static bool rx_turn(struct rx_batch *batch)
+{
+	struct kmqtt_conn *conn = batch->conn;
+	struct sock *sk = conn->sk;
+
+	batch->stop = RX_GO;
+	if (!chunk_prepare(&batch->worker->chunk)) {
+		rx_retry(batch);
+		return false;
+	}
+
+	local_bh_disable();
+	bh_lock_sock(sk);
+	if (sock_owned_by_user(sk)) {
+		/* Sleeping for it would hold up everybody else. */
+		conn->owned = true;
+		batch->stop = RX_PAUSE;
+	} else {
+		rx_locked(batch);
+	}
+	bh_unlock_sock(sk);
+	local_bh_enable();
+
+	rx_flush(batch);
+	rx_pings(batch);
+	switch (batch->stop) {
+	case RX_FLUSH:
+		return true;
+	case RX_REFILL:
+		batch->worker->chunk.off = batch->worker->chunk.size;
+		return true;
+	case RX_ALLOC:
+		if (msg_alloc(&conn->rx, GFP_KERNEL))
+			return true;
+		rx_retry(batch);
+		return false;
+	default:
+		return false;
+	}
+}
+
+/**
+ * kmqtt_rx() - read a connection's socket
+ * @worker: its worker
+ * @conn: the connection
+ *
+ * Return: whether it was not read to the end, for the others' sake.
+ */
+bool kmqtt_rx(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
+{
+	struct rx_batch batch = {
+		.worker = worker,
+		.conn = conn,
+		.last = &batch.first,
+	};
+
+	if (kmqtt_conn_ended(conn))
+		return false;
+	while (rx_turn(&batch))
+		;
+	if (batch.stop == RX_END)
+		kmqtt_conn_end(worker, conn, batch.end);
+	return batch.stop == RX_BUDGET;
+}

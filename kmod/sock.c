@@ -1,0 +1,514 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "sock.h"
+
+#include <linux/file.h>
+#include <linux/mutex.h>
+#include <linux/net.h>
+#include <linux/poll.h>
+#include <linux/sched/signal.h>
+#include <linux/uio.h>
+#include <net/inet_common.h>
+#include <net/sock.h>
+#include <net/tcp.h>
+#include <net/transp_v6.h>
+
+#include "compat.h"
+#include "conn.h"
+#include "ns.h"
+
+#define KMQTT_ULP "kmqtt"
+
+/**
+ * struct sock_tables - what a socket of one address family is switched to
+ * @base_prot: what it had
+ * @base_ops: likewise
+ * @prot: ours
+ * @ops: ours
+ */
+struct sock_tables {
+	struct proto *base_prot;
+	const struct proto_ops *base_ops;
+	struct proto prot;
+	struct proto_ops ops;
+};
+
+/* IPv4 and IPv6; filled when first needed, since IPv6's proto_ops are exported
+ * to modules in the newest kernels only. Constant from then on.
+ */
+static struct sock_tables tables[2];
+
+/* The connection that is being attached: the ULP can be set from conn-add only,
+ * since setsockopt(TCP_ULP) needs no capability. Also protects @tables.
+ */
+static DEFINE_MUTEX(attach_lock);
+static struct kmqtt_conn *attaching;
+static struct task_struct *attacher;
+
+static const struct sock_tables *tables_of(const struct sock *sk)
+{
+	return &tables[sk->sk_family == AF_INET6];
+}
+
+/* Under rcu_read_lock() or the socket lock; NULL after close. */
+static struct kmqtt_conn *conn_of(const struct sock *sk)
+{
+	return rcu_dereference_check(inet_csk(sk)->icsk_ulp_data,
+				     lockdep_sock_is_held(sk));
+}
+
+static void kmqtt_data_ready(struct sock *sk)
+{
+	struct kmqtt_conn *conn;
+
+	rcu_read_lock();
+	conn = conn_of(sk);
+	if (conn && !READ_ONCE(conn->rx_stopped))
+		kmqtt_conn_kick(conn, KMQTT_CONN_KICK_RX);
+	rcu_read_unlock();
+}
+
+static void kmqtt_write_space(struct sock *sk)
+{
+	void (*write_space)(struct sock *sk) = NULL;
+	struct kmqtt_conn *conn;
+
+	rcu_read_lock();
+	conn = conn_of(sk);
+	if (conn) {
+		write_space = conn->saved_write_space;
+		if (conn->tx_wait && sk_stream_is_writeable(sk)) {
+			WRITE_ONCE(conn->tx_wait, false);
+			kmqtt_conn_kick(conn, KMQTT_CONN_KICK_TX);
+		}
+	}
+	rcu_read_unlock();
+
+	if (write_space)
+		write_space(sk);
+}
+
+static void kmqtt_state_change(struct sock *sk)
+{
+	void (*state_change)(struct sock *sk) = NULL;
+	struct kmqtt_conn *conn;
+
+	rcu_read_lock();
+	conn = conn_of(sk);
+	if (conn) {
+		state_change = conn->saved_state_change;
+		kmqtt_conn_kick(conn, KMQTT_CONN_KICK_RX);
+	}
+	rcu_read_unlock();
+
+	if (state_change)
+		state_change(sk);
+}
+
+/* The owner of the socket lets go; its spinlock is held. */
+static void kmqtt_release_cb(struct sock *sk)
+{
+	struct kmqtt_conn *conn = conn_of(sk);
+
+	if (conn && conn->owned) {
+		conn->owned = false;
+		kmqtt_conn_kick(conn, KMQTT_CONN_KICK_RX);
+		kmqtt_conn_kick(conn, KMQTT_CONN_KICK_TX);
+	}
+	tables_of(sk)->base_prot->release_cb(sk);
+}
+
+/* Wait until @condition, under the socket lock. Return: 0 or an error. */
+#define wait_for(sk, timeo, condition)					\
+({									\
+	DEFINE_WAIT_FUNC(__wait, woken_wake_function);			\
+	int __err = 0;							\
+									\
+	add_wait_queue(sk_sleep(sk), &__wait);				\
+	while (!(condition)) {						\
+		if (!*(timeo)) {					\
+			__err = -EAGAIN;				\
+			break;						\
+		}							\
+		if (signal_pending(current)) {				\
+			__err = sock_intr_errno(*(timeo));		\
+			break;						\
+		}							\
+		sk_wait_event(sk, timeo, condition, &__wait);		\
+	}								\
+	remove_wait_queue(sk_sleep(sk), &__wait);			\
+	__err;								\
+})
+
+static bool recv_ready(const struct sock *sk, const struct kmqtt_conn *conn)
+{
+	return READ_ONCE(conn->upq.bytes) || READ_ONCE(conn->rx_eof) ||
+	       READ_ONCE(sk->sk_err);
+}
+
+/* Read from the user queue, as from a stream. */
+static int recv_locked(struct sock *sk, struct kmqtt_conn *conn,
+		       struct msghdr *msg, size_t len, int flags)
+{
+	size_t target = flags & MSG_WAITALL ? len : min_t(size_t, len, 1);
+	long timeo = sock_rcvtimeo(sk, flags & MSG_DONTWAIT);
+	struct kmqtt_upq *upq = &conn->upq;
+	size_t done = 0;
+	int ret = 0;
+
+	while (!ret && done < target) {
+		ret = wait_for(sk, &timeo, recv_ready(sk, conn));
+		if (ret)
+			break;
+		if (!upq->bytes) {
+			ret = sock_error(sk);
+			break;
+		}
+		ret = kmqtt_upq_read(upq, &msg->msg_iter, len - done,
+				     flags & MSG_PEEK);
+		if (ret < 0)
+			break;
+		done += ret;
+		ret = 0;
+		if (flags & MSG_PEEK)
+			break;
+	}
+
+	if (msg->msg_get_inq)
+		msg->msg_inq = upq->bytes;
+	if (READ_ONCE(conn->rx_stopped) &&
+	    upq->bytes <= conn->limits.user_bytes / 2)
+		kmqtt_conn_kick(conn, KMQTT_CONN_KICK_RX);
+	return done ?: ret;
+}
+
+static int kmqtt_recvmsg(struct sock *sk, struct msghdr *msg, size_t len,
+			 int flags KMQTT_RECVMSG_ADDR_LEN)
+{
+	struct kmqtt_conn *conn;
+	int ret = -ENOTCONN;
+
+	if (flags & (MSG_ERRQUEUE | MSG_OOB | MSG_TRUNC))
+		return -EOPNOTSUPP;
+
+	lock_sock(sk);
+	conn = conn_of(sk);
+	if (conn)
+		ret = recv_locked(sk, conn, msg, len, flags);
+	release_sock(sk);
+	return ret;
+}
+
+static bool send_ready(const struct sock *sk, const struct kmqtt_conn *conn)
+{
+	return !READ_ONCE(conn->tx_partial) || READ_ONCE(sk->sk_err) ||
+	       (READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN);
+}
+
+/* The daemon's sends begin and end between packets. One that was taken in part
+ * only, or announces more, keeps the worker's messages back until it is whole;
+ * and it has to wait for a message of the worker's that is not.
+ */
+static int send_locked(struct sock *sk, struct kmqtt_conn *conn,
+		       struct msghdr *msg, size_t len)
+{
+	long timeo = sock_sndtimeo(sk, msg->msg_flags & MSG_DONTWAIT);
+	int ret;
+
+	if (!conn->user_busy) {
+		ret = wait_for(sk, &timeo, send_ready(sk, conn));
+		if (ret)
+			return ret;
+	}
+
+	/* It may sleep, and let go of the lock, between two parts. */
+	if (len)
+		WRITE_ONCE(conn->user_busy, true);
+	ret = tcp_sendmsg_locked(sk, msg, len);
+	if (ret == len && !(msg->msg_flags & MSG_MORE))
+		conn->user_sent = 0;
+	else if (ret > 0)
+		conn->user_sent += ret;
+
+	if (!conn->user_sent) {
+		WRITE_ONCE(conn->user_busy, false);
+		kmqtt_conn_kick(conn, KMQTT_CONN_KICK_TX);
+	}
+	return ret;
+}
+
+static int kmqtt_sendmsg(struct sock *sk, struct msghdr *msg, size_t len)
+{
+	struct kmqtt_conn *conn;
+	int ret = -EPIPE;
+
+	if (msg->msg_flags & (MSG_OOB | MSG_ZEROCOPY | MSG_FASTOPEN))
+		return -EOPNOTSUPP;
+
+	lock_sock(sk);
+	conn = conn_of(sk);
+	if (conn)
+		ret = send_locked(sk, conn, msg, len);
+	release_sock(sk);
+	return ret;
+}
+
+static __poll_t kmqtt_poll(struct file *file, struct socket *sock,
+			   poll_table *wait)
+{
+	__poll_t mask = tcp_poll(file, sock, wait);
+	struct sock *sk = sock->sk;
+	struct kmqtt_conn *conn;
+
+	rcu_read_lock();
+	conn = conn_of(sk);
+	if (conn) {
+		/* What TCP has is not what recv() will see. */
+		mask &= ~(EPOLLIN | EPOLLRDNORM | EPOLLRDHUP | EPOLLPRI);
+		if (recv_ready(sk, conn))
+			mask |= EPOLLIN | EPOLLRDNORM;
+		if (!send_ready(sk, conn) && !READ_ONCE(conn->user_busy))
+			mask &= ~(EPOLLOUT | EPOLLWRNORM);
+	}
+	rcu_read_unlock();
+	return mask;
+}
+
+static int kmqtt_disconnect(struct sock *sk, int flags)
+{
+	return -EBUSY;
+}
+
+static int kmqtt_setsockopt(struct sock *sk, int level, int optname,
+			    sockptr_t optval, unsigned int optlen)
+{
+	if (level == SOL_TCP &&
+	    (optname == TCP_ULP || optname == TCP_REPAIR))
+		return -EBUSY;
+	return tables_of(sk)->base_prot->setsockopt(sk, level, optname, optval,
+						    optlen);
+}
+
+static int kmqtt_getsockopt(struct sock *sk, int level, int optname,
+			    char __user *optval, int __user *optlen)
+{
+	if (level == SOL_TCP && optname == TCP_ZEROCOPY_RECEIVE)
+		return -EOPNOTSUPP;
+	return tables_of(sk)->base_prot->getsockopt(sk, level, optname, optval,
+						    optlen);
+}
+
+/* A low-water mark would keep data_ready from being called. */
+static int kmqtt_set_rcvlowat(struct sock *sk, int val)
+{
+	return -EOPNOTSUPP;
+}
+
+/* Reads the receive queue past recvmsg. */
+static ssize_t kmqtt_splice_read(struct socket *sock, loff_t *ppos,
+				 struct pipe_inode_info *pipe, size_t len,
+				 unsigned int flags)
+{
+	return -EOPNOTSUPP;
+}
+
+#ifdef KMQTT_HAVE_SENDPAGE
+static int kmqtt_sendpage(struct sock *sk, struct page *page, int offset,
+			  size_t size, int flags)
+{
+	return -EOPNOTSUPP;
+}
+#endif
+
+static void conn_put_rcu(struct rcu_head *rcu)
+{
+	kmqtt_conn_put(container_of(rcu, struct kmqtt_conn, rcu));
+}
+
+/* The kernel's file was the last one, or the daemon's: either way the worker
+ * has dropped the connection.
+ */
+static void kmqtt_close(struct sock *sk, long timeout)
+{
+	const struct sock_tables *table = tables_of(sk);
+	struct kmqtt_conn *conn;
+
+	lock_sock(sk);
+	conn = conn_of(sk);
+	rcu_assign_pointer(inet_csk(sk)->icsk_ulp_data, NULL);
+	write_lock_bh(&sk->sk_callback_lock);
+	WRITE_ONCE(sk->sk_prot, table->base_prot);
+	WRITE_ONCE(sk->sk_socket->ops, table->base_ops);
+	sk->sk_data_ready = conn->saved_data_ready;
+	sk->sk_write_space = conn->saved_write_space;
+	sk->sk_state_change = conn->saved_state_change;
+	write_unlock_bh(&sk->sk_callback_lock);
+	kmqtt_upq_purge(&conn->upq);
+	release_sock(sk);
+
+	table->base_prot->close(sk, timeout);
+	call_rcu(&conn->rcu, conn_put_rcu);
+}
+
+static void build_tables(struct sock_tables *table, const struct sock *sk)
+{
+	if (table->base_prot)
+		return;
+
+	table->base_ops = sk->sk_socket->ops;
+	table->ops = *table->base_ops;
+	table->ops.poll = kmqtt_poll;
+	table->ops.splice_read = kmqtt_splice_read;
+	table->ops.set_rcvlowat = kmqtt_set_rcvlowat;
+	table->ops.mmap = sock_no_mmap;
+
+	table->prot = *sk->sk_prot;
+	table->prot.close = kmqtt_close;
+	table->prot.disconnect = kmqtt_disconnect;
+	table->prot.getsockopt = kmqtt_getsockopt;
+	table->prot.recvmsg = kmqtt_recvmsg;
+	table->prot.release_cb = kmqtt_release_cb;
+	table->prot.sendmsg = kmqtt_sendmsg;
+	table->prot.setsockopt = kmqtt_setsockopt;
+#ifdef KMQTT_HAVE_SENDPAGE
+	table->prot.sendpage = kmqtt_sendpage;
+#endif
+	table->base_prot = sk->sk_prot;
+}
+
+static void remember_remote(struct kmqtt_conn *conn, const struct sock *sk)
+{
+	struct sockaddr_in6 *sin6 = &conn->remote;
+	struct sockaddr_in *sin = (struct sockaddr_in *)sin6;
+
+	if (sk->sk_family == AF_INET6) {
+		sin6->sin6_family = AF_INET6;
+		sin6->sin6_port = inet_sk(sk)->inet_dport;
+		sin6->sin6_addr = sk->sk_v6_daddr;
+	} else {
+		sin->sin_family = AF_INET;
+		sin->sin_port = inet_sk(sk)->inet_dport;
+		sin->sin_addr.s_addr = inet_sk(sk)->inet_daddr;
+	}
+}
+
+/* Called by setsockopt() of kmqtt_sock_attach(), under the socket lock. */
+static int kmqtt_ulp_init(struct sock *sk)
+{
+	struct kmqtt_conn *conn = READ_ONCE(attaching);
+	struct sock_tables *table;
+
+	/* Only through conn-add, and then we are the holder of the lock. */
+	if (READ_ONCE(attacher) != current || conn->sk != sk)
+		return -EPERM;
+	if (sk->sk_state != TCP_ESTABLISHED)
+		return -ENOTCONN;
+	if (sk->sk_prot != &tcp_prot && sk->sk_prot != &tcpv6_prot)
+		return -EOPNOTSUPP;
+	if (sk->sk_user_data)
+		return -EBUSY;
+
+	table = &tables[sk->sk_family == AF_INET6];
+	build_tables(table, sk);
+	if (sk->sk_prot != table->base_prot ||
+	    sk->sk_socket->ops != table->base_ops)
+		return -EOPNOTSUPP;
+
+	remember_remote(conn, sk);
+	WRITE_ONCE(tcp_sk(sk)->notsent_lowat, conn->limits.unsent_bytes);
+	/* One more reference: the socket's. */
+	kmqtt_conn_hold(conn);
+
+	write_lock_bh(&sk->sk_callback_lock);
+	conn->saved_data_ready = sk->sk_data_ready;
+	conn->saved_write_space = sk->sk_write_space;
+	conn->saved_state_change = sk->sk_state_change;
+	rcu_assign_pointer(inet_csk(sk)->icsk_ulp_data, conn);
+	WRITE_ONCE(sk->sk_prot, &table->prot);
+	WRITE_ONCE(sk->sk_socket->ops, &table->ops);
+	sk->sk_data_ready = kmqtt_data_ready;
+	sk->sk_write_space = kmqtt_write_space;
+	sk->sk_state_change = kmqtt_state_change;
+	write_unlock_bh(&sk->sk_callback_lock);
+	return 0;
+}
+
+static struct tcp_ulp_ops kmqtt_ulp __read_mostly = {
+	.name = KMQTT_ULP,
+	.owner = THIS_MODULE,
+	.init = kmqtt_ulp_init,
+};
+
+static int check_fit(const struct socket *sock, const struct net *net,
+		     struct netlink_ext_ack *extack)
+{
+	const struct sock *sk;
+
+	if (!sock) {
+		NL_SET_ERR_MSG(extack, "not a socket");
+		return -ENOTSOCK;
+	}
+	sk = sock->sk;
+	if (sock->type != SOCK_STREAM || sk->sk_protocol != IPPROTO_TCP ||
+	    (sk->sk_family != AF_INET && sk->sk_family != AF_INET6)) {
+		NL_SET_ERR_MSG(extack, "not a TCP socket");
+		return -EOPNOTSUPP;
+	}
+	if (!net_eq(sock_net(sk), net)) {
+		NL_SET_ERR_MSG(extack, "socket of another network namespace");
+		return -EOPNOTSUPP;
+	}
+	return 0;
+}
+
+/**
+ * kmqtt_sock_attach() - switch a socket over to kmqtt
+ * @conn: the connection, with the file
+ * @extack: says what is wrong
+ *
+ * May sleep.
+ *
+ * Return: 0 or an error of KMQTT_CMD_CONN_ADD.
+ */
+int kmqtt_sock_attach(struct kmqtt_conn *conn, struct netlink_ext_ack *extack)
+{
+	struct socket *sock = sock_from_file(conn->file);
+	int err;
+
+	err = check_fit(sock, conn->ns->net, extack);
+	if (err)
+		return err;
+	conn->sk = sock->sk;
+
+	/* One gathered send is all there is to send: waiting for an ACK gains
+	 * nothing.
+	 */
+	tcp_sock_set_nodelay(sock->sk);
+
+	mutex_lock(&attach_lock);
+	WRITE_ONCE(attaching, conn);
+	WRITE_ONCE(attacher, current);
+	err = sock->ops->setsockopt(sock, SOL_TCP, TCP_ULP,
+				    KERNEL_SOCKPTR(KMQTT_ULP),
+				    strlen(KMQTT_ULP));
+	WRITE_ONCE(attacher, NULL);
+	WRITE_ONCE(attaching, NULL);
+	mutex_unlock(&attach_lock);
+
+	if (err == -EEXIST)
+		NL_SET_ERR_MSG(extack, "socket has an upper layer protocol already");
+	else if (err == -ENOTCONN)
+		NL_SET_ERR_MSG(extack, "socket is not connected");
+	else if (err)
+		NL_SET_ERR_MSG(extack, "socket cannot be taken over");
+	return err;
+}
+
+int __init kmqtt_sock_init(void)
+{
+	return tcp_register_ulp(&kmqtt_ulp);
+}
+
+void kmqtt_sock_exit(void)
+{
+	tcp_unregister_ulp(&kmqtt_ulp);
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The socket layer: kmqtt as an upper layer protocol (ULP) of TCP, which makes
+ * it exclusive on a socket and pins the module, and what it replaces there.
+ */
+#ifndef _KMQTT_SOCK_H_
+#define _KMQTT_SOCK_H_
+
+struct kmqtt_conn;
+struct netlink_ext_ack;
+
+int kmqtt_sock_attach(struct kmqtt_conn *conn, struct netlink_ext_ack *extack);
+
+int kmqtt_sock_init(void);
+void kmqtt_sock_exit(void);
+
+#endif /* _KMQTT_SOCK_H_ */

@@ -1,0 +1,410 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "sub.h"
+
+#include <linux/jhash.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+
+#include "conn.h"
+#include "ns.h"
+#include "worker.h"
+
+static struct kmem_cache *sub_cache __ro_after_init;
+
+struct sub_key {
+	const struct kmqtt_conn *conn;
+	const struct kmqtt_node *node;
+};
+
+static u32 sub_hash(const void *data, u32 len, u32 seed)
+{
+	return jhash(data, sizeof(struct sub_key), seed);
+}
+
+static u32 sub_obj_hash(const void *data, u32 len, u32 seed)
+{
+	const struct kmqtt_sub *sub = data;
+	struct sub_key key = { .conn = sub->conn, .node = sub->leaf->node };
+
+	return jhash(&key, sizeof(key), seed);
+}
+
+static int sub_cmp(struct rhashtable_compare_arg *arg, const void *obj)
+{
+	const struct sub_key *key = arg->key;
+	const struct kmqtt_sub *sub = obj;
+
+	return sub->conn != key->conn || sub->leaf->node != key->node;
+}
+
+static const struct rhashtable_params sub_params = {
+	.key_len = sizeof(struct sub_key),
+	.head_offset = offsetof(struct kmqtt_sub, hash),
+	.hashfn = sub_hash,
+	.obj_hashfn = sub_obj_hash,
+	.obj_cmpfn = sub_cmp,
+	.automatic_shrinking = true,
+};
+
+static struct kmqtt_sub *sub_find(struct kmqtt_conn *conn,
+				  const struct kmqtt_node *node)
+{
+	struct sub_key key = { .conn = conn, .node = node };
+
+	return rhashtable_lookup_fast(&conn->ns->subs, &key, sub_params);
+}
+
+static void leaf_free(struct rcu_head *rcu)
+{
+	struct kmqtt_leaf *leaf = container_of(rcu, struct kmqtt_leaf, rcu);
+
+	kvfree(leaf->subs);
+	kfree(leaf);
+}
+
+void kmqtt_leaf_put(struct kmqtt_leaf *leaf)
+{
+	if (refcount_dec_and_test(&leaf->refs))
+		call_rcu(&leaf->rcu, leaf_free);
+}
+
+static struct kmqtt_leaf *leaf_find(struct kmqtt_ns *ns,
+				    struct kmqtt_node *node,
+				    const struct kmqtt_worker *worker)
+{
+	struct kmqtt_leaf *leaf;
+
+	leaf = rcu_dereference_protected(node->leaves,
+					 lockdep_is_held(&ns->lock));
+	while (leaf && leaf->worker != worker)
+		leaf = rcu_dereference_protected(leaf->next,
+						 lockdep_is_held(&ns->lock));
+	return leaf;
+}
+
+static struct kmqtt_leaf *leaf_add(struct kmqtt_ns *ns, struct kmqtt_node *node,
+				   struct kmqtt_worker *worker)
+{
+	struct kmqtt_leaf *leaf = kzalloc(sizeof(*leaf), GFP_KERNEL_ACCOUNT);
+
+	if (!leaf)
+		return NULL;
+
+	leaf->worker = worker;
+	leaf->node = node;
+	refcount_set(&leaf->refs, 1);
+	RCU_INIT_POINTER(leaf->next,
+			 rcu_dereference_protected(node->leaves,
+						   lockdep_is_held(&ns->lock)));
+	rcu_assign_pointer(node->leaves, leaf);
+	kmqtt_ns_changed(ns);
+	return leaf;
+}
+
+static void leaf_unlink(struct kmqtt_ns *ns, struct kmqtt_leaf *leaf)
+{
+	struct kmqtt_leaf __rcu **link = &leaf->node->leaves;
+	struct kmqtt_leaf *at;
+
+	while ((at = rcu_dereference_protected(*link,
+					       lockdep_is_held(&ns->lock))) !=
+	       leaf)
+		link = &at->next;
+	rcu_assign_pointer(*link,
+			   rcu_dereference_protected(leaf->next,
+						     lockdep_is_held(&ns->lock)));
+	kmqtt_ns_changed(ns);
+}
+
+struct kmqtt_changes *kmqtt_changes_alloc(u32 nr)
+{
+	struct kmqtt_changes *changes;
+
+	changes = kvmalloc(struct_size(changes, changes, nr),
+			   GFP_KERNEL_ACCOUNT);
+	if (!changes)
+		return NULL;
+	changes->ticket.type = KMQTT_TICKET_SUBS;
+	changes->nr = 0;
+	return changes;
+}
+
+/* Make room for one more in a leaf's list, which the worker will move to. */
+static int leaf_reserve(struct kmqtt_leaf *leaf, struct kmqtt_change *change)
+{
+	u32 room = leaf->room ? leaf->room * 2 : 1;
+
+	change->subs = NULL;
+	if (leaf->count < leaf->room)
+		return 0;
+
+	change->subs = kvmalloc_array(room, sizeof(*change->subs),
+				      GFP_KERNEL_ACCOUNT);
+	if (!change->subs)
+		return -ENOMEM;
+	change->old_room = leaf->room;
+	leaf->room = room;
+	return 0;
+}
+
+static void leaf_unreserve(struct kmqtt_leaf *leaf, struct kmqtt_change *change)
+{
+	if (!change->subs)
+		return;
+	kvfree(change->subs);
+	leaf->room = change->old_room;
+}
+
+/* Take a subscription out of the control half, its node's reference too. */
+static void sub_unlink(struct kmqtt_ns *ns, struct kmqtt_sub *sub)
+{
+	struct kmqtt_leaf *leaf = sub->leaf;
+	struct kmqtt_node *node = leaf->node;
+
+	rhashtable_remove_fast(&ns->subs, &sub->hash, sub_params);
+	sub->conn->nr_subs--;
+	ns->nr_subs--;
+	sub->last = --leaf->count == 0;
+	if (sub->last)
+		leaf_unlink(ns, leaf);
+	kmqtt_trie_put(&ns->trie, node);
+}
+
+static int sub_new(struct kmqtt_conn *conn, struct kmqtt_node *node,
+		   struct kmqtt_change *change)
+{
+	struct kmqtt_ns *ns = conn->ns;
+	struct kmqtt_leaf *leaf;
+	struct kmqtt_sub *sub;
+	int err = -ENOMEM;
+
+	sub = kmem_cache_alloc(sub_cache, GFP_KERNEL_ACCOUNT);
+	if (!sub)
+		return -ENOMEM;
+
+	leaf = leaf_find(ns, node, conn->worker);
+	if (!leaf)
+		leaf = leaf_add(ns, node, conn->worker);
+	if (!leaf)
+		goto free_sub;
+
+	err = leaf_reserve(leaf, change);
+	if (err)
+		goto free_leaf;
+
+	sub->conn = conn;
+	sub->leaf = leaf;
+	sub->last = false;
+	sub->qos = change->qos;
+	err = rhashtable_insert_fast(&ns->subs, &sub->hash, sub_params);
+	if (err)
+		goto unreserve;
+
+	leaf->count++;
+	ns->nr_subs++;
+	conn->nr_subs++;
+	sub->serial = ++conn->last_serial;
+	list_add_tail(&sub->of_conn, &conn->subs);
+	change->sub = sub;
+	return 0;
+
+unreserve:
+	leaf_unreserve(leaf, change);
+free_leaf:
+	if (!leaf->count) {
+		leaf_unlink(ns, leaf);
+		kmqtt_leaf_put(leaf);
+	}
+free_sub:
+	kmem_cache_free(sub_cache, sub);
+	return err;
+}
+
+/**
+ * kmqtt_sub_add() - subscribe a connection, or change a subscription
+ * @conn: the connection
+ * @filter: the filter, checked
+ * @len: its bytes
+ * @qos: granted
+ * @changes: gets one more change, for which it has room
+ *
+ * Takes effect for publishers at once, for delivery with
+ * kmqtt_changes_commit().
+ *
+ * Return: 0 or -ENOMEM, having changed nothing.
+ */
+int kmqtt_sub_add(struct kmqtt_conn *conn, const u8 *filter, size_t len, u8 qos,
+		  struct kmqtt_changes *changes)
+{
+	struct kmqtt_change *change = &changes->changes[changes->nr];
+	struct kmqtt_trie *trie = &conn->ns->trie;
+	struct kmqtt_node *node;
+	int err;
+
+	node = kmqtt_trie_get(trie, filter, len);
+	if (!node)
+		return -ENOMEM;
+
+	change->qos = qos;
+	change->subs = NULL;
+	change->sub = sub_find(conn, node);
+	if (change->sub) {
+		change->op = KMQTT_CHANGE_SET;
+		kmqtt_trie_put(trie, node);
+		changes->nr++;
+		return 0;
+	}
+
+	/* The subscription keeps the reference of the node. */
+	change->op = KMQTT_CHANGE_ADD;
+	err = sub_new(conn, node, change);
+	if (err) {
+		kmqtt_trie_put(trie, node);
+		return err;
+	}
+	changes->nr++;
+	return 0;
+}
+
+/* As kmqtt_sub_add(), and cannot fail. */
+void kmqtt_sub_del(struct kmqtt_conn *conn, const u8 *filter, size_t len,
+		   struct kmqtt_changes *changes)
+{
+	struct kmqtt_change *change = &changes->changes[changes->nr];
+	struct kmqtt_node *node;
+
+	node = kmqtt_trie_find(&conn->ns->trie, filter, len);
+	change->sub = node ? sub_find(conn, node) : NULL;
+	if (!change->sub)
+		return;
+
+	change->op = KMQTT_CHANGE_DEL;
+	change->subs = NULL;
+	sub_unlink(conn->ns, change->sub);
+	list_del(&change->sub->of_conn);
+	changes->nr++;
+}
+
+/* Send changes to the connection's worker, which frees them. */
+void kmqtt_changes_commit(struct kmqtt_conn *conn,
+			  struct kmqtt_changes *changes)
+{
+	if (changes->nr)
+		kmqtt_worker_post(conn->worker, &changes->ticket);
+	else
+		kvfree(changes);
+}
+
+/* Undo additions that were not committed, the last first; frees @changes. */
+void kmqtt_changes_undo(struct kmqtt_conn *conn, struct kmqtt_changes *changes)
+{
+	while (changes->nr) {
+		struct kmqtt_change *change = &changes->changes[--changes->nr];
+		struct kmqtt_sub *sub = change->sub;
+
+		if (change->op != KMQTT_CHANGE_ADD)
+			continue;
+		leaf_unreserve(sub->leaf, change);
+		sub_unlink(conn->ns, sub);
+		list_del(&sub->of_conn);
+		if (sub->last)
+			kmqtt_leaf_put(sub->leaf);
+		kmem_cache_free(sub_cache, sub);
+	}
+	kvfree(changes);
+}
+
+/**
+ * kmqtt_subs_detach() - take all subscriptions of a connection out of the
+ * control half
+ * @conn: the connection; its list now belongs to the worker, which calls
+ *	kmqtt_subs_free()
+ */
+void kmqtt_subs_detach(struct kmqtt_conn *conn)
+{
+	struct kmqtt_sub *sub;
+
+	list_for_each_entry(sub, &conn->subs, of_conn)
+		sub_unlink(conn->ns, sub);
+}
+
+static void leaf_insert(struct kmqtt_change *change)
+{
+	struct kmqtt_sub *sub = change->sub;
+	struct kmqtt_leaf *leaf = sub->leaf;
+
+	if (change->subs) {
+		memcpy(change->subs, leaf->subs, leaf->nr * sizeof(*leaf->subs));
+		kvfree(leaf->subs);
+		leaf->subs = change->subs;
+	}
+	sub->qos = change->qos;
+	sub->index = leaf->nr;
+	leaf->subs[leaf->nr++] = sub;
+}
+
+static void sub_free(struct kmqtt_sub *sub)
+{
+	struct kmqtt_leaf *leaf = sub->leaf;
+	struct kmqtt_sub *moved = leaf->subs[--leaf->nr];
+
+	leaf->subs[sub->index] = moved;
+	moved->index = sub->index;
+	if (sub->last)
+		kmqtt_leaf_put(leaf);
+	kmem_cache_free(sub_cache, sub);
+}
+
+/* Apply changes to the worker's lists; frees @changes. */
+void kmqtt_changes_apply(struct kmqtt_changes *changes)
+{
+	u32 i;
+
+	for (i = 0; i < changes->nr; i++) {
+		struct kmqtt_change *change = &changes->changes[i];
+
+		switch (change->op) {
+		case KMQTT_CHANGE_ADD:
+			leaf_insert(change);
+			break;
+		case KMQTT_CHANGE_SET:
+			WRITE_ONCE(change->sub->qos, change->qos);
+			break;
+		case KMQTT_CHANGE_DEL:
+			sub_free(change->sub);
+			break;
+		}
+	}
+	kvfree(changes);
+}
+
+/* Take a dropped connection out of the worker's lists. */
+void kmqtt_subs_free(struct kmqtt_conn *conn)
+{
+	struct kmqtt_sub *sub, *next;
+
+	list_for_each_entry_safe(sub, next, &conn->subs, of_conn)
+		sub_free(sub);
+	INIT_LIST_HEAD(&conn->subs);
+}
+
+int kmqtt_subs_init(struct kmqtt_ns *ns)
+{
+	return rhashtable_init(&ns->subs, &sub_params);
+}
+
+void kmqtt_subs_exit(struct kmqtt_ns *ns)
+{
+	rhashtable_destroy(&ns->subs);
+}
+
+int __init kmqtt_sub_init(void)
+{
+	sub_cache = KMEM_CACHE(kmqtt_sub, SLAB_ACCOUNT);
+	return sub_cache ? 0 : -ENOMEM;
+}
+
+void kmqtt_sub_exit(void)
+{
+	kmem_cache_destroy(sub_cache);
+}

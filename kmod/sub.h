@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Subscriptions. Who subscribes to what has two halves. The control half, under
+ * kmqtt_ns.lock, knows every subscription and answers netlink. The delivery half
+ * belongs to workers: for each filter, a worker has one list of the
+ * connections that it is home to. Changes travel from the one to the other
+ * through the worker's inbox, in order with messages.
+ */
+#ifndef _KMQTT_SUB_H_
+#define _KMQTT_SUB_H_
+
+#include <linux/list.h>
+#include <linux/rcupdate.h>
+#include <linux/refcount.h>
+#include <linux/rhashtable.h>
+
+#include "msg.h"
+
+struct kmqtt_conn;
+struct kmqtt_node;
+struct kmqtt_ns;
+struct kmqtt_worker;
+struct netlink_ext_ack;
+
+/**
+ * struct kmqtt_sub - one connection's subscription to one filter
+ * @conn: the connection; alive as long as the subscription
+ * @leaf: the list it is in
+ * @hash: link in kmqtt_ns.subs
+ * @of_conn: link in kmqtt_conn.subs, by rising @serial
+ * @index: where in @leaf's list; the worker's
+ * @serial: resumes a dump
+ * @qos: granted QoS; the worker's, once delivered to it
+ * @last: the last of its leaf, which is not in the trie any more; set before
+ *	the worker is told to free it
+ */
+struct kmqtt_sub {
+	struct kmqtt_conn *conn;
+	struct kmqtt_leaf *leaf;
+	struct rhash_head hash;
+	struct list_head of_conn;
+	u32 index;
+	u32 serial;
+	u8 qos;
+	bool last;
+};
+
+/**
+ * struct kmqtt_leaf - one worker's subscribers to one filter
+ * @next: other workers' leaves of the filter; readers need RCU
+ * @worker: whose
+ * @node: the filter
+ * @refs: one while it has subscribers, one a match
+ * @count: subscribers; under kmqtt_ns.lock
+ * @room: entries that @subs will have room for; under kmqtt_ns.lock
+ * @nr: entries of @subs; the worker's
+ * @subs: subscribers; the worker's
+ * @rcu: deferred freeing
+ */
+struct kmqtt_leaf {
+	struct kmqtt_leaf __rcu *next;
+	struct kmqtt_worker *worker;
+	struct kmqtt_node *node;
+	refcount_t refs;
+	u32 count;
+	u32 room;
+	u32 nr;
+	struct kmqtt_sub **subs;
+	struct rcu_head rcu;
+};
+
+/**
+ * enum kmqtt_change_op - what changes
+ * @KMQTT_CHANGE_ADD: a subscription is new
+ * @KMQTT_CHANGE_SET: its granted QoS changes
+ * @KMQTT_CHANGE_DEL: it ends, and is freed by the worker
+ */
+enum kmqtt_change_op {
+	KMQTT_CHANGE_ADD,
+	KMQTT_CHANGE_SET,
+	KMQTT_CHANGE_DEL,
+};
+
+/**
+ * struct kmqtt_change - one changed subscription
+ * @op: enum kmqtt_change_op
+ * @qos: of ADD and SET
+ * @old_room: ADD with @subs: kmqtt_leaf.room before, to undo it
+ * @sub: which
+ * @subs: ADD: a larger list to move to, or NULL
+ */
+struct kmqtt_change {
+	u8 op;
+	u8 qos;
+	u32 old_room;
+	struct kmqtt_sub *sub;
+	struct kmqtt_sub **subs;
+};
+
+/**
+ * struct kmqtt_changes - changes for one worker, in order
+ * @ticket: of type KMQTT_TICKET_SUBS
+ * @nr: how many
+ * @changes: the changes
+ */
+struct kmqtt_changes {
+	struct kmqtt_ticket ticket;
+	u32 nr;
+	struct kmqtt_change changes[];
+};
+
+/* The control half: under kmqtt_ns.lock, may sleep. */
+struct kmqtt_changes *kmqtt_changes_alloc(u32 nr);
+int kmqtt_sub_add(struct kmqtt_conn *conn, const u8 *filter, size_t len, u8 qos,
+		  struct kmqtt_changes *changes);
+void kmqtt_sub_del(struct kmqtt_conn *conn, const u8 *filter, size_t len,
+		   struct kmqtt_changes *changes);
+void kmqtt_changes_commit(struct kmqtt_conn *conn,
+			  struct kmqtt_changes *changes);
+void kmqtt_changes_undo(struct kmqtt_conn *conn, struct kmqtt_changes *changes);
+
+void kmqtt_subs_detach(struct kmqtt_conn *conn);
+
+/* The delivery half: the worker. */
+void kmqtt_changes_apply(struct kmqtt_changes *changes);
+void kmqtt_subs_free(struct kmqtt_conn *conn);
+
+/* Under rcu_read_lock(). */
+static inline bool kmqtt_leaf_hold(struct kmqtt_leaf *leaf)
+{
+	return refcount_inc_not_zero(&leaf->refs);
+}
+
+void kmqtt_leaf_put(struct kmqtt_leaf *leaf);
+
+int kmqtt_subs_init(struct kmqtt_ns *ns);
+void kmqtt_subs_exit(struct kmqtt_ns *ns);
+int kmqtt_sub_init(void);
+void kmqtt_sub_exit(void);
+
+#endif /* _KMQTT_SUB_H_ */

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "topic.h"
+
+#include <linux/errno.h>
+#include <linux/kmqtt.h>
+#include <linux/string.h>
+
+/* Bytes of the character at @s, or 0 when it is not well-formed UTF-8: shortest
+ * form only, no surrogates [MQTT-1.5.3-1], nothing above U+10FFFF (RFC 3629).
+ */
+static size_t utf8_char(const u8 *s, size_t len)
+{
+	size_t n, i;
+	u32 c;
+
+	if (s[0] >= 0xc2 && s[0] <= 0xdf) {
+		n = 2;
+		c = s[0] & 0x1f;
+	} else if ((s[0] & 0xf0) == 0xe0) {
+		n = 3;
+		c = s[0] & 0x0f;
+	} else if (s[0] >= 0xf0 && s[0] <= 0xf4) {
+		n = 4;
+		c = s[0] & 0x07;
+	} else {
+		return 0;
+	}
+	if (n > len)
+		return 0;
+
+	for (i = 1; i < n; i++) {
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+		c = c << 6 | (s[i] & 0x3f);
+	}
+	if (n == 3 && (c < 0x800 || (c >= 0xd800 && c <= 0xdfff)))
+		return 0;
+	if (n == 4 && (c < 0x10000 || c > 0x10ffff))
+		return 0;
+	return n;
+}
+
+/**
+ * kmqtt_utf8_check() - is this an MQTT string?
+ * @s: its bytes, without the length in front
+ * @len: how many
+ *
+ * Well-formed UTF-8 without U+0000 [MQTT-1.5.3-1] [MQTT-1.5.3-2].
+ */
+int kmqtt_utf8_check(const u8 *s, size_t len)
+{
+	size_t i = 0;
+
+	while (i < len) {
+		size_t n = s[i] - 1U < 0x7f ? 1 : utf8_char(s + i, len - i);
+
+		if (!n)
+			return -EINVAL;
+		i += n;
+	}
+	return 0;
+}
+
+/**
+ * kmqtt_topic_name_check() - can a message be published to it?
+ * @s: the topic name
+ * @len: its bytes
+ *
+ * At least one character [MQTT-4.7.3-1], no wildcards [MQTT-3.3.2-2], at most
+ * KMQTT_LEVELS_MAX levels. One pass, since every publish pays for it.
+ */
+int kmqtt_topic_name_check(const u8 *s, size_t len)
+{
+	unsigned int levels = 1;
+	size_t i = 0;
+
+	if (!len)
+		return -EINVAL;
+
+	while (i < len) {
+		u8 c = s[i];
+
+		if (c - 1U < 0x7f) {
+			if (c == '/')
+				levels++;
+			else if (c == '+' || c == '#')
+				return -EINVAL;
+			i++;
+		} else {
+			size_t n = utf8_char(s + i, len - i);
+
+			if (!n)
+				return -EINVAL;
+			i += n;
+		}
+	}
+	return levels <= KMQTT_LEVELS_MAX ? 0 : -EINVAL;
+}
+
+size_t kmqtt_topic_level(const u8 *s, size_t len, size_t off)
+{
+	const u8 *slash = memchr(s + off, '/', len - off);
+
+	return slash ? (size_t)(slash - s) - off : len - off;
+}
+
+/**
+ * kmqtt_topic_filter_check() - can it be subscribed to?
+ * @s: the topic filter
+ * @len: its bytes
+ *
+ * As a name, and: '+' fills its level [MQTT-4.7.1-3], '#' fills the last one
+ * [MQTT-4.7.1-2]; at most KMQTT_FILTER_MAX bytes.
+ */
+int kmqtt_topic_filter_check(const u8 *s, size_t len)
+{
+	unsigned int levels = 0;
+	size_t off = 0;
+
+	if (!len || len > KMQTT_FILTER_MAX || kmqtt_utf8_check(s, len))
+		return -EINVAL;
+
+	while (off <= len) {
+		size_t n = kmqtt_topic_level(s, len, off);
+
+		if (++levels > KMQTT_LEVELS_MAX)
+			return -EINVAL;
+		if (memchr(s + off, '+', n) && n != 1)
+			return -EINVAL;
+		if (memchr(s + off, '#', n) && (n != 1 || off + n != len))
+			return -EINVAL;
+		off += n + 1;
+	}
+	return 0;
+}

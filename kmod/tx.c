@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "worker.h"
+
+#include <linux/slab.h>
+#include <linux/socket.h>
+#include <net/sock.h>
+#include <net/tcp.h>
+
+#include "compat.h"
+#include "conn.h"
+#include "ns.h"
+
+/* Sends between two openings of bottom halves: each opening costs, but what
+ * they leave on the loopback backlog must stay under netdev_max_backlog.
+ */
+enum { TX_BH_BATCH = 16 };
+
+static struct kmqtt_entry *ring_at(struct kmqtt_ring *ring, u32 i)
+{
+	return &ring->entries[(ring->head + i) & (ring->room - 1)];
+}
+
+static int ring_grow(struct kmqtt_ring *ring)
+{
+	struct kmqtt_entry *entries;
+	u32 i;
+
+	entries = kmalloc_array(ring->room * 2, sizeof(*entries),
+				GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	if (!entries)
+		return -ENOMEM;
+	for (i = 0; i < ring->nr; i++)
+		entries[i] = *ring_at(ring, i);
+
+	if (ring->entries != ring->first)
+		kfree(ring->entries);
+	ring->entries = entries;
+	ring->head = 0;
+	ring->room *= 2;
+	return 0;
+}
+
+static void ring_pop(struct kmqtt_worker *worker, struct kmqtt_ring *ring)
+{
+	struct kmqtt_entry *entry = ring_at(ring, 0);
+
+	ring->messages -= entry->nr;
+	ring->sent = 0;
+	ring->head = (ring->head + 1) & (ring->room - 1);
+	ring->nr--;
+	kmqtt_run_put(&worker->pool, entry->run);
+}
+
+static void drop(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
+		 u64 *conn_counter, enum kmqtt_a_counter counter, u32 nr)
+{
+	WRITE_ONCE(*conn_counter, *conn_counter + nr);
+	kmqtt_count(worker, conn->ns, counter, nr);
+	kmqtt_conn_event(conn, KMQTT_EVENT_DROPPED);
+}
+
+/* Messages of @run that fit both bounds. Of messages larger than the bound, one
+ * is let into an empty ring.
+ */
+static u32 admit(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
+		 struct kmqtt_run *run)
+{
+	const struct kmqtt_limits *limits = &conn->limits;
+	struct kmqtt_ring *ring = &conn->ring;
+	u32 nr = run->nr, fit, room;
+
+	room = limits->ring_messages - min(limits->ring_messages,
+					   ring->messages);
+	if (unlikely(nr > room)) {
+		drop(worker, conn, &conn->dropped_messages,
+		     KMQTT_A_COUNTER_DROPPED_MESSAGES, nr - room);
+		nr = room;
+	}
+
+	room = limits->ring_bytes - min(limits->ring_bytes, ring->bytes);
+	if (likely(!nr || kmqtt_run_bytes(run, nr) <= room))
+		return nr;
+
+	for (fit = nr; fit && kmqtt_run_bytes(run, fit) > room; fit--)
+		;
+	if (!fit && !ring->nr)
+		fit = 1;
+	if (fit < nr)
+		drop(worker, conn, &conn->dropped_bytes,
+		     KMQTT_A_COUNTER_DROPPED_BYTES, nr - fit);
+	return fit;
+}
+
+/**
+ * kmqtt_tx_append() - let a run wait for a connection's socket
+ * @worker: the worker
+ * @conn: a connection of its
+ * @run: the run; messages beyond the connection's bounds are dropped for it
+ */
+void kmqtt_tx_append(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
+		     struct kmqtt_run *run)
+{
+	struct kmqtt_ring *ring = &conn->ring;
+	struct kmqtt_entry *entry;
+	u32 nr;
+
+	if (unlikely(kmqtt_conn_ended(conn)))
+		return;
+	nr = admit(worker, conn, run);
+	if (unlikely(!nr))
+		return;
+	if (unlikely(ring->nr == ring->room) && ring_grow(ring)) {
+		drop(worker, conn, &conn->dropped_nomem,
+		     KMQTT_A_COUNTER_DROPPED_NOMEM, nr);
+		return;
+	}
+
+	entry = ring_at(ring, ring->nr++);
+	entry->run = run;
+	entry->nr = nr;
+	run->refs++;
+	ring->messages += nr;
+	ring->bytes += kmqtt_run_bytes(run, nr);
+	kmqtt_tx_mark(worker, conn);
+}
+
+/* Have kmqtt_tx_flush() look at a connection. */
+void kmqtt_tx_mark(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
+{
+	if (conn->dirty || READ_ONCE(conn->tx_wait))
+		return;
+	conn->dirty = true;
+	conn->next_dirty = NULL;
+	*worker->dirty_tail = conn;
+	worker->dirty_tail = &conn->next_dirty;
+}
+
+/* Point @iter at everything that waits, as far as the scratch reaches. */
+static u32 gather(struct kmqtt_worker *worker, struct kmqtt_ring *ring,
+		  struct iov_iter *iter)
+{
+	struct kmqtt_entry *entry = ring_at(ring, 0);
+	struct kvec *kv = worker->kv;
+	u32 bytes, nr_kv, i;
+
+	if (ring->nr == 1) {
+		/* The run as it is, shared with all its subscribers. */
+		kv = entry->run->kv;
+		nr_kv = entry->run->nr_kv;
+		bytes = kmqtt_run_bytes(entry->run, entry->nr);
+	} else {
+		nr_kv = 0;
+		bytes = 0;
+		for (i = 0; i < ring->nr; i++) {
+			u32 left;
+
+			entry = ring_at(ring, i);
+			if (nr_kv + entry->run->nr_kv > KMQTT_SEND_KVECS)
+				break;
+			left = kmqtt_run_bytes(entry->run, entry->nr);
+			bytes += left;
+			memcpy(kv + nr_kv, entry->run->kv,
+			       entry->run->nr_kv * sizeof(*kv));
+			/* Only the first messages of the run. */
+			for (; left; nr_kv++) {
+				kv[nr_kv].iov_len = min_t(size_t, left,
+							  kv[nr_kv].iov_len);
+				left -= kv[nr_kv].iov_len;
+			}
+		}
+	}
+
+	iov_iter_kvec(iter, ITER_SOURCE, kv, nr_kv, bytes);
+	if (ring->sent)
+		iov_iter_advance(iter, ring->sent);
+	return bytes - ring->sent;
+}
+
+/* Whether TCP has the first bytes of a message but not its last. */
+static bool mid_message(struct kmqtt_ring *ring)
+{
+	const struct kmqtt_run *run;
+	u32 i;
+
+	if (!ring->nr || !ring->sent)
+		return false;
+	run = ring_at(ring, 0)->run;
+	for (i = 0; run->end[i] < ring->sent; i++)
+		;
+	return run->end[i] != ring->sent;
+}
+
+static void consume(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
+		    u32 bytes)
+{
+	struct kmqtt_ring *ring = &conn->ring;
+
+	conn->tx_bytes += bytes;
+	ring->bytes -= bytes;
+	while (bytes) {
+		struct kmqtt_entry *entry = ring_at(ring, 0);
+		u32 left = kmqtt_run_bytes(entry->run, entry->nr) - ring->sent;
+
+		if (bytes < left) {
+			ring->sent += bytes;
+			break;
+		}
+		bytes -= left;
+		conn->tx_messages += entry->nr;
+		kmqtt_count(worker, conn->ns, KMQTT_A_COUNTER_DELIVERIES,
+			    entry->nr);
+		ring_pop(worker, ring);
+	}
+}
+
+/* Send once, under the socket lock. Return: bytes, or an error. */
+static int send_locked(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
+{
+	struct msghdr msg = { .msg_flags = MSG_DONTWAIT | MSG_NOSIGNAL };
+	struct sock *sk = conn->sk;
+	gfp_t gfp = sk->sk_allocation;
+	u32 bytes;
+	int ret;
+
+	bytes = gather(worker, &conn->ring, &msg.msg_iter);
+	/* Around our own sends only: a socket that allocates so for good has a
+	 * page fragment of its own for the daemon's sends too.
+	 */
+	sk->sk_allocation = GFP_ATOMIC;
+	ret = tcp_sendmsg_locked(sk, &msg, bytes);
+	sk->sk_allocation = gfp;
+
+	if (ret > 0)
+		consume(worker, conn, ret);
+	if (ret == bytes)
+		return ret;
+
+	/* kmqtt_write_space() comes when there is room, but not if the failure
+	 * was memory with nothing in flight: then the timer tries again.
+	 */
+	WRITE_ONCE(conn->tx_wait, true);
+	if (tcp_rtx_and_write_queues_empty(sk))
+		mod_timer(&conn->timer, jiffies + KMQTT_RETRY);
+	return ret;
+}
+
+static void tx_conn(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
+{
+	struct sock *sk = conn->sk;
+	bool partial;
+	int ret = 0;
+
+	bh_lock_sock(sk);
+	if (sock_owned_by_user(sk)) {
+		/* Sleeping for it would hold up everybody else. */
+		conn->owned = true;
+		bh_unlock_sock(sk);
+		return;
+	}
+	while (conn->ring.nr && !conn->user_busy && !conn->tx_wait) {
+		ret = send_locked(worker, conn);
+		if (ret < 0)
+			break;
+		kmqtt_count(worker, conn->ns, KMQTT_A_COUNTER_TX_BYTES, ret);
+		kmqtt_count(worker, conn->ns, KMQTT_A_COUNTER_TX_CALLS, 1);
+	}
+	partial = mid_message(&conn->ring);
+	if (conn->tx_partial && !partial)
+		wake_up_interruptible_all(sk_sleep(sk));
+	WRITE_ONCE(conn->tx_partial, partial);
+	bh_unlock_sock(sk);
+
+	/* The receiving side looks at what has become of the socket. */
+	if (unlikely(ret < 0 && ret != -EAGAIN)) {
+		conn->failed = true;
+		kmqtt_conn_kick(conn, KMQTT_CONN_KICK_RX);
+	}
+}
+
+/* Send for every marked connection: one gathered send each. */
+void kmqtt_tx_flush(struct kmqtt_worker *worker)
+{
+	struct kmqtt_conn *conn = worker->dirty;
+
+	worker->dirty = NULL;
+	worker->dirty_tail = &worker->dirty;
+
+	while (conn) {
+		unsigned int i;
+
+		local_bh_disable();
+		for (i = 0; conn && i < TX_BH_BATCH; i++) {
+			struct kmqtt_conn *next = conn->next_dirty;
+
+			conn->dirty = false;
+			if (conn->ring.nr && !kmqtt_conn_ended(conn))
+				tx_conn(worker, conn);
+			conn = next;
+		}
+		local_bh_enable();
+	}
+}
+
+/* Forget everything that waits. */
+void kmqtt_tx_purge(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
+{
+	struct kmqtt_ring *ring = &conn->ring;
+
+	while (ring->nr)
+		ring_pop(worker, ring);
+	ring->bytes = 0;
+	if (ring->entries != ring->first)
+		kfree(ring->entries);
+	ring->entries = ring->first;
+	ring->room = KMQTT_RING_INLINE;
+	ring->head = 0;
+}

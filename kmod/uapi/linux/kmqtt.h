@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * The netlink contract between kmqtt.ko and its daemon.
+ *
+ * One generic netlink family, KMQTT_GENL_NAME, one instance a network
+ * namespace. Every command needs CAP_NET_ADMIN in the user namespace that owns
+ * the network namespace, reads included: client identifiers and topics are
+ * private. A failed request is answered with an errno and an extack text, and
+ * has changed nothing. kmqtt.yaml describes the same in YNL's form.
+ *
+ * Errors common to all commands: EPERM (no CAP_NET_ADMIN), EINVAL (an
+ * attribute missing or out of range), ENOMEM, ENOENT (no such connection).
+ */
+#ifndef _UAPI_LINUX_KMQTT_H
+#define _UAPI_LINUX_KMQTT_H
+
+#include <linux/types.h>
+
+#define KMQTT_GENL_NAME		"kmqtt"
+#define KMQTT_GENL_VERSION	1
+
+/* Multicast group of KMQTT_CMD_EVENT; joining it needs CAP_NET_ADMIN. */
+#define KMQTT_MCGRP_EVENTS	"events"
+
+/* Bytes in a topic filter. MQTT allows 65535; a netlink attribute does not. */
+#define KMQTT_FILTER_MAX	65000
+/* Levels in a topic name or filter (mosquitto's limit, CVE-2019-11779). */
+#define KMQTT_LEVELS_MAX	200
+/* Bytes in a client identifier, for the same reason as KMQTT_FILTER_MAX. */
+#define KMQTT_CLIENT_ID_MAX	65000
+/* Bytes of payload that fit KMQTT_A_MSG_PAYLOAD; more comes in a memfd. */
+#define KMQTT_PAYLOAD_INLINE	32768
+/* The largest MQTT packet: five header bytes and 2^28 - 1 (section 2.2.3). */
+#define KMQTT_PACKET_MAX	268435460
+/* Connections in one KMQTT_CMD_CONN_ADOPT. */
+#define KMQTT_ADOPT_MAX		64
+
+/**
+ * enum kmqtt_cmd - commands; the attributes of each are in brackets
+ * @KMQTT_CMD_UNSPEC: unused
+ * @KMQTT_CMD_CONN_ADD: take over the connected TCP socket [fd; optional
+ *	max-packet, ring-messages, ring-bytes, user-bytes, unsent-bytes,
+ *	packet-timeout]. The kernel holds the file until conn-del, so close()
+ *	alone sends no FIN. Passes the first packet, which must be CONNECT, up
+ *	through recv() and reads no further. Must come before the first recv().
+ *	Answers [id]. EBADF, ENOTSOCK, EOPNOTSUPP (not TCP, or already changed
+ *	by another layer), ENOTCONN, EEXIST (attached already).
+ * @KMQTT_CMD_CONN_SET: change a connection [id; optional level, keepalive,
+ *	client-id, max-packet, cookie, active, next, event-seq]. All given
+ *	values take effect together. ENOTCONN when it has ended.
+ * @KMQTT_CMD_CONN_DEL: end a connection and forget it [id; optional abort].
+ *	Unsent data of the socket still leaves, then FIN; with abort, RST.
+ *	Answers with the connection's final record, as conn-get.
+ * @KMQTT_CMD_CONN_GET: one connection [id], or dump all; with pending in a
+ *	dump, those with event bits, which also re-arms KMQTT_CMD_EVENT.
+ * @KMQTT_CMD_CONN_ADOPT: descriptors of held connections [id, up to
+ *	KMQTT_ADOPT_MAX times]. Answers one message a connection [id, fd],
+ *	close-on-exec descriptors of the caller. EMFILE as open().
+ * @KMQTT_CMD_SUB_ADD: subscribe a connection [conn-id, filter nest, any
+ *	number]. All or none. Once acknowledged, every message published from
+ *	then on is matched against it. A filter that the connection has already
+ *	is replaced.
+ * @KMQTT_CMD_SUB_DEL: unsubscribe [conn-id, filter nest, any number]. Filters
+ *	not subscribed are skipped. Takes effect after messages published
+ *	before it.
+ * @KMQTT_CMD_SUB_GET: dump subscriptions [optional conn-id].
+ * @KMQTT_CMD_PUBLISH: inject a message [topic, payload or payload-fd;
+ *	optional qos, conn-id]. EAGAIN when the workers are too far behind.
+ * @KMQTT_CMD_STATS_GET: counters of the namespace [] -> [stats, worker nests].
+ * @KMQTT_CMD_FLUSH: abort (RST) and forget all connections of the namespace.
+ *	Answers [stats nest with conns]. Files are released shortly after; the
+ *	module can unload once user space has closed its descriptors too.
+ * @KMQTT_CMD_EVENT: notification [event-seq]: a connection has event bits that
+ *	no one has read. Only a wake-up: it is sent once, then not again until
+ *	a dump with pending was started. Losing it loses nothing.
+ */
+enum kmqtt_cmd {
+	KMQTT_CMD_UNSPEC,
+	KMQTT_CMD_CONN_ADD,
+	KMQTT_CMD_CONN_SET,
+	KMQTT_CMD_CONN_DEL,
+	KMQTT_CMD_CONN_GET,
+	KMQTT_CMD_CONN_ADOPT,
+	KMQTT_CMD_SUB_ADD,
+	KMQTT_CMD_SUB_DEL,
+	KMQTT_CMD_SUB_GET,
+	KMQTT_CMD_PUBLISH,
+	KMQTT_CMD_STATS_GET,
+	KMQTT_CMD_FLUSH,
+	KMQTT_CMD_EVENT,
+
+	__KMQTT_CMD_MAX,
+	KMQTT_CMD_MAX = __KMQTT_CMD_MAX - 1
+};
+
+/**
+ * enum kmqtt_conn_state - what the kernel does with a connection's packets
+ * @KMQTT_CONN_CONNECTING: passes one packet up, then stops reading
+ * @KMQTT_CONN_WAITING: one packet was passed up; not reading
+ * @KMQTT_CONN_ACTIVE: QoS 0 PUBLISH and PINGREQ are handled here
+ * @KMQTT_CONN_ENDED: not reading, not delivering; see end-reason
+ */
+enum kmqtt_conn_state {
+	KMQTT_CONN_CONNECTING,
+	KMQTT_CONN_WAITING,
+	KMQTT_CONN_ACTIVE,
+	KMQTT_CONN_ENDED,
+};
+
+/**
+ * enum kmqtt_end - why the kernel ended a connection
+ * @KMQTT_END_NONE: it has not
+ * @KMQTT_END_CLOSED: the client closed (FIN)
+ * @KMQTT_END_RESET: RST, time-out of TCP, or another socket error
+ * @KMQTT_END_KEEPALIVE: one and a half keep alive without a packet (3.1.2.10)
+ * @KMQTT_END_PACKET_TIMEOUT: a packet begun made no progress for packet-timeout
+ * @KMQTT_END_MALFORMED: a fixed header that cannot be (2.2): reserved type or
+ *	flags, a fifth remaining length byte, a length its type cannot have
+ * @KMQTT_END_PROTOCOL: a packet that may not come here or now: not CONNECT
+ *	first, a second CONNECT, a server's packet
+ * @KMQTT_END_TOO_LARGE: larger than max-packet
+ * @KMQTT_END_TOPIC: a topic name that cannot be: empty, not UTF-8, U+0000,
+ *	a wildcard, too many levels, or longer than the packet
+ * @KMQTT_END_URGENT: TCP urgent data, which MQTT has no use for
+ * @KMQTT_END_DELETED: conn-del
+ * @KMQTT_END_FLUSHED: flush
+ */
+enum kmqtt_end {
+	KMQTT_END_NONE,
+	KMQTT_END_CLOSED,
+	KMQTT_END_RESET,
+	KMQTT_END_KEEPALIVE,
+	KMQTT_END_PACKET_TIMEOUT,
+	KMQTT_END_MALFORMED,
+	KMQTT_END_PROTOCOL,
+	KMQTT_END_TOO_LARGE,
+	KMQTT_END_TOPIC,
+	KMQTT_END_URGENT,
+	KMQTT_END_DELETED,
+	KMQTT_END_FLUSHED,
+
+	__KMQTT_END_MAX,
+	KMQTT_END_MAX = __KMQTT_END_MAX - 1
+};
+
+/* Event bits of a connection (KMQTT_A_CONN_EVENTS). */
+#define KMQTT_EVENT_ENDED	(1U << 0)	/* stays until conn-del */
+#define KMQTT_EVENT_DROPPED	(1U << 1)	/* deliveries were dropped */
+
+/**
+ * enum kmqtt_a_conn - attributes of a connection
+ * @KMQTT_A_CONN_UNSPEC: unused
+ * @KMQTT_A_CONN_PAD: alignment of 64-bit attributes
+ * @KMQTT_A_CONN_ID: u32, unique in the namespace while the connection lives
+ * @KMQTT_A_CONN_FD: u32, a descriptor of the caller
+ * @KMQTT_A_CONN_STATE: u8, enum kmqtt_conn_state
+ * @KMQTT_A_CONN_LEVEL: u8, protocol level: 3 (3.1), 4 (3.1.1), 5
+ * @KMQTT_A_CONN_KEEPALIVE: u16, seconds, 0 is none; enforced at 1.5 times
+ * @KMQTT_A_CONN_CLIENT_ID: binary, at most KMQTT_CLIENT_ID_MAX, UTF-8
+ * @KMQTT_A_CONN_MAX_PACKET: u32, bytes of the largest packet accepted, header
+ *	included, 16 to KMQTT_PACKET_MAX; default 131072 until it is set
+ * @KMQTT_A_CONN_COOKIE: u64, the daemon's; returned as given
+ * @KMQTT_A_CONN_ACTIVE: flag, make it active: after CONNACK has been sent
+ * @KMQTT_A_CONN_NEXT: flag, pass one more packet up, not yet active (AUTH)
+ * @KMQTT_A_CONN_RING_MESSAGES: u32, most messages waiting for the socket,
+ *	1 to 1000000, default 1000; more are dropped and counted
+ * @KMQTT_A_CONN_RING_BYTES: u32, most bytes waiting for the socket, 1024 to
+ *	2^30, default 1 MiB; one larger message is let in alone
+ * @KMQTT_A_CONN_USER_BYTES: u32, most bytes waiting for recv(), 4096 to 2^24,
+ *	default 65536; at it, the kernel stops reading
+ * @KMQTT_A_CONN_UNSENT_BYTES: u32, TCP_NOTSENT_LOWAT, 4096 to 2^24, default
+ *	131072
+ * @KMQTT_A_CONN_PACKET_TIMEOUT: u32, ms, 0 is none, at most 3600000, default
+ *	60000: a packet begun must make progress within it
+ * @KMQTT_A_CONN_ABORT: flag, RST instead of FIN
+ * @KMQTT_A_CONN_PENDING: flag, only connections with event bits
+ * @KMQTT_A_CONN_EVENTS: u32, KMQTT_EVENT_*
+ * @KMQTT_A_CONN_EVENT_SEQ: u32, changes with each event; given to conn-set, it
+ *	clears the bits if none came since (KMQTT_EVENT_ENDED excepted)
+ * @KMQTT_A_CONN_END: u8, enum kmqtt_end
+ * @KMQTT_A_CONN_WORKER: u32, the worker that owns it
+ * @KMQTT_A_CONN_REMOTE: binary, struct sockaddr_in or sockaddr_in6
+ * @KMQTT_A_CONN_SUBS: u32, subscriptions
+ * @KMQTT_A_CONN_RING_USED_MESSAGES: u32, messages waiting for the socket
+ * @KMQTT_A_CONN_RING_USED_BYTES: u32, bytes of them
+ * @KMQTT_A_CONN_USER_USED_BYTES: u32, bytes waiting for recv()
+ * @KMQTT_A_CONN_RX_PACKETS: u64, whole packets received
+ * @KMQTT_A_CONN_RX_PUBLISHES: u64, those of them fanned out here
+ * @KMQTT_A_CONN_RX_BYTES: u64, bytes received
+ * @KMQTT_A_CONN_TX_MESSAGES: u64, packets sent from here
+ * @KMQTT_A_CONN_TX_BYTES: u64, bytes of them
+ * @KMQTT_A_CONN_DROPPED_MESSAGES: u64, dropped at ring-messages
+ * @KMQTT_A_CONN_DROPPED_BYTES: u64, messages dropped at ring-bytes
+ * @KMQTT_A_CONN_DROPPED_NOMEM: u64, messages dropped without memory
+ */
+enum kmqtt_a_conn {
+	KMQTT_A_CONN_UNSPEC,
+	KMQTT_A_CONN_PAD,
+	KMQTT_A_CONN_ID,
+	KMQTT_A_CONN_FD,
+	KMQTT_A_CONN_STATE,
+	KMQTT_A_CONN_LEVEL,
+	KMQTT_A_CONN_KEEPALIVE,
+	KMQTT_A_CONN_CLIENT_ID,
+	KMQTT_A_CONN_MAX_PACKET,
+	KMQTT_A_CONN_COOKIE,
+	KMQTT_A_CONN_ACTIVE,
+	KMQTT_A_CONN_NEXT,
+	KMQTT_A_CONN_RING_MESSAGES,
+	KMQTT_A_CONN_RING_BYTES,
+	KMQTT_A_CONN_USER_BYTES,
+	KMQTT_A_CONN_UNSENT_BYTES,
+	KMQTT_A_CONN_PACKET_TIMEOUT,
+	KMQTT_A_CONN_ABORT,
+	KMQTT_A_CONN_PENDING,
+	KMQTT_A_CONN_EVENTS,
+	KMQTT_A_CONN_EVENT_SEQ,
+	KMQTT_A_CONN_END,
+	KMQTT_A_CONN_WORKER,
+	KMQTT_A_CONN_REMOTE,
+	KMQTT_A_CONN_SUBS,
+	KMQTT_A_CONN_RING_USED_MESSAGES,
+	KMQTT_A_CONN_RING_USED_BYTES,
+	KMQTT_A_CONN_USER_USED_BYTES,
+	KMQTT_A_CONN_RX_PACKETS,
+	KMQTT_A_CONN_RX_PUBLISHES,
+	KMQTT_A_CONN_RX_BYTES,
+	KMQTT_A_CONN_TX_MESSAGES,
+	KMQTT_A_CONN_TX_BYTES,
+	KMQTT_A_CONN_DROPPED_MESSAGES,
+	KMQTT_A_CONN_DROPPED_BYTES,
+	KMQTT_A_CONN_DROPPED_NOMEM,
+
+	__KMQTT_A_CONN_MAX,
+	KMQTT_A_CONN_MAX = __KMQTT_A_CONN_MAX - 1
+};
+
+/**
+ * enum kmqtt_a_sub - attributes of the sub commands
+ * @KMQTT_A_SUB_UNSPEC: unused
+ * @KMQTT_A_SUB_CONN_ID: u32, the connection
+ * @KMQTT_A_SUB_FILTER: nest of enum kmqtt_a_filter, may be repeated
+ */
+enum kmqtt_a_sub {
+	KMQTT_A_SUB_UNSPEC,
+	KMQTT_A_SUB_CONN_ID,
+	KMQTT_A_SUB_FILTER,
+
+	__KMQTT_A_SUB_MAX,
+	KMQTT_A_SUB_MAX = __KMQTT_A_SUB_MAX - 1
+};
+
+/**
+ * enum kmqtt_a_filter - one subscription
+ * @KMQTT_A_FILTER_UNSPEC: unused
+ * @KMQTT_A_FILTER_TOPIC: binary, the topic filter, 1 to KMQTT_FILTER_MAX bytes,
+ *	UTF-8, wildcards as in section 4.7
+ * @KMQTT_A_FILTER_QOS: u8, the QoS granted, 0 to 2; default 0
+ */
+enum kmqtt_a_filter {
+	KMQTT_A_FILTER_UNSPEC,
+	KMQTT_A_FILTER_TOPIC,
+	KMQTT_A_FILTER_QOS,
+
+	__KMQTT_A_FILTER_MAX,
+	KMQTT_A_FILTER_MAX = __KMQTT_A_FILTER_MAX - 1
+};
+
+/**
+ * enum kmqtt_a_msg - attributes of publish
+ * @KMQTT_A_MSG_UNSPEC: unused
+ * @KMQTT_A_MSG_TOPIC: binary, the topic name, 1 to KMQTT_FILTER_MAX bytes
+ * @KMQTT_A_MSG_PAYLOAD: binary, at most KMQTT_PAYLOAD_INLINE bytes
+ * @KMQTT_A_MSG_PAYLOAD_FD: u32, a memfd whose whole contents are the payload
+ * @KMQTT_A_MSG_QOS: u8, the QoS it was published at, default 0. At 0 it goes
+ *	to every match; above, to those whose highest granted QoS is 0
+ */
+enum kmqtt_a_msg {
+	KMQTT_A_MSG_UNSPEC,
+	KMQTT_A_MSG_TOPIC,
+	KMQTT_A_MSG_PAYLOAD,
+	KMQTT_A_MSG_PAYLOAD_FD,
+	KMQTT_A_MSG_QOS,
+
+	__KMQTT_A_MSG_MAX,
+	KMQTT_A_MSG_MAX = __KMQTT_A_MSG_MAX - 1
+};
+
+/**
+ * enum kmqtt_a_stats - attributes of stats-get and flush
+ * @KMQTT_A_STATS_UNSPEC: unused
+ * @KMQTT_A_STATS_CONNS: u32, connections now, ended ones included
+ * @KMQTT_A_STATS_SUBS: u32, subscriptions now
+ * @KMQTT_A_STATS_FILTERS: u32, distinct nodes of the topic trie now
+ * @KMQTT_A_STATS_WORKER: nest of enum kmqtt_a_counter, one a worker, in order
+ * @KMQTT_A_STATS_ENDED: nest, one u64 for each enum kmqtt_end, its value the
+ *	attribute's type: connections that ended so since the namespace began
+ */
+enum kmqtt_a_stats {
+	KMQTT_A_STATS_UNSPEC,
+	KMQTT_A_STATS_CONNS,
+	KMQTT_A_STATS_SUBS,
+	KMQTT_A_STATS_FILTERS,
+	KMQTT_A_STATS_WORKER,
+	KMQTT_A_STATS_ENDED,
+
+	__KMQTT_A_STATS_MAX,
+	KMQTT_A_STATS_MAX = __KMQTT_A_STATS_MAX - 1
+};
+
+/**
+ * enum kmqtt_a_counter - what one worker did in the namespace, all u64
+ * @KMQTT_A_COUNTER_UNSPEC: unused
+ * @KMQTT_A_COUNTER_PAD: alignment
+ * @KMQTT_A_COUNTER_CONNS: connections homed here now, of all namespaces
+ * @KMQTT_A_COUNTER_RX_PUBLISHES: QoS 0 publishes received
+ * @KMQTT_A_COUNTER_RX_BYTES: bytes of them
+ * @KMQTT_A_COUNTER_RX_PINGS: PINGREQs answered
+ * @KMQTT_A_COUNTER_RX_USER_PACKETS: packets passed to user space
+ * @KMQTT_A_COUNTER_NO_SUBSCRIBERS: publishes that matched nothing
+ * @KMQTT_A_COUNTER_MATCH_CACHED: publishes matched by the exact-topic cache
+ * @KMQTT_A_COUNTER_DELIVERIES: messages appended for a subscriber
+ * @KMQTT_A_COUNTER_TX_BYTES: bytes handed to TCP
+ * @KMQTT_A_COUNTER_TX_CALLS: sends made to hand them over
+ * @KMQTT_A_COUNTER_PASSES: passes of the worker
+ * @KMQTT_A_COUNTER_DROPPED_MESSAGES: deliveries dropped at ring-messages
+ * @KMQTT_A_COUNTER_DROPPED_BYTES: deliveries dropped at ring-bytes
+ * @KMQTT_A_COUNTER_DROPPED_NOMEM: deliveries or publishes dropped for want of
+ *	memory
+ * @KMQTT_A_COUNTER_DROPPED_BUDGET: publishes dropped because their match
+ *	visited too many nodes
+ */
+enum kmqtt_a_counter {
+	KMQTT_A_COUNTER_UNSPEC,
+	KMQTT_A_COUNTER_PAD,
+	KMQTT_A_COUNTER_CONNS,
+	KMQTT_A_COUNTER_RX_PUBLISHES,
+	KMQTT_A_COUNTER_RX_BYTES,
+	KMQTT_A_COUNTER_RX_PINGS,
+	KMQTT_A_COUNTER_RX_USER_PACKETS,
+	KMQTT_A_COUNTER_NO_SUBSCRIBERS,
+	KMQTT_A_COUNTER_MATCH_CACHED,
+	KMQTT_A_COUNTER_DELIVERIES,
+	KMQTT_A_COUNTER_TX_BYTES,
+	KMQTT_A_COUNTER_TX_CALLS,
+	KMQTT_A_COUNTER_PASSES,
+	KMQTT_A_COUNTER_DROPPED_MESSAGES,
+	KMQTT_A_COUNTER_DROPPED_BYTES,
+	KMQTT_A_COUNTER_DROPPED_NOMEM,
+	KMQTT_A_COUNTER_DROPPED_BUDGET,
+
+	__KMQTT_A_COUNTER_MAX,
+	KMQTT_A_COUNTER_MAX = __KMQTT_A_COUNTER_MAX - 1
+};
+
+#endif /* _UAPI_LINUX_KMQTT_H */

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The user queue: bytes of packets that the daemon is to handle, in order.
+ * Nothing is ever dropped from it; who fills it asks for room first.
+ *
+ * Under the socket lock.
+ */
+#ifndef _KMQTT_UPQ_H_
+#define _KMQTT_UPQ_H_
+
+#include <linux/types.h>
+
+struct iov_iter;
+struct kmqtt_upq_buf;
+
+/**
+ * struct kmqtt_upq - a queue of bytes
+ * @head: the oldest buffer
+ * @tail: the newest
+ * @bytes: in all
+ */
+struct kmqtt_upq {
+	struct kmqtt_upq_buf *head;
+	struct kmqtt_upq_buf *tail;
+	u32 bytes;
+};
+
+u32 kmqtt_upq_push(struct kmqtt_upq *upq, const u8 *data, u32 len);
+int kmqtt_upq_read(struct kmqtt_upq *upq, struct iov_iter *to, size_t len,
+		   bool peek);
+void kmqtt_upq_purge(struct kmqtt_upq *upq);
+
+#endif /* _KMQTT_UPQ_H_ */

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Workers: one slot a CPU, made when the module is loaded. A worker is home to
+ * connections, and does everything for them that is not user space's: it reads
+ * their sockets, owns the lists of their subscriptions and sends to them.
+ *
+ * It is a kernel thread of ordinary priority, slightly nice: one that preempted
+ * its writers would never find a backlog, and so would never batch.
+ */
+#ifndef _KMQTT_WORKER_H_
+#define _KMQTT_WORKER_H_
+
+#include <linux/atomic.h>
+#include <linux/llist.h>
+#include <linux/uio.h>
+#include <linux/kmqtt.h>
+
+#include "match.h"
+#include "msg.h"
+#include "run.h"
+
+struct kmqtt_conn;
+struct kmqtt_ns;
+struct page;
+struct task_struct;
+
+enum { KMQTT_SEND_KVECS = 256 };
+
+/**
+ * struct kmqtt_chunk - memory that packets are received into
+ * @page: its head page, with a reference
+ * @off: the first byte not used
+ * @size: bytes
+ */
+struct kmqtt_chunk {
+	struct page *page;
+	u32 off;
+	u32 size;
+};
+
+/**
+ * struct kmqtt_chain - tickets collected for another worker's inbox
+ * @first: the newest
+ * @last: the oldest
+ * @next: index of the next worker with tickets
+ */
+struct kmqtt_chain {
+	struct llist_node *first;
+	struct llist_node *last;
+	int next;
+};
+
+/**
+ * struct kmqtt_worker - a worker
+ * @inbox: tickets; anybody adds, the worker takes
+ * @ready: connections that want attention; likewise
+ * @nr_conns: connections homed here
+ * @task: its thread
+ * @index: its number
+ * @cpu: where it runs, while that is online
+ * @chunk: where it receives
+ * @cache: matches by topic
+ * @matcher: scratch for making them
+ * @chains: tickets being sent, a worker each
+ * @chained: the first of them, or -1
+ * @pool: runs for reuse
+ * @run: the run being gathered
+ * @run_match: whom it goes to
+ * @run_target: its part of @run_match
+ * @run_qos: QoS its messages were published at
+ * @runs: runs of this pass
+ * @runs_tail: the last
+ * @dirty: connections to send for
+ * @dirty_tail: the last
+ * @stamp: of the fan-out at hand
+ * @pingresp: a run of one PINGRESP
+ * @kv: scratch of a send
+ */
+struct kmqtt_worker {
+	struct llist_head inbox;
+	struct llist_head ready;
+	atomic_t nr_conns;
+
+	struct task_struct *task ____cacheline_aligned_in_smp;
+	u32 index;
+	int cpu;
+	struct kmqtt_chunk chunk;
+	struct kmqtt_match_cache cache;
+	struct kmqtt_matcher matcher;
+	struct kmqtt_chain *chains;
+	int chained;
+	struct kmqtt_run_pool pool;
+	struct kmqtt_run *run;
+	struct kmqtt_match *run_match;
+	struct kmqtt_target *run_target;
+	u8 run_qos;
+	struct kmqtt_run *runs;
+	struct kmqtt_conn *dirty;
+	struct kmqtt_conn **dirty_tail;
+	u64 stamp;
+	struct kmqtt_run *pingresp;
+	struct kvec kv[KMQTT_SEND_KVECS];
+};
+
+extern u32 kmqtt_nr_workers;
+
+/* Any context. */
+void kmqtt_worker_post(struct kmqtt_worker *worker,
+		       struct kmqtt_ticket *ticket);
+void kmqtt_worker_ready(struct kmqtt_worker *worker, struct llist_node *node);
+
+/* Process context. */
+struct kmqtt_worker *kmqtt_worker_home(void);
+struct kmqtt_worker *kmqtt_worker_at(u32 index);
+int kmqtt_workers_init(void);
+void kmqtt_workers_exit(void);
+
+/* rx.c: read a connection's socket. True: there is more. */
+bool kmqtt_rx(struct kmqtt_worker *worker, struct kmqtt_conn *conn);
+
+/* publish.c: hand a message, with its only reference, to those who match. */
+void kmqtt_publish_chain(struct kmqtt_worker *worker, struct kmqtt_ns *ns,
+			 struct kmqtt_msg *msg);
+void kmqtt_publish_flush(struct kmqtt_worker *worker);
+int kmqtt_publish(struct kmqtt_ns *ns, struct kmqtt_msg *msg);
+void kmqtt_publish_credit_return(u32 bytes);
+
+/* fanout.c: from tickets to rings. */
+void kmqtt_fanout(struct kmqtt_worker *worker, struct kmqtt_msg_ticket *ticket);
+void kmqtt_fanout_close(struct kmqtt_worker *worker);
+void kmqtt_fanout_settle(struct kmqtt_worker *worker);
+
+/* tx.c: from rings to sockets. */
+void kmqtt_tx_append(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
+		     struct kmqtt_run *run);
+void kmqtt_tx_mark(struct kmqtt_worker *worker, struct kmqtt_conn *conn);
+void kmqtt_tx_flush(struct kmqtt_worker *worker);
+void kmqtt_tx_purge(struct kmqtt_worker *worker, struct kmqtt_conn *conn);
+
+/* The worker's counters of a namespace. */
+void kmqtt_count(struct kmqtt_worker *worker, struct kmqtt_ns *ns,
+		 enum kmqtt_a_counter counter, u64 n);
+
+#endif /* _KMQTT_WORKER_H_ */
