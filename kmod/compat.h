@@ -40,9 +40,9 @@
 
 /* 7.1: proto.recvmsg lost its addr_len. */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(7, 1, 0)
-#define KMQTT_RECVMSG_ADDR_LEN	, int *addr_len
+#define KMQTT_RECVMSG_FLAGS	int flags, int *addr_len
 #else
-#define KMQTT_RECVMSG_ADDR_LEN
+#define KMQTT_RECVMSG_FLAGS	int flags
 #endif
 
 /* 6.6: a dump's attributes are found through genl_info_dump(). */

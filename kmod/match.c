@@ -170,6 +170,15 @@ struct kmqtt_match *kmqtt_match_make(struct kmqtt_matcher *matcher,
 	return match;
 }
 
+/* Whether no filter has come or gone since. */
+static bool still_true(const struct kmqtt_match *match,
+		       const struct kmqtt_ns *ns)
+{
+	/* Pairs with kmqtt_ns_changed(). */
+	return match->generation == smp_load_acquire(&ns->generation) &&
+	       match->net_cookie == ns->net->net_cookie;
+}
+
 /**
  * kmqtt_match_get() - the match of a message, from the cache if it is there
  * @cache: the caller's alone
@@ -194,9 +203,7 @@ struct kmqtt_match *kmqtt_match_get(struct kmqtt_match_cache *cache,
 	slot = &cache->slots[hash % KMQTT_MATCH_CACHE];
 	match = *slot;
 
-	*cached = match && match->hash == hash &&
-		  match->net_cookie == ns->net->net_cookie &&
-		  match->generation == smp_load_acquire(&ns->generation) &&
+	*cached = match && match->hash == hash && still_true(match, ns) &&
 		  match->topic_len == msg->topic_len &&
 		  !memcmp(match->topic, topic, msg->topic_len);
 	if (*cached)

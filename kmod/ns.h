@@ -49,7 +49,7 @@ struct kmqtt_counters {
  */
 struct kmqtt_ns {
 	struct net *net;
-	struct mutex lock;
+	struct mutex lock; /* protects what follows, with exceptions */
 	struct xarray conns;
 	u32 next_id;
 	u32 nr_conns;
@@ -66,11 +66,10 @@ struct kmqtt_ns {
 
 struct kmqtt_ns *kmqtt_ns_of(const struct net *net);
 
-/* Filters came or went: matches made before are stale. Pairs with
- * kmqtt_match_make(). Under @ns->lock.
- */
+/* Filters came or went: matches made before are stale. Under @ns->lock. */
 static inline void kmqtt_ns_changed(struct kmqtt_ns *ns)
 {
+	/* Pairs with kmqtt_match_make() and kmqtt_match_get(). */
 	smp_store_release(&ns->generation, ns->generation + 1);
 }
 

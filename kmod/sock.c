@@ -117,27 +117,30 @@ static void kmqtt_release_cb(struct sock *sk)
 	tables_of(sk)->base_prot->release_cb(sk);
 }
 
-/* Wait until @condition, under the socket lock. Return: 0 or an error. */
-#define wait_for(sk, timeo, condition)					\
-({									\
-	DEFINE_WAIT_FUNC(__wait, woken_wake_function);			\
-	int __err = 0;							\
-									\
-	add_wait_queue(sk_sleep(sk), &__wait);				\
-	while (!(condition)) {						\
-		if (!*(timeo)) {					\
-			__err = -EAGAIN;				\
-			break;						\
-		}							\
-		if (signal_pending(current)) {				\
-			__err = sock_intr_errno(*(timeo));		\
-			break;						\
-		}							\
-		sk_wait_event(sk, timeo, condition, &__wait);		\
-	}								\
-	remove_wait_queue(sk_sleep(sk), &__wait);			\
-	__err;								\
-})
+typedef bool (*ready_fn)(const struct sock *sk, const struct kmqtt_conn *conn);
+
+/* Wait until @ready, under the socket lock. Return: 0 or an error. */
+static int wait_for(struct sock *sk, const struct kmqtt_conn *conn, long *timeo,
+		    ready_fn ready)
+{
+	DEFINE_WAIT_FUNC(wait, woken_wake_function);
+	int err = 0;
+
+	if (ready(sk, conn))
+		return 0;
+
+	add_wait_queue(sk_sleep(sk), &wait);
+	while (!err && !ready(sk, conn)) {
+		if (!*timeo)
+			err = -EAGAIN;
+		else if (signal_pending(current))
+			err = sock_intr_errno(*timeo);
+		else
+			sk_wait_event(sk, timeo, ready(sk, conn), &wait);
+	}
+	remove_wait_queue(sk_sleep(sk), &wait);
+	return err;
+}
 
 static bool recv_ready(const struct sock *sk, const struct kmqtt_conn *conn)
 {
@@ -156,7 +159,7 @@ static int recv_locked(struct sock *sk, struct kmqtt_conn *conn,
 	int ret = 0;
 
 	while (!ret && done < target) {
-		ret = wait_for(sk, &timeo, recv_ready(sk, conn));
+		ret = wait_for(sk, conn, &timeo, recv_ready);
 		if (ret)
 			break;
 		if (!upq->bytes) {
@@ -182,7 +185,7 @@ static int recv_locked(struct sock *sk, struct kmqtt_conn *conn,
 }
 
 static int kmqtt_recvmsg(struct sock *sk, struct msghdr *msg, size_t len,
-			 int flags KMQTT_RECVMSG_ADDR_LEN)
+			 KMQTT_RECVMSG_FLAGS)
 {
 	struct kmqtt_conn *conn;
 	int ret = -ENOTCONN;
@@ -215,7 +218,7 @@ static int send_locked(struct sock *sk, struct kmqtt_conn *conn,
 	int ret;
 
 	if (!conn->user_busy) {
-		ret = wait_for(sk, &timeo, send_ready(sk, conn));
+		ret = wait_for(sk, conn, &timeo, send_ready);
 		if (ret)
 			return ret;
 	}
@@ -400,7 +403,8 @@ static int kmqtt_ulp_init(struct sock *sk)
 	/* Only through conn-add, and then we are the holder of the lock. */
 	if (READ_ONCE(attacher) != current || conn->sk != sk)
 		return -EPERM;
-	if (sk->sk_state != TCP_ESTABLISHED)
+	/* A client that has said all and closed is still to be heard. */
+	if (sk->sk_state != TCP_ESTABLISHED && sk->sk_state != TCP_CLOSE_WAIT)
 		return -ENOTCONN;
 	if (sk->sk_prot != &tcp_prot && sk->sk_prot != &tcpv6_prot)
 		return -EOPNOTSUPP;

@@ -69,8 +69,10 @@ static void conn_ready(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 {
 	bool more = false;
 
-	/* Whoever kicks from now on queues it again. */
 	clear_bit(KMQTT_CONN_QUEUED, &conn->flags);
+	/* Whoever kicks from now on queues it again; whoever did not has set
+	 * its bit before.
+	 */
 	smp_mb__after_atomic();
 
 	if (conn->gone) {

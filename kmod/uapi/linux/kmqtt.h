@@ -144,8 +144,8 @@ enum kmqtt_end {
 };
 
 /* Event bits of a connection (KMQTT_A_CONN_EVENTS). */
-#define KMQTT_EVENT_ENDED	(1U << 0)	/* stays until conn-del */
-#define KMQTT_EVENT_DROPPED	(1U << 1)	/* deliveries were dropped */
+#define KMQTT_EVENT_ENDED	0x1	/* stays until conn-del */
+#define KMQTT_EVENT_DROPPED	0x2	/* deliveries were dropped */
 
 /**
  * enum kmqtt_a_conn - attributes of a connection

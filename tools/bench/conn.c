@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Connections. Each is in epoll once and for all, edge-triggered: no call is
+ * needed to change what is waited for, and the kernel does not look at a
+ * drained socket again. A read that does not fill the buffer has drained it.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "mqtt.h"
+#include "publish.h"
+#include "receive.h"
+#include "run.h"
+
+/* Brokers listen with a backlog of 100 or so; refusals would cost seconds. */
+#define OPENING_MAX	64
+
+static const char *const state_texts[] = {
+	[CONN_CLOSED] = "when it was closed already",
+	[CONN_CONNECTING] = "while connecting",
+	[CONN_WAIT_CONNACK] = "before its CONNACK",
+	[CONN_WAIT_SUBACK] = "before its SUBACK",
+	[CONN_READY] = "under load",
+};
+
+/* Letters and digits only, at most 23: every broker must take these. */
+void conn_client_id(const struct conn *c, char *buf)
+{
+	snprintf(buf, CLIENT_ID_MAX, "kb%u%c%05u",
+		 (unsigned int)getpid() % 10000000u, c->subscriber ? 's' : 'p',
+		 c->index % 10000000u);
+}
+
+static void conn_fail(struct run *run, const struct conn *c, const char *what,
+		      const char *why)
+{
+	char id[CLIENT_ID_MAX];
+
+	conn_client_id(c, id);
+	run_fail(run, "client %s, %s: %s%s%s", id, run->net.name, what,
+		 why ? ": " : "", why ? why : "");
+}
+
+static void conn_lost(struct run *run, const struct conn *c, const char *why)
+{
+	char what[80];
+
+	snprintf(what, sizeof(what), "the broker closed the connection %s",
+		 state_texts[c->state]);
+	conn_fail(run, c, what, why);
+}
+
+static void conn_send(struct run *run, struct conn *c,
+		      const unsigned char *buf, size_t len)
+{
+	ssize_t n = send(c->fd, buf, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	if (n == (ssize_t)len)
+		return;
+	/* A fresh socket takes a packet of this size, or none at all. */
+	conn_fail(run, c, "sending failed",
+		  n < 0 ? strerror(errno) : "the socket is full");
+}
+
+static int conn_start(struct run *run, struct conn *c)
+{
+	struct epoll_event ev = {
+		.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+		.data.ptr = c,
+	};
+	uint32_t index = (uint32_t)(c - run->conns);
+
+	c->fd = net_connect(&run->net, index);
+	if (c->fd < 0)
+		return -c->fd;
+	c->state = CONN_CONNECTING;
+	if (!epoll_ctl(run->epoll, EPOLL_CTL_ADD, c->fd, &ev))
+		return 0;
+	return errno;
+}
+
+static void conn_close(struct conn *c)
+{
+	if (c->state == CONN_CLOSED)
+		return;
+	close(c->fd);
+	c->state = CONN_CLOSED;
+}
+
+/* A name may have addresses at which the broker does not listen. */
+static void conn_refused(struct run *run, struct conn *c, int err)
+{
+	conn_close(c);
+	while (!run->ready && net_next(&run->net)) {
+		err = conn_start(run, c);
+		if (!err)
+			return;
+	}
+	conn_fail(run, c, "cannot connect", strerror(err));
+}
+
+static void conn_connected(struct run *run, struct conn *c)
+{
+	unsigned char buf[64];
+	char id[CLIENT_ID_MAX];
+	socklen_t len = sizeof(int);
+	int err = 0;
+
+	if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &err, &len))
+		err = errno;
+	if (err) {
+		conn_refused(run, c, err);
+		return;
+	}
+	conn_client_id(c, id);
+	c->state = CONN_WAIT_CONNACK;
+	conn_send(run, c, buf, mqtt_connect(buf, id));
+}
+
+static void conn_ready(struct run *run, struct conn *c)
+{
+	c->state = CONN_READY;
+	run->opening--;
+	run->ready++;
+}
+
+static void conn_subscribe(struct run *run, struct conn *c)
+{
+	unsigned char buf[TOPIC_MAX + 16];
+	char topic[TOPIC_MAX];
+
+	shape_topic(&run->shape, options_pairs(run->opt) ? c->index : 0, topic);
+	c->state = CONN_WAIT_SUBACK;
+	conn_send(run, c, buf, mqtt_subscribe(buf, 1, topic));
+}
+
+static void got_connack(struct run *run, struct conn *c,
+			const unsigned char *p, uint32_t len)
+{
+	char why[80];
+
+	if (len == 4 && !p[3]) {
+		if (c->subscriber)
+			conn_subscribe(run, c);
+		else
+			conn_ready(run, c);
+		return;
+	}
+	snprintf(why, sizeof(why), "code %u, %s", len == 4 ? p[3] : 255u,
+		 mqtt_connack_text(len == 4 ? p[3] : 255));
+	conn_fail(run, c, "CONNECT refused", why);
+}
+
+static void got_suback(struct run *run, struct conn *c,
+		       const unsigned char *p, uint32_t len)
+{
+	char why[40];
+
+	if (len == 5 && p[4] <= 2) {
+		conn_ready(run, c);
+		return;
+	}
+	snprintf(why, sizeof(why), "code 0x%02x", len == 5 ? p[4] : 255u);
+	conn_fail(run, c, "SUBSCRIBE refused", why);
+}
+
+bool conn_expects(const struct conn *c, unsigned char type)
+{
+	return (type == MQTT_CONNACK && c->state == CONN_WAIT_CONNACK) ||
+	       (type == MQTT_SUBACK && c->state == CONN_WAIT_SUBACK);
+}
+
+void conn_control(struct run *run, struct conn *c, const unsigned char *p,
+		  uint32_t len)
+{
+	if (p[0] == MQTT_CONNACK)
+		got_connack(run, c, p, len);
+	else
+		got_suback(run, c, p, len);
+}
+
+void conn_nonsense(struct run *run, const struct conn *c, unsigned char type,
+		   uint32_t len)
+{
+	char what[80];
+
+	if (len)
+		snprintf(what, sizeof(what), "the broker sent a packet of type "
+			 "0x%02x and %u bytes %s", type, len,
+			 state_texts[c->state]);
+	else
+		snprintf(what, sizeof(what), "the broker sent what is not MQTT "
+			 "%s", state_texts[c->state]);
+	conn_fail(run, c, what, NULL);
+}
+
+enum drained {
+	READ_ALL,	/* until the next edge */
+	READ_PART,	/* what there was; the end may follow */
+	READ_FULL,	/* the buffer; there may be more */
+};
+
+static enum drained conn_read_once(struct run *run, struct conn *c)
+{
+	unsigned char *buf = run->buf + HEAD_MAX;
+	ssize_t n = recv(c->fd, buf, RECEIVE_MAX, MSG_DONTWAIT);
+
+	if (n > 0) {
+		run->bytes += (uint64_t)n;
+		receive(run, c, buf, (size_t)n, now_ns());
+		return n == RECEIVE_MAX ? READ_FULL : READ_PART;
+	}
+	if (!n)
+		conn_lost(run, c, NULL);
+	else if (errno == EINTR)
+		return READ_FULL;
+	else if (errno != EAGAIN)
+		conn_lost(run, c, strerror(errno));
+	return READ_ALL;
+}
+
+static void conn_read(struct run *run, struct conn *c, uint32_t events)
+{
+	/* The end of the stream raises no second edge: read up to it. */
+	const bool ends = events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR);
+	enum drained drained;
+
+	do {
+		drained = conn_read_once(run, c);
+	} while (!run->failed && (drained == READ_FULL ||
+				  (ends && drained == READ_PART)));
+}
+
+void conn_event(struct run *run, struct conn *c, uint32_t events)
+{
+	if (unlikely(c->state == CONN_CONNECTING)) {
+		conn_connected(run, c);
+		return;
+	}
+	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+		conn_read(run, c, events);
+	if (events & EPOLLOUT && c->unsent.packets)
+		publish_resume(run, c);
+}
+
+/* One alone at first: it finds out which of the host's addresses answers. */
+static uint32_t opening_max(const struct run *run)
+{
+	return run->ready ? OPENING_MAX : 1;
+}
+
+static void conn_init(struct run *run, uint32_t i)
+{
+	struct conn *c = &run->conns[i];
+	uint32_t subscribers = run->opt->subscribers;
+	bool pairs = options_pairs(run->opt);
+
+	c->subscriber = i < subscribers;
+	c->index = c->subscriber ? i : i - subscribers;
+	c->head = shape_head(&run->shape, pairs ? c->index : 0);
+	if (c->subscriber)
+		load_view(&run->load, c->index, &c->view);
+}
+
+static void open_more(struct run *run)
+{
+	struct conn *c;
+	int err;
+
+	while (run->opened < run->nconns &&
+	       run->opening < opening_max(run) && !run->failed) {
+		c = &run->conns[run->opened];
+		conn_init(run, run->opened++);
+		run->opening++;
+		err = conn_start(run, c);
+		if (err)
+			conn_refused(run, c, err);
+	}
+}
+
+bool conn_open_all(struct run *run)
+{
+	while (run->ready < run->nconns && !run_over(run)) {
+		open_more(run);
+		run_round(run, -1);
+	}
+	return run->ready == run->nconns && !run_over(run);
+}
+
+void conn_close_all(struct run *run)
+{
+	unsigned char buf[8];
+	size_t len = mqtt_disconnect(buf);
+	uint32_t i;
+
+	for (i = 0; i < run->opened; i++) {
+		if (run->conns[i].state == CONN_READY)
+			send(run->conns[i].fd, buf, len,
+			     MSG_NOSIGNAL | MSG_DONTWAIT);
+		conn_close(&run->conns[i]);
+	}
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * One connection to the broker, a subscriber's or a publisher's.
+ */
+#ifndef BENCH_CONN_H
+#define BENCH_CONN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "load.h"
+#include "shape.h"
+
+struct run;
+
+enum conn_state {
+	CONN_CLOSED,
+	CONN_CONNECTING,
+	CONN_WAIT_CONNACK,
+	CONN_WAIT_SUBACK,
+	CONN_READY,
+};
+
+/* Messages written as one, as far as they did not fit the socket. */
+struct unsent {
+	uint32_t seq;
+	uint32_t packets;	/* 0: nothing is unsent */
+	uint64_t ns;
+	uint64_t done;		/* bytes */
+};
+
+struct conn {
+	int fd;
+	uint8_t state;
+	bool subscriber;
+	bool body_bad;		/* of the PUBLISH that is arriving */
+	uint32_t index;		/* among publishers, or subscribers */
+	uint32_t body_left;	/* bytes of its body still to come */
+	uint32_t skip;		/* bytes of a refused packet still to come */
+	uint32_t carried;
+	const unsigned char *head;	/* of every packet */
+	struct view view;
+	struct stamp stamp;	/* of the PUBLISH that is arriving */
+	struct unsent unsent;
+	/* The beginning of a packet: at most a head and a stamp. */
+	unsigned char carry[HEAD_MAX];
+};
+
+/* Opens all connections, a bounded number at a time. False: it failed. */
+bool conn_open_all(struct run *run);
+void conn_close_all(struct run *run);
+
+/* Handles what epoll reported. */
+void conn_event(struct run *run, struct conn *c, uint32_t events);
+
+/* May a packet that is not PUBLISH come now? */
+bool conn_expects(const struct conn *c, unsigned char type);
+
+/* It came, whole. */
+void conn_control(struct run *run, struct conn *c, const unsigned char *p,
+		  uint32_t len);
+
+/* Something came that is no MQTT (@len 0), or has no business here. */
+void conn_nonsense(struct run *run, const struct conn *c, unsigned char type,
+		   uint32_t len);
+
+/* @buf has CLIENT_ID_MAX bytes. */
+#define CLIENT_ID_MAX	24
+void conn_client_id(const struct conn *c, char *buf);
+
+#endif

@@ -1,0 +1,435 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * kmqtt-bench: loads any MQTT 3.1.1 broker, verifies every delivery and says
+ * what it cost. This file: the command line.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench.h"
+#include "fault.h"
+#include "shape.h"
+
+#define CLIENTS_MAX	100000u
+#define WINDOW_MAX	65536u
+#define PAYLOAD_MAX	(1u << 20)
+#define DELIVERIES_MAX	1000000000000ull
+/* Publishers times subscribers, where each sees each: memory. */
+#define STREAMS_MAX	100000000ull
+
+enum {
+	OPT_HELP = 256,
+	OPT_WARMUP,
+	OPT_NODELAY,
+	OPT_NO_NODELAY,
+	OPT_TIMEOUT,
+	OPT_JSON,
+	OPT_QUIET,
+	OPT_PROGRESS,
+	OPT_DURATION,
+	OPT_UNIT,
+	OPT_FAULT,
+	OPT_SCHED,
+};
+
+static const struct option long_options[] = {
+	{ "host", required_argument, NULL, 'h' },
+	{ "port", required_argument, NULL, 'p' },
+	{ "publishers", required_argument, NULL, 'P' },
+	{ "subscribers", required_argument, NULL, 'S' },
+	{ "window", required_argument, NULL, 'w' },
+	{ "deliveries", required_argument, NULL, 'n' },
+	{ "payload", required_argument, NULL, 's' },
+	{ "qos", required_argument, NULL, 'q' },
+	{ "topic-prefix", required_argument, NULL, 't' },
+	{ "warmup", required_argument, NULL, OPT_WARMUP },
+	{ "nodelay", no_argument, NULL, OPT_NODELAY },
+	{ "no-nodelay", no_argument, NULL, OPT_NO_NODELAY },
+	{ "timeout", required_argument, NULL, OPT_TIMEOUT },
+	{ "json", no_argument, NULL, OPT_JSON },
+	{ "quiet", no_argument, NULL, OPT_QUIET },
+	{ "progress", no_argument, NULL, OPT_PROGRESS },
+	{ "duration", required_argument, NULL, OPT_DURATION },
+	{ "unit", required_argument, NULL, OPT_UNIT },
+	{ "fault", required_argument, NULL, OPT_FAULT },
+	{ "sched", required_argument, NULL, OPT_SCHED },
+	{ "help", no_argument, NULL, OPT_HELP },
+	{ NULL, 0, NULL, 0 },
+};
+
+static const char help_usage[] =
+"Usage: kmqtt-bench fanout|fanin|p2p [options]\n"
+"       kmqtt-bench floor fanout|fanin|p2p [options]\n"
+"\n"
+"Loads an MQTT 3.1.1 broker at QoS 0, verifies every delivery, and reports\n"
+"rate, latency and, for a broker on this machine, what a delivery costs.\n"
+"\n"
+"  fanout  every subscriber gets every message of the publishers (one topic)\n"
+"  fanin   the same with many publishers and one subscriber\n"
+"  p2p     publisher i sends to subscriber i, each pair on its own topic\n"
+"  floor   the same load on a built-in broker that only forwards, with one\n"
+"          send() a subscriber, what one read() of a publisher returned, and\n"
+"          matches nothing: the lower limit for a broker in user space\n"
+"\n";
+
+static const char help_options[] =
+"Options:\n"
+"  -h, --host HOST          IPv4 or IPv6 address, or name (127.0.0.1)\n"
+"  -p, --port PORT          1 to 65535 (1883)\n"
+"  -P, --publishers N       1 to 100000 (fanout 1, fanin 200, p2p 100)\n"
+"  -S, --subscribers N      1 to 100000 (fanout 200, fanin 1, p2p as many as\n"
+"                           publishers, which it must be)\n"
+"  -w, --window N           messages in flight, 1 to 65536 (fanout 16, others\n"
+"                           as many as publishers); a message that reached\n"
+"                           all its subscribers makes room for the next\n"
+"  -n, --deliveries N       deliveries to measure, 1 to 10^12 (40000), rounded\n"
+"                           up to whole messages; 20 windows or more make a\n"
+"                           steady figure\n"
+"      --duration SECONDS   measure so long instead, 0.1 to 86400\n"
+"      --warmup N           messages before that, not counted, 0 to 10^9\n"
+"                           (twice the window)\n"
+"  -s, --payload BYTES      0 to 1048576 (64). 16 of them say who sent it,\n"
+"                           which one it is and when. With less, order and\n"
+"                           duplicates cannot be checked, only number, topic,\n"
+"                           length and content, and latency takes the n-th\n"
+"                           delivery for the n-th message\n"
+"  -q, --qos 0              quality of service (0; 1 is not supported yet)\n"
+"  -t, --topic-prefix TEXT  1 to 200 bytes (bench/fan/topic/); a number\n"
+"                           follows. Two runs on one broker need two prefixes\n"
+"      --nodelay            TCP_NODELAY on the load generator's sockets (yes)\n"
+"      --no-nodelay         leave Nagle's algorithm on\n"
+"      --sched batch|other  scheduling policy of the load generator (batch, so\n"
+"                           that it does not interrupt a broker that shares a\n"
+"                           processor with it at each delivery)\n"
+"      --timeout SECONDS    give up after so long without progress, 1 to 3600\n"
+"                           (30)\n"
+"      --unit ns|instructions  what a nanosecond of this machine's clock is\n"
+"                           (ns; instructions if KMQTT_COUNT=1 is set in the\n"
+"                           environment, for guests whose clock counts them)\n"
+"      --json               print one JSON object on standard output\n"
+"      --quiet              print errors only, and what --json asks for\n"
+"      --progress           show progress from the start, even if --quiet;\n"
+"                           otherwise it is shown after 2 s\n"
+"      --fault KIND[:N]     floor only: make the built-in broker do wrong at\n"
+"                           every N-th delivery (1000), to see it noticed:\n"
+"                           loss, duplicate, reorder (wants a window of two\n"
+"                           messages a publisher), corrupt, topic, short, close\n"
+"      --help               this text\n"
+"\n";
+
+static const char help_notes[] =
+"Faults are told apart by publisher: a message skipped is lost, unless it\n"
+"comes later: then it is reordered. What comes twice is duplicated. Wrong\n"
+"bytes are corrupted; if they are in the length or in what says which message\n"
+"it was, it is lost besides.\n"
+"\n"
+"Cost: whole machine is the time that all processors ran tasks, in ns\n"
+"(/proc/schedstat; /proc/stat, in ticks of mostly 10 ms, where that is\n"
+"missing); load generator is this process, its system calls included; broker\n"
+"side is the rest, so keep the machine otherwise idle. Interrupts count when\n"
+"they hit a running task, not when they hit an idle processor. On loopback who\n"
+"sends pays for receiving too, up to the receiver's socket: the broker for the\n"
+"subscribers' half, the load generator for the broker's.\n"
+"\n"
+"Latency runs from the publisher's write, or from when it would have been\n"
+"written if the socket was full, to the subscriber's read.\n"
+"\n"
+"Exit codes: 0 every delivery arrived and was verified; 1 loss, duplicates,\n"
+"reordering, corruption, time-out, refusal or interruption; 2 wrong usage.\n";
+
+static void usage_error(const char *fmt, ...)
+	__attribute__((noreturn, format(printf, 1, 2)));
+
+static void usage_error(const char *fmt, ...)
+{
+	va_list args;
+
+	fputs("kmqtt-bench: ", stderr);
+	va_start(args, fmt);
+	vfprintf(stderr, fmt, args);
+	va_end(args);
+	fputs(" (see kmqtt-bench --help)\n", stderr);
+	exit(BENCH_USAGE);
+}
+
+static void help(void)
+{
+	fputs(help_usage, stdout);
+	fputs(help_options, stdout);
+	fputs(help_notes, stdout);
+	exit(fflush(stdout) ? BENCH_FAILED : BENCH_OK);
+}
+
+static uint64_t number(const char *name, const char *arg, uint64_t min,
+		       uint64_t max)
+{
+	unsigned long long v;
+	char *end;
+
+	errno = 0;
+	v = strtoull(arg, &end, 10);
+	/* strtoull() takes signs and spaces too. */
+	if (arg[0] < '0' || arg[0] > '9' || *end || errno || v < min || v > max)
+		usage_error("%s wants a number from %llu to %llu, not '%s'",
+			    name, (unsigned long long)min,
+			    (unsigned long long)max, arg);
+	return v;
+}
+
+static uint64_t duration(const char *arg)
+{
+	double v;
+	char *end;
+
+	v = strtod(arg, &end);
+	if (arg[0] < '0' || arg[0] > '9' || *end || !(v >= 0.1 && v <= 86400))
+		usage_error("--duration wants seconds from 0.1 to 86400, not "
+			    "'%s'", arg);
+	return (uint64_t)(v * 1e9);
+}
+
+static const char *prefix(const char *arg)
+{
+	size_t len = strlen(arg);
+
+	if (!len || len > PREFIX_MAX)
+		usage_error("--topic-prefix wants 1 to %d bytes, not %zu",
+			    PREFIX_MAX, len);
+	if (strpbrk(arg, "+#"))
+		usage_error("--topic-prefix cannot have wildcards: '%s'", arg);
+	return arg;
+}
+
+static bool unit(const char *arg)
+{
+	if (strcmp(arg, "ns") && strcmp(arg, "instructions"))
+		usage_error("--unit wants ns or instructions, not '%s'", arg);
+	return arg[0] == 'i';
+}
+
+static bool sched(const char *arg)
+{
+	if (strcmp(arg, "batch") && strcmp(arg, "other"))
+		usage_error("--sched wants batch or other, not '%s'", arg);
+	return arg[0] == 'b';
+}
+
+static void fault(struct options *opt, const char *arg)
+{
+	size_t len = strcspn(arg, ":");
+
+	opt->fault = fault_kind_of(arg, len);
+	if (opt->fault == FAULT_NONE)
+		usage_error("--fault does not know '%s'", arg);
+	opt->fault_every = 1000;
+	if (arg[len])
+		opt->fault_every = number("--fault", arg + len + 1, 1,
+					  DELIVERIES_MAX);
+}
+
+static void qos(struct options *opt, const char *arg)
+{
+	opt->qos = (unsigned int)number("--qos", arg, 0, 1);
+	if (opt->qos)
+		usage_error("--qos 1 is not supported yet");
+}
+
+static void option(struct options *opt, int key, const char *arg)
+{
+	switch (key) {
+	case 'h':
+		opt->host = arg;
+		break;
+	case 'p':
+		opt->port = (unsigned int)number("--port", arg, 1, 65535);
+		break;
+	case 'P':
+		opt->publishers = (unsigned int)
+			number("--publishers", arg, 1, CLIENTS_MAX);
+		break;
+	case 'S':
+		opt->subscribers = (unsigned int)
+			number("--subscribers", arg, 1, CLIENTS_MAX);
+		break;
+	case 'w':
+		opt->window = (unsigned int)
+			number("--window", arg, 1, WINDOW_MAX);
+		break;
+	case 'n':
+		opt->deliveries = number("--deliveries", arg, 1,
+					 DELIVERIES_MAX);
+		break;
+	case 's':
+		opt->payload = (unsigned int)
+			number("--payload", arg, 0, PAYLOAD_MAX);
+		break;
+	case 'q':
+		qos(opt, arg);
+		break;
+	case 't':
+		opt->prefix = prefix(arg);
+		break;
+	case OPT_WARMUP:
+		opt->warmup = number("--warmup", arg, 0, 1000000000);
+		break;
+	case OPT_TIMEOUT:
+		opt->timeout_s = (unsigned int)
+			number("--timeout", arg, 1, 3600);
+		break;
+	case OPT_DURATION:
+		opt->duration_ns = duration(arg);
+		break;
+	case OPT_UNIT:
+		opt->instructions = unit(arg);
+		break;
+	case OPT_SCHED:
+		opt->batch = sched(arg);
+		break;
+	case OPT_FAULT:
+		fault(opt, arg);
+		break;
+	case OPT_NODELAY:
+	case OPT_NO_NODELAY:
+		opt->nodelay = key == OPT_NODELAY;
+		break;
+	case OPT_JSON:
+		opt->json = true;
+		break;
+	case OPT_QUIET:
+		opt->quiet = true;
+		break;
+	case OPT_PROGRESS:
+		opt->progress = true;
+		break;
+	case OPT_HELP:
+		help();
+		break;
+	default:
+		/* getopt_long() has named the option. */
+		fputs("kmqtt-bench: see kmqtt-bench --help\n", stderr);
+		exit(BENCH_USAGE);
+	}
+}
+
+static enum scenario scenario(const char *name)
+{
+	if (!name)
+		usage_error("which scenario? fanout, fanin or p2p");
+	if (!strcmp(name, "fanout"))
+		return SCENARIO_FANOUT;
+	if (!strcmp(name, "fanin"))
+		return SCENARIO_FANIN;
+	if (!strcmp(name, "p2p"))
+		return SCENARIO_P2P;
+	usage_error("no such scenario: '%s'; fanout, fanin or p2p", name);
+}
+
+static void arguments(struct options *opt, char **args)
+{
+	if (args[0] && !strcmp(args[0], "floor")) {
+		opt->floor = true;
+		args++;
+	}
+	opt->scenario = scenario(args[0]);
+	if (args[1])
+		usage_error("unexpected argument '%s'", args[1]);
+}
+
+static void default_clients(struct options *opt)
+{
+	static const unsigned int publishers[] = {
+		[SCENARIO_FANOUT] = 1,
+		[SCENARIO_FANIN] = 200,
+		[SCENARIO_P2P] = 100,
+	};
+	static const unsigned int subscribers[] = {
+		[SCENARIO_FANOUT] = 200,
+		[SCENARIO_FANIN] = 1,
+		[SCENARIO_P2P] = 100,
+	};
+	bool pairs = options_pairs(opt);
+
+	/* Either number of a p2p run stands for both. */
+	if (!opt->publishers && pairs && opt->subscribers)
+		opt->publishers = opt->subscribers;
+	if (!opt->publishers)
+		opt->publishers = publishers[opt->scenario];
+	if (!opt->subscribers)
+		opt->subscribers = pairs ? opt->publishers :
+				   subscribers[opt->scenario];
+}
+
+static void defaults(struct options *opt)
+{
+	default_clients(opt);
+	if (!opt->window)
+		opt->window = opt->scenario == SCENARIO_FANOUT ? 16 :
+			      opt->publishers;
+	if (opt->window > WINDOW_MAX)
+		opt->window = WINDOW_MAX;
+	if (opt->warmup == UINT64_MAX)
+		opt->warmup = 2 * (uint64_t)opt->window;
+	if (!opt->host)
+		opt->host = "127.0.0.1";
+	if (!opt->port)
+		opt->port = 1883;
+	if (!opt->deliveries)
+		opt->deliveries = 40000;
+}
+
+/* Before the defaults are filled in. */
+static void check_given(const struct options *opt)
+{
+	if (opt->deliveries && opt->duration_ns)
+		usage_error("--deliveries and --duration exclude each other");
+	if (opt->floor && (opt->host || opt->port))
+		usage_error("%s has no meaning with floor, which brings its "
+			    "own broker", opt->host ? "--host" : "--port");
+	if (opt->fault != FAULT_NONE && !opt->floor)
+		usage_error("--fault is for floor only");
+}
+
+static void check(const struct options *opt)
+{
+	uint64_t each = options_pairs(opt) ? 1 : opt->publishers;
+
+	if (options_pairs(opt) && opt->publishers != opt->subscribers)
+		usage_error("p2p wants as many --subscribers as --publishers, "
+			    "not %u and %u", opt->subscribers,
+			    opt->publishers);
+	if (each * opt->subscribers > STREAMS_MAX)
+		usage_error("--publishers times --subscribers is over %llu",
+			    STREAMS_MAX);
+	/* Or a publisher's next message waits for the one held back. */
+	if (opt->fault == FAULT_REORDER && opt->window < 2 * opt->publishers)
+		usage_error("--fault reorder wants a --window of two messages "
+			    "a publisher: %u", 2 * opt->publishers);
+}
+
+int main(int argc, char **argv)
+{
+	const char *count = getenv("KMQTT_COUNT");
+	struct options opt = {
+		.payload = 64,
+		.prefix = "bench/fan/topic/",
+		.warmup = UINT64_MAX,
+		.timeout_s = 30,
+		.nodelay = true,
+		.batch = true,
+		.instructions = count && !strcmp(count, "1"),
+	};
+	int key;
+
+	while ((key = getopt_long(argc, argv, "h:p:P:S:w:n:s:q:t:",
+				  long_options, NULL)) != -1)
+		option(&opt, key, optarg);
+	arguments(&opt, argv + optind);
+	check_given(&opt);
+	defaults(&opt);
+	check(&opt);
+	return scenario_run(&opt);
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The little of MQTT 3.1.1 that a load generator speaks.
+ */
+#ifndef BENCH_MQTT_H
+#define BENCH_MQTT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define MQTT_CONNECT	0x10
+#define MQTT_CONNACK	0x20
+#define MQTT_PUBLISH	0x30
+#define MQTT_SUBSCRIBE	0x80	/* sent with the flags 0x02 */
+#define MQTT_SUBACK	0x90
+#define MQTT_DISCONNECT	0xe0
+
+#define MQTT_TYPE(byte)	((byte) & 0xf0)
+
+#define MQTT_HEADER_MAX	5	/* type, and four bytes of length */
+
+struct mqtt_header {
+	unsigned char type;	/* with the flags */
+	unsigned int len;	/* of the header itself */
+	uint32_t total;		/* of the packet, header included */
+};
+
+/*
+ * Decodes a fixed header. Returns 1, 0 when more bytes are needed, or -1
+ * when the length can never become valid.
+ */
+int mqtt_header(struct mqtt_header *h, const unsigned char *p, size_t n);
+
+/* Each writes a packet and returns its length; @buf must have room. */
+size_t mqtt_connect(unsigned char *buf, const char *client_id);
+size_t mqtt_subscribe(unsigned char *buf, uint16_t id, const char *filter);
+size_t mqtt_disconnect(unsigned char *buf);
+
+/* The length of a PUBLISH at QoS 0 up to its payload, and those bytes. */
+size_t mqtt_publish_head_len(const char *topic, uint32_t payload);
+size_t mqtt_publish_head(unsigned char *buf, const char *topic,
+			 uint32_t payload);
+
+const char *mqtt_connack_text(unsigned int code);
+
+#endif

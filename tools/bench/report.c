@@ -1,0 +1,387 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Results, for people and as one JSON object, and the progress line.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "report.h"
+#include "run.h"
+
+#define PROGRESS_AFTER_NS	(2 * NSEC_PER_SEC)
+#define PROGRESS_EVERY_NS	(5 * NSEC_PER_SEC)
+/* Less than 20 ticks of 10 ms say nothing. */
+#define STAT_MIN_NS		(200 * NSEC_PER_MSEC)
+
+static const char *const scenario_names[] = {
+	[SCENARIO_FANOUT] = "fanout",
+	[SCENARIO_FANIN] = "fanin",
+	[SCENARIO_P2P] = "p2p",
+};
+
+static const char *const phase_texts[] = {
+	[PHASE_SETUP] = "connecting",
+	[PHASE_WARMUP] = "warming up",
+	[PHASE_LOAD] = "measuring",
+};
+
+static double seconds(const struct run *run)
+{
+	if (run->phase != PHASE_LOAD)
+		return 0;
+	return (double)(run->end_ns - run->start_ns) / NSEC_PER_SEC;
+}
+
+static double rate(const struct run *run)
+{
+	double s = seconds(run);
+
+	return s > 0 ? (double)run->load.tally.delivered / s : 0;
+}
+
+/* Warm-up deliveries are nobody's business but that of the checks. */
+static uint64_t delivered(const struct run *run)
+{
+	return run->phase == PHASE_LOAD ? run->load.tally.delivered : 0;
+}
+
+static uint64_t expected(const struct run *run)
+{
+	return run->phase == PHASE_LOAD ? load_expected(&run->load) : 0;
+}
+
+/* Progress */
+
+static bool progress_due(const struct run *run, uint64_t now, bool tty)
+{
+	if (run->opt->progress)
+		return tty || now - run->shown_ns >= NSEC_PER_SEC;
+	if (run->opt->quiet || now - run->start_ns < PROGRESS_AFTER_NS)
+		return false;
+	return tty || now - run->shown_ns >= PROGRESS_EVERY_NS;
+}
+
+static void progress_counts(const struct run *run, char *buf, size_t size)
+{
+	uint64_t all = run->load.begun + run->load.quota;
+
+	if (run->phase == PHASE_SETUP)
+		snprintf(buf, size, "%u of %u clients", run->ready,
+			 run->nconns);
+	else if (run->opt->duration_ns && run->phase == PHASE_LOAD)
+		snprintf(buf, size, "%" PRIu64 " deliveries",
+			 run->load.tally.delivered);
+	else
+		snprintf(buf, size, "%" PRIu64 " of %" PRIu64 " deliveries",
+			 run->load.tally.delivered, all * run->load.fan);
+}
+
+void report_progress(struct run *run)
+{
+	uint64_t now = now_ns();
+	bool tty = isatty(STDERR_FILENO);
+	char counts[80];
+
+	if (!run->shown_ns)
+		run->shown_ns = run->start_ns;
+	if (!progress_due(run, now, tty))
+		return;
+	progress_counts(run, counts, sizeof(counts));
+	fprintf(stderr, "%skmqtt-bench: %s, %s, %.1f s%s", tty ? "\r" : "",
+		phase_texts[run->phase], counts,
+		(double)(now - run->start_ns) / NSEC_PER_SEC,
+		tty ? "\033[K" : "\n");
+	run->shown = tty;
+	run->shown_ns = now;
+}
+
+void report_progress_end(struct run *run)
+{
+	if (run->shown)
+		fputs("\r\033[K", stderr);
+	run->shown = false;
+}
+
+/* Cost */
+
+struct share_of_cost {
+	double broker;
+	double machine;
+	double own;
+};
+
+static struct share_of_cost per_delivery(const struct run *run,
+					 uint64_t machine_ns)
+{
+	double n = (double)run->load.tally.delivered;
+	struct share_of_cost c = {
+		.machine = (double)machine_ns / n,
+		.own = (double)run->cost.own_ns / n,
+	};
+
+	c.broker = c.machine - c.own;
+	return c;
+}
+
+static bool stat_is_good(const struct run *run)
+{
+	return run->cost.have_stat && run->cost.stat_ns >= STAT_MIN_NS;
+}
+
+/* NULL if there is something to print, or why there is not. */
+static const char *cost_absent(const struct run *run)
+{
+	if (!run->have_cost || !run->load.tally.delivered)
+		return "nothing was measured";
+	if (!net_is_local(&run->net))
+		return "the broker is not on this machine: its address is not "
+		       "one of this network namespace's";
+	if (!cost_source(&run->cost))
+		return "neither /proc/schedstat nor /proc/stat can be read";
+	if (!run->cost.have_sched && !stat_is_good(run))
+		return "there is no /proc/schedstat, and the run was too short "
+		       "for the 10 ms ticks of /proc/stat";
+	return NULL;
+}
+
+static void print_cost_line(const struct run *run, const char *what,
+			    uint64_t machine_ns, const char *source)
+{
+	struct share_of_cost c = per_delivery(run, machine_ns);
+	bool kilo = run->opt->instructions;
+	double k = kilo ? 1000 : 1;
+	int digits = kilo ? 3 : 0;
+
+	printf("%-12s broker side %.*f, load generator %.*f, whole machine "
+	       "%.*f %s a delivery (%s)\n", what, digits, c.broker / k, digits,
+	       c.own / k, digits, c.machine / k,
+	       kilo ? "thousand instructions" : "ns", source);
+}
+
+static void print_cost(const struct run *run)
+{
+	const char *why = cost_absent(run);
+
+	if (why) {
+		printf("%-12s not known: %s\n", "cost", why);
+		return;
+	}
+	print_cost_line(run, "cost", cost_machine_ns(&run->cost),
+			cost_source(&run->cost));
+	if (run->cost.have_sched && stat_is_good(run))
+		print_cost_line(run, "cross check", run->cost.stat_ns,
+				"/proc/stat, in ticks");
+}
+
+/* For people */
+
+static const char *plural(uint64_t n)
+{
+	return n == 1 ? "" : "s";
+}
+
+static void print_head(const struct run *run)
+{
+	const struct options *o = run->opt;
+	char topic[TOPIC_MAX];
+
+	shape_topic(&run->shape, 0, topic);
+	printf("%s%s at %s: %u publisher%s, %u subscriber%s, %u in flight%s\n",
+	       o->floor ? "floor " : "", scenario_names[o->scenario],
+	       run->net.name, o->publishers, plural(o->publishers),
+	       o->subscribers, plural(o->subscribers), o->window,
+	       o->batch ? ", SCHED_BATCH here" : "");
+	printf("%-12s payload %u bytes (packet %u), QoS %u, topic %s%s, "
+	       "TCP_NODELAY %s here%s\n", "messages", o->payload,
+	       run->shape.packet_len, o->qos, topic,
+	       options_pairs(o) ? " and on" : "", o->nodelay ? "on" : "off",
+	       o->floor ? " and on there" : "; the broker's own setting "
+	       "matters too");
+	if (!options_stamped(o))
+		printf("%-12s payload under %u bytes: order and duplicates "
+		       "are not checked, latency takes order for granted\n",
+		       "", STAMP_LEN);
+}
+
+static void print_latency(const struct run *run)
+{
+	const struct hist *h = &run->load.hist;
+
+	if (run->phase != PHASE_LOAD || !hist_count(h))
+		return;
+	printf("%-12s min %.1f, p50 %.1f, p90 %.1f, p99 %.1f, p99.9 %.1f, "
+	       "max %.1f, mean %.1f us\n", "latency", (double)h->min / 1e3,
+	       (double)hist_quantile(h, 500) / 1e3,
+	       (double)hist_quantile(h, 900) / 1e3,
+	       (double)hist_quantile(h, 990) / 1e3,
+	       (double)hist_quantile(h, 999) / 1e3,
+	       (double)h->max / 1e3, hist_mean(h) / 1e3);
+}
+
+static void print_people(const struct run *run)
+{
+	const struct tally *t = &run->load.tally;
+
+	print_head(run);
+	if (run->phase == PHASE_LOAD)
+		printf("%-12s %" PRIu64 " of %" PRIu64 " (%" PRIu64
+		       " message%s)\n", "deliveries", delivered(run),
+		       expected(run), run->load.begun,
+		       plural(run->load.begun));
+	else
+		printf("%-12s none counted, the warm-up did not end\n",
+		       "deliveries");
+	printf("%-12s %" PRIu64 " lost, %" PRIu64 " duplicated, %" PRIu64
+	       " reordered, %" PRIu64 " corrupted, warm-up included\n",
+	       "faults", t->lost, t->duplicated, t->reordered, t->corrupted);
+	if (run->phase == PHASE_LOAD)
+		printf("%-12s %.3f s, %.0f deliveries a second\n", "time",
+		       seconds(run), rate(run));
+	print_latency(run);
+	print_cost(run);
+}
+
+/* JSON */
+
+static void json_string(const char *key, const char *s)
+{
+	printf("\"%s\": \"", key);
+	for (; *s; s++) {
+		if (*s == '"' || *s == '\\')
+			printf("\\%c", *s);
+		else if ((unsigned char)*s < 0x20)
+			printf("\\u%04x", *s);
+		else
+			putchar(*s);
+	}
+	printf("\", ");
+}
+
+static void json_bool(const char *key, bool v)
+{
+	printf("\"%s\": %s, ", key, v ? "true" : "false");
+}
+
+static void json_u64(const char *key, uint64_t v)
+{
+	printf("\"%s\": %" PRIu64 ", ", key, v);
+}
+
+static void json_options(const struct run *run)
+{
+	const struct options *o = run->opt;
+	char topic[TOPIC_MAX];
+
+	shape_topic(&run->shape, 0, topic);
+	json_string("scenario", scenario_names[o->scenario]);
+	json_bool("floor", o->floor);
+	json_string("address", run->net.name);
+	json_string("topic", topic);
+	json_u64("publishers", o->publishers);
+	json_u64("subscribers", o->subscribers);
+	json_u64("window", o->window);
+	json_u64("payload_bytes", o->payload);
+	json_u64("packet_bytes", run->shape.packet_len);
+	json_u64("qos", o->qos);
+	json_u64("warmup_messages", o->warmup);
+	json_bool("nodelay", o->nodelay);
+	json_string("sched", o->batch ? "batch" : "other");
+	json_bool("order_checked", options_stamped(o));
+}
+
+static void json_result(const struct run *run)
+{
+	const struct tally *t = &run->load.tally;
+
+	json_bool("ok", !run->failed && !run_interrupted);
+	json_bool("interrupted", run_interrupted);
+	if (run->failed)
+		json_string("error", run->error);
+	else
+		printf("\"error\": null, ");
+	json_u64("messages", run->phase == PHASE_LOAD ? run->load.begun : 0);
+	json_u64("expected", expected(run));
+	json_u64("deliveries", delivered(run));
+	json_u64("lost", t->lost);
+	json_u64("duplicated", t->duplicated);
+	json_u64("reordered", t->reordered);
+	json_u64("corrupted", t->corrupted);
+	printf("\"elapsed_s\": %.6f, \"deliveries_per_s\": %.1f, ",
+	       seconds(run), rate(run));
+}
+
+static void json_latency(const struct run *run)
+{
+	const struct hist *h = &run->load.hist;
+
+	if (run->phase != PHASE_LOAD || !hist_count(h)) {
+		printf("\"latency_us\": null, ");
+		return;
+	}
+	printf("\"latency_us\": {\"min\": %.3f, \"p50\": %.3f, \"p90\": %.3f, "
+	       "\"p99\": %.3f, \"p99_9\": %.3f, \"max\": %.3f, "
+	       "\"mean\": %.3f}, ", (double)h->min / 1e3,
+	       (double)hist_quantile(h, 500) / 1e3,
+	       (double)hist_quantile(h, 900) / 1e3,
+	       (double)hist_quantile(h, 990) / 1e3,
+	       (double)hist_quantile(h, 999) / 1e3,
+	       (double)h->max / 1e3, hist_mean(h) / 1e3);
+}
+
+static void json_cost_of(const struct run *run, const char *key, bool have,
+			 uint64_t machine_ns)
+{
+	struct share_of_cost c = per_delivery(run, machine_ns);
+
+	if (!have)
+		printf("\"%s\": null", key);
+	else
+		printf("\"%s\": {\"broker\": %.1f, \"generator\": %.1f, "
+		       "\"machine\": %.1f}", key, c.broker, c.own, c.machine);
+}
+
+static void json_cost(const struct run *run)
+{
+	const char *why = cost_absent(run);
+
+	if (why) {
+		printf("\"cost\": null, \"cost_absent\": \"%s\"", why);
+		return;
+	}
+	printf("\"cost\": {\"unit\": \"%s\", \"source\": \"%s\", ",
+	       run->opt->instructions ? "instructions" : "ns",
+	       cost_source(&run->cost));
+	json_cost_of(run, "delivery", true, cost_machine_ns(&run->cost));
+	printf(", ");
+	json_cost_of(run, "delivery_by_schedstat", run->cost.have_sched,
+		     run->cost.sched_ns);
+	printf(", ");
+	json_cost_of(run, "delivery_by_stat", stat_is_good(run),
+		     run->cost.stat_ns);
+	printf("}");
+}
+
+static void print_json(const struct run *run)
+{
+	printf("{");
+	json_options(run);
+	json_result(run);
+	json_latency(run);
+	json_cost(run);
+	printf("}\n");
+}
+
+void report(const struct run *run)
+{
+	if (run->failed)
+		fprintf(stderr, "kmqtt-bench: %s\n", run->error);
+	else if (run_interrupted)
+		fprintf(stderr, "kmqtt-bench: interrupted\n");
+	if (run->opt->json)
+		print_json(run);
+	else if (!run->opt->quiet && run->phase != PHASE_SETUP)
+		print_people(run);
+	fflush(stdout);
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * One run of one scenario: what its parts work on together.
+ */
+#ifndef BENCH_RUN_H
+#define BENCH_RUN_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+
+#include "bench.h"
+#include "conn.h"
+#include "cost.h"
+#include "load.h"
+#include "net.h"
+#include "shape.h"
+
+/* Reporting thousands of ready sockets at once costs fewer calls. */
+#define EVENTS_MAX	4096
+
+enum phase {
+	PHASE_SETUP,
+	PHASE_WARMUP,
+	PHASE_LOAD,
+};
+
+struct run {
+	const struct options *opt;
+	enum phase phase;
+	struct net net;
+	struct shape shape;
+	struct load load;
+	struct conn *conns;	/* subscribers, then publishers */
+	uint32_t nconns;
+	uint32_t opened;
+	uint32_t opening;	/* begun, not yet ready */
+	uint32_t ready;
+	int epoll;
+	int timer;
+	struct epoll_event *events;
+	unsigned char *buf;	/* HEAD_MAX + RECEIVE_MAX bytes */
+	uint64_t bytes;		/* read and written: a sign of life */
+	uint64_t bytes_then;
+	uint64_t moved_ns;	/* when @bytes last changed */
+	uint64_t start_ns;	/* of the phase */
+	uint64_t end_ns;
+	uint64_t shown_ns;	/* the last progress line */
+	bool shown;
+	bool have_cost;
+	struct cost cost;	/* of the load phase */
+	bool failed;
+	bool timed_out;
+	char error[320];
+};
+
+extern volatile sig_atomic_t run_interrupted;
+
+/* The first failure ends the run, and is the one reported. */
+void run_fail(struct run *run, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+static inline bool run_over(const struct run *run)
+{
+	return run->failed || run_interrupted;
+}
+
+/*
+ * Waits for events, at most @timeout_ms (-1: until the next tick), and
+ * handles them. Returns how many there were.
+ */
+int run_round(struct run *run, int timeout_ms);
+
+static inline struct conn *run_publisher(struct run *run, uint32_t index)
+{
+	return &run->conns[run->opt->subscribers + index];
+}
+
+#endif
