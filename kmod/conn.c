@@ -116,11 +116,14 @@ static int conn_resume(struct kmqtt_conn *conn, u8 state)
  */
 int kmqtt_conn_activate(struct kmqtt_conn *conn)
 {
+	int err;
+
 	/* Since when the client has been allowed to be silent. */
 	WRITE_ONCE(conn->last_packet, jiffies);
-	if (conn->keepalive)
+	err = conn_resume(conn, KMQTT_CONN_ACTIVE);
+	if (!err)
 		kmqtt_conn_arm(conn, conn->keepalive * 1500U);
-	return conn_resume(conn, KMQTT_CONN_ACTIVE);
+	return err;
 }
 
 /* Pass one more packet up. Return: as conn_resume(). */
@@ -148,6 +151,9 @@ void kmqtt_conn_del(struct kmqtt_conn *conn, bool abort, enum kmqtt_end end)
 	struct socket *sock = sock_from_file(file);
 	struct kmqtt_ns *ns = conn->ns;
 
+	/* The daemon may have seen the reset before the worker. */
+	if (end == KMQTT_END_DELETED && sock->sk->sk_state == TCP_CLOSE)
+		end = KMQTT_END_RESET;
 	set_end(conn, end);
 	xa_erase(&ns->conns, conn->id);
 	ns->nr_conns--;
@@ -251,9 +257,12 @@ void kmqtt_conn_timer(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 	if (kmqtt_conn_ended(conn))
 		return;
 
-	/* A send or an allocation that failed is tried again. */
+	/* A send or an allocation that failed is tried again; the daemon has
+	 * had its turn.
+	 */
 	if (conn->ring.nr) {
 		WRITE_ONCE(conn->tx_wait, false);
+		WRITE_ONCE(conn->user_waiting, false);
 		kmqtt_tx_mark(worker, conn);
 	}
 	if (READ_ONCE(conn->rx_stopped)) {

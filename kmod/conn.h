@@ -127,6 +127,8 @@ enum { KMQTT_CREDIT = 256 * 1024 };
 
 /* Jiffies after which something that failed for want of memory is tried again. */
 #define KMQTT_RETRY	(HZ / 50)
+/* Jiffies that messages are held back for a daemon that has its turn to send. */
+#define KMQTT_HOLD	HZ
 
 /**
  * struct kmqtt_conn - a connection
@@ -144,6 +146,8 @@ enum { KMQTT_CREDIT = 256 * 1024 };
  * @tx_partial: TCP has part of a message of ours; socket lock
  * @user_busy: the daemon has sent part of a packet; socket lock
  * @user_sent: bytes of it; socket lock
+ * @user_waiting: the daemon could not send: it has the next turn, once the
+ *	message begun is whole; socket lock
  * @owned: the worker found the socket owned by the daemon; socket lock
  * @rx_stopped: nothing to do for the worker if data comes; socket lock
  * @rx_eof: FIN, or an end; recv() returns 0 after the queue; socket lock
@@ -203,6 +207,7 @@ struct kmqtt_conn {
 	bool tx_wait;
 	bool tx_partial;
 	bool user_busy;
+	bool user_waiting;
 	bool owned;
 	bool rx_stopped;
 	bool rx_eof;

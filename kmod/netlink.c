@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "netlink.h"
 
+#include <linux/fdtable.h>
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/mm.h>
@@ -141,6 +142,9 @@ static const struct nla_policy publish_policy[KMQTT_A_MSG_MAX + 1] = {
 
 static struct genl_family kmqtt_family;
 
+/* Bytes of a record, less the text in it. */
+enum { RECORD_SIZE = 1024 };
+
 static u32 get_u32(struct nlattr **attrs, int type, u32 otherwise)
 {
 	return attrs[type] ? nla_get_u32(attrs[type]) : otherwise;
@@ -249,23 +253,7 @@ static int fill_conn(struct sk_buff *skb, const struct kmqtt_conn *conn)
 /* Bytes that fill_conn() needs. */
 static size_t conn_size(const struct kmqtt_conn *conn)
 {
-	return NLMSG_GOODSIZE + nla_total_size(conn->client_id_len);
-}
-
-static int conn_reply(struct genl_info *info, const struct kmqtt_conn *conn,
-		      u8 cmd, struct sk_buff **skb)
-{
-	void *hdr;
-
-	*skb = reply_new(info, conn_size(conn), cmd, &hdr);
-	if (!*skb)
-		return -ENOMEM;
-	if (fill_conn(*skb, conn)) {
-		nlmsg_free(*skb);
-		return -EMSGSIZE;
-	}
-	genlmsg_end(*skb, hdr);
-	return 0;
+	return RECORD_SIZE + nla_total_size(conn->client_id_len);
 }
 
 static int kmqtt_nl_conn_add_doit(struct sk_buff *skb, struct genl_info *info)
@@ -349,16 +337,45 @@ static void conn_set_seen(struct kmqtt_conn *conn, u32 seq)
 	xa_unlock(&ns->conns);
 }
 
+/* What would keep conn-set from taking effect. The state cannot change to
+ * anything but ENDED meanwhile, and then nothing matters any more.
+ */
+static int conn_set_check(struct kmqtt_conn *conn, struct genl_info *info)
+{
+	struct nlattr **attrs = info->attrs;
+	bool active = nla_get_flag(attrs[KMQTT_A_CONN_ACTIVE]);
+	bool next = nla_get_flag(attrs[KMQTT_A_CONN_NEXT]);
+	int type;
+
+	if (active && next) {
+		NL_SET_ERR_MSG(info->extack, "either active or next");
+		return -EINVAL;
+	}
+	if ((active || next) &&
+	    READ_ONCE(conn->state) == KMQTT_CONN_CONNECTING) {
+		NL_SET_ERR_MSG(info->extack, "no packet was passed up yet");
+		return -EBUSY;
+	}
+	if (!kmqtt_conn_ended(conn))
+		return 0;
+	/* Events can be acknowledged to the end. */
+	for (type = 1; type <= KMQTT_A_CONN_MAX; type++) {
+		if (attrs[type] && type != KMQTT_A_CONN_ID &&
+		    type != KMQTT_A_CONN_EVENT_SEQ) {
+			NL_SET_ERR_MSG(info->extack, "connection has ended");
+			return -ENOTCONN;
+		}
+	}
+	return 0;
+}
+
 static int conn_set(struct kmqtt_conn *conn, struct genl_info *info)
 {
 	struct nlattr **attrs = info->attrs;
-	int err = 0;
+	int err;
 
-	if (kmqtt_conn_ended(conn) && !attrs[KMQTT_A_CONN_EVENT_SEQ]) {
-		NL_SET_ERR_MSG(info->extack, "connection has ended");
-		return -ENOTCONN;
-	}
-	if (attrs[KMQTT_A_CONN_CLIENT_ID])
+	err = conn_set_check(conn, info);
+	if (!err && attrs[KMQTT_A_CONN_CLIENT_ID])
 		err = conn_set_client_id(conn, attrs[KMQTT_A_CONN_CLIENT_ID]);
 	if (err)
 		return err;
@@ -380,10 +397,8 @@ static int conn_set(struct kmqtt_conn *conn, struct genl_info *info)
 		err = kmqtt_conn_activate(conn);
 	else if (nla_get_flag(attrs[KMQTT_A_CONN_NEXT]))
 		err = kmqtt_conn_next(conn);
-	if (err == -ENOTCONN)
+	if (err)
 		NL_SET_ERR_MSG(info->extack, "connection has ended");
-	else if (err == -EBUSY)
-		NL_SET_ERR_MSG(info->extack, "no packet was passed up yet");
 	return err;
 }
 
@@ -400,23 +415,34 @@ static int kmqtt_nl_conn_set_doit(struct sk_buff *skb, struct genl_info *info)
 	return err;
 }
 
+/* The answer to conn-del is the record as it is then, the end included. */
 static int kmqtt_nl_conn_del_doit(struct sk_buff *skb, struct genl_info *info)
 {
+	bool abort = nla_get_flag(info->attrs[KMQTT_A_CONN_ABORT]);
 	struct kmqtt_ns *ns = kmqtt_ns_of(genl_info_net(info));
-	struct sk_buff *reply = NULL;
 	struct kmqtt_conn *conn;
-	int err;
+	struct sk_buff *reply;
+	void *hdr;
 
 	mutex_lock(&ns->lock);
 	conn = find_conn(ns, info, KMQTT_A_CONN_ID);
-	err = IS_ERR(conn) ? PTR_ERR(conn)
-			   : conn_reply(info, conn, KMQTT_CMD_CONN_DEL, &reply);
-	if (!err)
-		kmqtt_conn_del(conn,
-			       nla_get_flag(info->attrs[KMQTT_A_CONN_ABORT]),
-			       KMQTT_END_DELETED);
+	if (IS_ERR(conn)) {
+		mutex_unlock(&ns->lock);
+		return PTR_ERR(conn);
+	}
+	reply = reply_new(info, conn_size(conn), KMQTT_CMD_CONN_DEL, &hdr);
+	if (!reply) {
+		mutex_unlock(&ns->lock);
+		return -ENOMEM;
+	}
+	kmqtt_conn_hold(conn);
+	kmqtt_conn_del(conn, abort, KMQTT_END_DELETED);
+	WARN_ON_ONCE(fill_conn(reply, conn));
 	mutex_unlock(&ns->lock);
-	return err ?: genlmsg_reply(reply, info);
+	kmqtt_conn_put(conn);
+
+	genlmsg_end(reply, hdr);
+	return genlmsg_reply(reply, info);
 }
 
 static int kmqtt_nl_conn_get_doit(struct sk_buff *skb, struct genl_info *info)
@@ -424,14 +450,23 @@ static int kmqtt_nl_conn_get_doit(struct sk_buff *skb, struct genl_info *info)
 	struct kmqtt_ns *ns = kmqtt_ns_of(genl_info_net(info));
 	struct sk_buff *reply = NULL;
 	struct kmqtt_conn *conn;
-	int err;
+	void *hdr;
 
 	mutex_lock(&ns->lock);
 	conn = find_conn(ns, info, KMQTT_A_CONN_ID);
-	err = IS_ERR(conn) ? PTR_ERR(conn)
-			   : conn_reply(info, conn, KMQTT_CMD_CONN_GET, &reply);
+	if (!IS_ERR(conn))
+		reply = reply_new(info, conn_size(conn), KMQTT_CMD_CONN_GET,
+				  &hdr);
+	if (reply)
+		WARN_ON_ONCE(fill_conn(reply, conn));
 	mutex_unlock(&ns->lock);
-	return err ?: genlmsg_reply(reply, info);
+	if (IS_ERR(conn))
+		return PTR_ERR(conn);
+	if (!reply)
+		return -ENOMEM;
+
+	genlmsg_end(reply, hdr);
+	return genlmsg_reply(reply, info);
 }
 
 static int dump_conn(struct sk_buff *skb, struct netlink_callback *cb,
@@ -448,6 +483,14 @@ static int dump_conn(struct sk_buff *skb, struct netlink_callback *cb,
 		return -EMSGSIZE;
 	}
 	genlmsg_end(skb, hdr);
+	return 0;
+}
+
+/* One record may be as large as a client identifier, or a filter. */
+static int kmqtt_nl_dump_start(struct netlink_callback *cb)
+{
+	BUILD_BUG_ON(KMQTT_FILTER_MAX > KMQTT_CLIENT_ID_MAX);
+	cb->min_dump_alloc = KMQTT_CLIENT_ID_MAX + RECORD_SIZE;
 	return 0;
 }
 
@@ -485,8 +528,8 @@ static int adopt(struct kmqtt_ns *ns, struct genl_info *info, u32 id)
 	struct kmqtt_conn *conn;
 	struct file *file = NULL;
 	struct sk_buff *reply;
+	int fd, err;
 	void *hdr;
-	int fd;
 
 	mutex_lock(&ns->lock);
 	conn = xa_load(&ns->conns, id);
@@ -509,7 +552,10 @@ static int adopt(struct kmqtt_ns *ns, struct genl_info *info, u32 id)
 	nla_put_u32(reply, KMQTT_A_CONN_ID, id);
 	nla_put_u32(reply, KMQTT_A_CONN_FD, fd);
 	genlmsg_end(reply, hdr);
-	return genlmsg_reply(reply, info);
+	err = genlmsg_reply(reply, info);
+	if (err)
+		close_fd(fd);
+	return err;
 }
 
 static int kmqtt_nl_conn_adopt_doit(struct sk_buff *skb, struct genl_info *info)
@@ -716,7 +762,6 @@ static int kmqtt_nl_sub_get_dumpit(struct sk_buff *skb,
 	struct nlattr *only = kmqtt_dump_attrs(cb)[KMQTT_A_SUB_CONN_ID];
 	unsigned long id = cb->args[0], max = ULONG_MAX;
 	struct kmqtt_conn *conn;
-	int err = 0;
 
 	if (only) {
 		max = nla_get_u32(only);
@@ -726,16 +771,17 @@ static int kmqtt_nl_sub_get_dumpit(struct sk_buff *skb,
 	mutex_lock(&ns->lock);
 	for (conn = xa_find(&ns->conns, &id, max, XA_PRESENT); conn;
 	     conn = xa_find_after(&ns->conns, &id, max, XA_PRESENT)) {
-		err = dump_subs(skb, cb, conn);
-		if (err)
+		/* The serial belongs to the connection that may be gone. */
+		if (id != cb->args[0])
+			cb->args[1] = 0;
+		cb->args[0] = id;
+		if (dump_subs(skb, cb, conn))
 			break;
 	}
 	mutex_unlock(&ns->lock);
 
-	/* A filter that fills a message by itself is not skipped for ever. */
-	if (err && !skb->len)
-		return err;
-	cb->args[0] = conn ? id : ULONG_MAX;
+	if (!conn)
+		cb->args[0] = ULONG_MAX;
 	return skb->len;
 }
 
@@ -752,6 +798,10 @@ static int payload_open(struct payload *payload, struct genl_info *info)
 	loff_t size;
 
 	memset(payload, 0, sizeof(*payload));
+	if (attrs[KMQTT_A_MSG_PAYLOAD] && attrs[KMQTT_A_MSG_PAYLOAD_FD]) {
+		NL_SET_ERR_MSG(info->extack, "two payloads");
+		return -EINVAL;
+	}
 	if (attrs[KMQTT_A_MSG_PAYLOAD]) {
 		payload->data = nla_data(attrs[KMQTT_A_MSG_PAYLOAD]);
 		payload->len = nla_len(attrs[KMQTT_A_MSG_PAYLOAD]);
@@ -1007,6 +1057,7 @@ static const struct genl_ops kmqtt_ops[] = {
 		.policy = conn_get_policy,
 		.maxattr = KMQTT_A_CONN_MAX,
 		.doit = kmqtt_nl_conn_get_doit,
+		.start = kmqtt_nl_dump_start,
 		.dumpit = kmqtt_nl_conn_get_dumpit,
 	},
 	{
@@ -1035,6 +1086,7 @@ static const struct genl_ops kmqtt_ops[] = {
 		.flags = GENL_UNS_ADMIN_PERM,
 		.policy = sub_get_policy,
 		.maxattr = KMQTT_A_SUB_MAX,
+		.start = kmqtt_nl_dump_start,
 		.dumpit = kmqtt_nl_sub_get_dumpit,
 	},
 	{
@@ -1064,7 +1116,6 @@ static struct genl_family kmqtt_family __ro_after_init = {
 	.module = THIS_MODULE,
 	.ops = kmqtt_ops,
 	.n_ops = ARRAY_SIZE(kmqtt_ops),
-	.resv_start_op = KMQTT_CMD_MAX + 1,
 	.mcgrps = mcgrps,
 	.n_mcgrps = ARRAY_SIZE(mcgrps),
 };

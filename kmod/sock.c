@@ -217,7 +217,8 @@ static int send_locked(struct sock *sk, struct kmqtt_conn *conn,
 	long timeo = sock_sndtimeo(sk, msg->msg_flags & MSG_DONTWAIT);
 	int ret;
 
-	if (!conn->user_busy) {
+	if (!conn->user_busy && !send_ready(sk, conn)) {
+		WRITE_ONCE(conn->user_waiting, true);
 		ret = wait_for(sk, conn, &timeo, send_ready);
 		if (ret)
 			return ret;
@@ -232,9 +233,13 @@ static int send_locked(struct sock *sk, struct kmqtt_conn *conn,
 	else if (ret > 0)
 		conn->user_sent += ret;
 
+	/* Room that comes is the daemon's first, or it never gets any. */
+	WRITE_ONCE(conn->user_waiting, ret == -EAGAIN);
 	if (!conn->user_sent) {
 		WRITE_ONCE(conn->user_busy, false);
-		kmqtt_conn_kick(conn, KMQTT_CONN_KICK_TX);
+		/* The worker has seen it busy, or waiting, before. */
+		if (READ_ONCE(conn->ring.nr))
+			kmqtt_conn_kick(conn, KMQTT_CONN_KICK_TX);
 	}
 	return ret;
 }
@@ -284,8 +289,9 @@ static int kmqtt_disconnect(struct sock *sk, int flags)
 static int kmqtt_setsockopt(struct sock *sk, int level, int optname,
 			    sockptr_t optval, unsigned int optlen)
 {
-	if (level == SOL_TCP &&
-	    (optname == TCP_ULP || optname == TCP_REPAIR))
+	if (level == SOL_TCP && optname == TCP_ULP)
+		return -EEXIST;
+	if (level == SOL_TCP && optname == TCP_REPAIR)
 		return -EBUSY;
 	return tables_of(sk)->base_prot->setsockopt(sk, level, optname, optval,
 						    optlen);

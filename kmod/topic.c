@@ -61,40 +61,50 @@ int kmqtt_utf8_check(const u8 *s, size_t len)
 	return 0;
 }
 
+/* What a byte means for a topic name. */
+enum { NAME_PLAIN = 0, NAME_BAD = 1, NAME_HIGH = 2 };
+
+static const u8 name_class[256] = {
+	[0] = NAME_BAD,
+	['#'] = NAME_BAD,
+	['+'] = NAME_BAD,
+	[0x80 ... 0xff] = NAME_HIGH,
+};
+
+static unsigned int count_levels(const u8 *s, size_t len)
+{
+	unsigned int levels = 1;
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		levels += s[i] == '/';
+	return levels;
+}
+
 /**
  * kmqtt_topic_name_check() - can a message be published to it?
  * @s: the topic name
  * @len: its bytes
  *
  * At least one character [MQTT-4.7.3-1], no wildcards [MQTT-3.3.2-2], at most
- * KMQTT_LEVELS_MAX levels. One pass, since every publish pays for it.
+ * KMQTT_LEVELS_MAX levels. Every publish pays for it: one look at each byte,
+ * and what few names need afterwards.
  */
 int kmqtt_topic_name_check(const u8 *s, size_t len)
 {
-	unsigned int levels = 1;
-	size_t i = 0;
+	u8 seen = NAME_PLAIN;
+	size_t i;
 
-	if (!len)
+	for (i = 0; i < len; i++)
+		seen |= name_class[s[i]];
+
+	if (!len || seen & NAME_BAD)
 		return -EINVAL;
-
-	while (i < len) {
-		u8 c = s[i];
-
-		if (c - 1U < 0x7f) {
-			if (c == '/')
-				levels++;
-			else if (c == '+' || c == '#')
-				return -EINVAL;
-			i++;
-		} else {
-			size_t n = utf8_char(s + i, len - i);
-
-			if (!n)
-				return -EINVAL;
-			i += n;
-		}
-	}
-	return levels <= KMQTT_LEVELS_MAX ? 0 : -EINVAL;
+	if (seen & NAME_HIGH && kmqtt_utf8_check(s, len))
+		return -EINVAL;
+	if (len >= KMQTT_LEVELS_MAX && count_levels(s, len) > KMQTT_LEVELS_MAX)
+		return -EINVAL;
+	return 0;
 }
 
 size_t kmqtt_topic_level(const u8 *s, size_t len, size_t off)

@@ -176,18 +176,18 @@ static u32 gather(struct kmqtt_worker *worker, struct kmqtt_ring *ring,
 	return bytes - ring->sent;
 }
 
-/* Whether TCP has the first bytes of a message but not its last. */
-static bool mid_message(struct kmqtt_ring *ring)
+/* Bytes that TCP has not got of a message of which it has the first ones. */
+static u32 begun(struct kmqtt_ring *ring)
 {
 	const struct kmqtt_run *run;
 	u32 i;
 
 	if (!ring->nr || !ring->sent)
-		return false;
+		return 0;
 	run = ring_at(ring, 0)->run;
 	for (i = 0; run->end[i] < ring->sent; i++)
 		;
-	return run->end[i] != ring->sent;
+	return run->end[i] - ring->sent;
 }
 
 static void consume(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
@@ -207,8 +207,9 @@ static void consume(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
 		}
 		bytes -= left;
 		conn->tx_messages += entry->nr;
-		kmqtt_count(worker, conn->ns, KMQTT_A_COUNTER_DELIVERIES,
-			    entry->nr);
+		if (entry->run != worker->pingresp)
+			kmqtt_count(worker, conn->ns,
+				    KMQTT_A_COUNTER_DELIVERIES, entry->nr);
 		ring_pop(worker, ring);
 	}
 }
@@ -223,6 +224,10 @@ static int send_locked(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 	int ret;
 
 	bytes = gather(worker, &conn->ring, &msg.msg_iter);
+	if (unlikely(conn->user_waiting)) {
+		bytes = begun(&conn->ring);
+		iov_iter_truncate(&msg.msg_iter, bytes);
+	}
 	/* Around our own sends only: a socket that allocates so for good has a
 	 * page fragment of its own for the daemon's sends too.
 	 */
@@ -244,6 +249,18 @@ static int send_locked(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 	return ret;
 }
 
+/* Whether it is our turn to send, under the socket lock. */
+static bool may_send(struct kmqtt_conn *conn)
+{
+	if (!conn->ring.nr || conn->user_busy || conn->tx_wait)
+		return false;
+	if (likely(!conn->user_waiting) || begun(&conn->ring))
+		return true;
+	/* Wait for the daemon, though not for ever: it may be gone. */
+	kmqtt_conn_arm(conn, jiffies_to_msecs(KMQTT_HOLD));
+	return false;
+}
+
 static void tx_conn(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 {
 	struct sock *sk = conn->sk;
@@ -257,14 +274,14 @@ static void tx_conn(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 		bh_unlock_sock(sk);
 		return;
 	}
-	while (conn->ring.nr && !conn->user_busy && !conn->tx_wait) {
+	while (may_send(conn)) {
 		ret = send_locked(worker, conn);
 		if (ret < 0)
 			break;
 		kmqtt_count(worker, conn->ns, KMQTT_A_COUNTER_TX_BYTES, ret);
 		kmqtt_count(worker, conn->ns, KMQTT_A_COUNTER_TX_CALLS, 1);
 	}
-	partial = mid_message(&conn->ring);
+	partial = begun(&conn->ring);
 	if (conn->tx_partial && !partial)
 		wake_up_interruptible_all(sk_sleep(sk));
 	WRITE_ONCE(conn->tx_partial, partial);

@@ -9,7 +9,8 @@
  * has changed nothing. kmqtt.yaml describes the same in YNL's form.
  *
  * Errors common to all commands: EPERM (no CAP_NET_ADMIN), EINVAL (an
- * attribute missing or out of range), ENOMEM, ENOENT (no such connection).
+ * attribute missing or wrong), ERANGE (out of range), ENOMEM, ENOENT (no such
+ * connection).
  */
 #ifndef _UAPI_LINUX_KMQTT_H
 #define _UAPI_LINUX_KMQTT_H
@@ -47,7 +48,9 @@
  *	by another layer), ENOTCONN, EEXIST (attached already).
  * @KMQTT_CMD_CONN_SET: change a connection [id; optional level, keepalive,
  *	client-id, max-packet, cookie, active, next, event-seq]. All given
- *	values take effect together. ENOTCONN when it has ended.
+ *	values take effect together. ENOTCONN when it has ended and more than
+ *	event-seq is given, EBUSY for active or next before a packet was
+ *	passed up.
  * @KMQTT_CMD_CONN_DEL: end a connection and forget it [id; optional abort].
  *	Unsent data of the socket still leaves, then FIN; with abort, RST.
  *	Answers with the connection's final record, as conn-get.
@@ -65,10 +68,11 @@
  *	before it.
  * @KMQTT_CMD_SUB_GET: dump subscriptions [optional conn-id].
  * @KMQTT_CMD_PUBLISH: inject a message [topic, payload or payload-fd;
- *	optional qos, conn-id]. EAGAIN when the workers are too far behind.
- * @KMQTT_CMD_STATS_GET: counters of the namespace [] -> [stats, worker nests].
+ *	optional qos]. EAGAIN when the workers are too far behind.
+ * @KMQTT_CMD_STATS_GET: counters of the namespace []. Answers [conns, subs,
+ *	filters, a worker nest for each, ended].
  * @KMQTT_CMD_FLUSH: abort (RST) and forget all connections of the namespace.
- *	Answers [stats nest with conns]. Files are released shortly after; the
+ *	Answers [conns], how many. Files are released shortly after; the
  *	module can unload once user space has closed its descriptors too.
  * @KMQTT_CMD_EVENT: notification [event-seq]: a connection has event bits that
  *	no one has read. Only a wake-up: it is sent once, then not again until
@@ -293,8 +297,9 @@ enum kmqtt_a_msg {
  * @KMQTT_A_STATS_SUBS: u32, subscriptions now
  * @KMQTT_A_STATS_FILTERS: u32, distinct nodes of the topic trie now
  * @KMQTT_A_STATS_WORKER: nest of enum kmqtt_a_counter, one a worker, in order
- * @KMQTT_A_STATS_ENDED: nest, one u64 for each enum kmqtt_end, its value the
- *	attribute's type: connections that ended so since the namespace began
+ * @KMQTT_A_STATS_ENDED: nest, one u64 for each enum kmqtt_end but NONE, its
+ *	value the attribute's type: connections that ended so since the
+ *	namespace began
  */
 enum kmqtt_a_stats {
 	KMQTT_A_STATS_UNSPEC,
@@ -319,10 +324,9 @@ enum kmqtt_a_stats {
  * @KMQTT_A_COUNTER_RX_USER_PACKETS: packets passed to user space
  * @KMQTT_A_COUNTER_NO_SUBSCRIBERS: publishes that matched nothing
  * @KMQTT_A_COUNTER_MATCH_CACHED: publishes matched by the exact-topic cache
- * @KMQTT_A_COUNTER_DELIVERIES: messages appended for a subscriber
+ * @KMQTT_A_COUNTER_DELIVERIES: messages handed to TCP, whole, a subscriber each
  * @KMQTT_A_COUNTER_TX_BYTES: bytes handed to TCP
  * @KMQTT_A_COUNTER_TX_CALLS: sends made to hand them over
- * @KMQTT_A_COUNTER_PASSES: passes of the worker
  * @KMQTT_A_COUNTER_DROPPED_MESSAGES: deliveries dropped at ring-messages
  * @KMQTT_A_COUNTER_DROPPED_BYTES: deliveries dropped at ring-bytes
  * @KMQTT_A_COUNTER_DROPPED_NOMEM: deliveries or publishes dropped for want of
@@ -343,7 +347,6 @@ enum kmqtt_a_counter {
 	KMQTT_A_COUNTER_DELIVERIES,
 	KMQTT_A_COUNTER_TX_BYTES,
 	KMQTT_A_COUNTER_TX_CALLS,
-	KMQTT_A_COUNTER_PASSES,
 	KMQTT_A_COUNTER_DROPPED_MESSAGES,
 	KMQTT_A_COUNTER_DROPPED_BYTES,
 	KMQTT_A_COUNTER_DROPPED_NOMEM,
