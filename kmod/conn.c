@@ -121,8 +121,8 @@ int kmqtt_conn_activate(struct kmqtt_conn *conn)
 	/* Since when the client has been allowed to be silent. */
 	WRITE_ONCE(conn->last_packet, jiffies);
 	err = conn_resume(conn, KMQTT_CONN_ACTIVE);
-	if (!err)
-		kmqtt_conn_arm(conn, conn->keepalive * 1500U);
+	if (!err && conn->keepalive)
+		kmqtt_conn_kick(conn, KMQTT_CONN_KICK_TIMER);
 	return err;
 }
 
@@ -154,6 +154,8 @@ void kmqtt_conn_del(struct kmqtt_conn *conn, bool abort, enum kmqtt_end end)
 	/* The daemon may have seen the reset before the worker. */
 	if (end == KMQTT_END_DELETED && sock->sk->sk_state == TCP_CLOSE)
 		end = KMQTT_END_RESET;
+	/* FIN may not follow half a packet. */
+	abort |= READ_ONCE(conn->tx_partial);
 	set_end(conn, end);
 	xa_erase(&ns->conns, conn->id);
 	ns->nr_conns--;
@@ -181,6 +183,7 @@ void kmqtt_conn_end(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
 		    enum kmqtt_end end)
 {
 	set_end(conn, end);
+	kmqtt_rx_abandon(conn);
 	kmqtt_tx_purge(worker, conn);
 	WRITE_ONCE(conn->rx_eof, true);
 	conn->saved_data_ready(conn->sk);
@@ -197,9 +200,12 @@ void kmqtt_conn_drop(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 	timer_delete_sync(&conn->timer);
 	kmqtt_subs_free(conn);
 	kmqtt_tx_purge(worker, conn);
-	if (conn->rx.msg)
-		kmqtt_msg_put(conn->rx.msg);
-	conn->rx.msg = NULL;
+	kmqtt_rx_abandon(conn);
+	/* Nobody may be waiting in recv(), or be told that it is not ready. */
+	WRITE_ONCE(conn->rx_eof, true);
+	conn->saved_data_ready(conn->sk);
+	/* Messages may outlive it; there is nothing left to resume. */
+	clear_bit(KMQTT_CONN_NO_CREDIT, &conn->flags);
 	atomic_dec(&worker->nr_conns);
 	fput(conn->file);
 	kmqtt_conn_put(conn);
@@ -223,22 +229,38 @@ static u32 left(unsigned long since, u32 limit)
 	return gone < limit ? limit - gone : 0;
 }
 
+/* Milliseconds that are left for the packet being received, 0 if none, or if
+ * that does not matter. A second more for each KiB: who sends less than that
+ * keeps a message's memory waiting.
+ */
+u32 kmqtt_conn_packet_left(const struct kmqtt_conn *conn)
+{
+	u32 timeout = conn->limits.packet_timeout;
+
+	return timeout ? left(conn->rx.since, timeout +
+			      conn->rx.frame.remaining / 1024 * 1000) : 0;
+}
+
 static void check_silence(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 {
 	u32 keepalive = READ_ONCE(conn->keepalive) * 1500U;
-	u32 timeout = conn->limits.packet_timeout;
 	u32 ms;
 
 	if (keepalive && READ_ONCE(conn->state) == KMQTT_CONN_ACTIVE) {
-		ms = left(conn->last_packet, keepalive);
+		/* In the middle of a packet it is not silent as long as
+		 * anything comes.
+		 */
+		ms = left(kmqtt_conn_mid_packet(conn) ? conn->last_rx
+						      : conn->last_packet,
+			  keepalive);
 		if (!ms) {
 			kmqtt_conn_end(worker, conn, KMQTT_END_KEEPALIVE);
 			return;
 		}
 		kmqtt_conn_arm(conn, ms);
 	}
-	if (timeout && kmqtt_conn_mid_packet(conn)) {
-		ms = left(conn->last_rx, timeout);
+	if (conn->limits.packet_timeout && kmqtt_conn_mid_packet(conn)) {
+		ms = kmqtt_conn_packet_left(conn);
 		if (!ms) {
 			kmqtt_conn_end(worker, conn, KMQTT_END_PACKET_TIMEOUT);
 			return;
@@ -265,10 +287,11 @@ void kmqtt_conn_timer(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 		WRITE_ONCE(conn->user_waiting, false);
 		kmqtt_tx_mark(worker, conn);
 	}
-	if (READ_ONCE(conn->rx_stopped)) {
+	if (READ_ONCE(conn->rx_stopped) || READ_ONCE(conn->owned)) {
 		/* It is we who do not read: the client is not silent. */
 		conn->last_packet = jiffies;
 		conn->last_rx = jiffies;
+		conn->rx.since = jiffies;
 		kmqtt_conn_kick(conn, KMQTT_CONN_KICK_RX);
 	}
 	check_silence(worker, conn);
@@ -277,6 +300,8 @@ void kmqtt_conn_timer(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 /* Have the worker attend to a connection. */
 void kmqtt_conn_kick(struct kmqtt_conn *conn, int bit)
 {
+	/* What is to be seen must be there before the bit is. */
+	smp_mb__before_atomic();
 	set_bit(bit, &conn->flags);
 	if (test_and_set_bit(KMQTT_CONN_QUEUED, &conn->flags))
 		return;
@@ -305,10 +330,13 @@ void kmqtt_conn_event(struct kmqtt_conn *conn, u32 bits)
 {
 	struct kmqtt_ns *ns = conn->ns;
 
-	if ((READ_ONCE(conn->events) & bits) == bits)
+	/* Unless the daemon may acknowledge the one before. */
+	if ((READ_ONCE(conn->events) & bits) == bits &&
+	    !READ_ONCE(conn->events_read))
 		return;
 
 	xa_lock(&ns->conns);
+	WRITE_ONCE(conn->events_read, false);
 	WRITE_ONCE(conn->events, conn->events | bits);
 	conn->event_seq++;
 	__xa_set_mark(&ns->conns, conn->id, KMQTT_MARK_EVENT);

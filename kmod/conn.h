@@ -57,6 +57,7 @@ enum kmqtt_rx_mode {
  * @frame: header of the packet being received
  * @mode: enum kmqtt_rx_mode
  * @header_len: of the header that @msg begins with
+ * @since: jiffies, when the packet began, or reading was resumed
  * @left: bytes of the packet still to come
  * @have: bytes of @msg that have come
  * @msg: PUBLISH being collected; NULL until there is memory for it
@@ -65,19 +66,18 @@ struct kmqtt_rx {
 	struct kmqtt_frame frame;
 	u8 mode;
 	u8 header_len;
+	unsigned long since;
 	u32 left;
 	u32 have;
 	struct kmqtt_msg *msg;
 };
 
 /**
- * struct kmqtt_entry - part of a run, for one subscriber
+ * struct kmqtt_entry - a run that waits for one subscriber's socket
  * @run: the run, with a reference
- * @nr: messages of it, from the first
  */
 struct kmqtt_entry {
 	struct kmqtt_run *run;
-	u32 nr;
 };
 
 enum { KMQTT_RING_INLINE = 4 };
@@ -180,6 +180,7 @@ enum { KMQTT_CREDIT = 256 * 1024 };
  * @drop: ticket that tells the worker to drop it
  * @events: KMQTT_EVENT_*; under the lock of kmqtt_ns.conns
  * @event_seq: changes with each event; likewise
+ * @events_read: a dump has shown @events since the last event
  * @end: enum kmqtt_end; set once
  * @remote: the client's address; constant
  * @rx_packets: whole packets received; the worker's, as all that follow
@@ -250,6 +251,7 @@ struct kmqtt_conn {
 	struct kmqtt_ticket drop;
 	u32 events;
 	u32 event_seq;
+	bool events_read;
 	u8 end;
 	struct sockaddr_in6 remote;
 	u64 dropped_messages;
@@ -273,6 +275,7 @@ void kmqtt_conn_end(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
 void kmqtt_conn_drop(struct kmqtt_worker *worker, struct kmqtt_conn *conn);
 void kmqtt_conn_timer(struct kmqtt_worker *worker, struct kmqtt_conn *conn);
 void kmqtt_conn_arm(struct kmqtt_conn *conn, u32 ms);
+u32 kmqtt_conn_packet_left(const struct kmqtt_conn *conn);
 
 static inline bool kmqtt_conn_mid_packet(const struct kmqtt_conn *conn)
 {

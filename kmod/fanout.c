@@ -116,6 +116,9 @@ void kmqtt_fanout(struct kmqtt_worker *worker, struct kmqtt_msg_ticket *ticket)
 		kmqtt_fanout_close(worker);
 
 	if (!worker->run && fanout_open(worker, ticket)) {
+		if (msg->publisher)
+			kmqtt_count(worker, msg->publisher->ns,
+				    KMQTT_A_COUNTER_DROPPED_NOMEM, 1);
 		kmqtt_msg_ticket_done(ticket);
 		kmqtt_msg_put(msg);
 		return;

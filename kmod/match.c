@@ -100,11 +100,12 @@ static struct kmqtt_match *match_new(struct kmqtt_matcher *matcher,
 
 	match = kvmalloc(sizeof(*match) + nr * sizeof(*match->targets) +
 			 matcher->nr * sizeof(*leaves) + len,
-			 GFP_KERNEL_ACCOUNT);
+			 GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	if (!match)
 		return NULL;
 
 	match->nr = nr;
+	match->nr_leaves = matcher->nr;
 	match->targets = (struct kmqtt_target *)(match + 1);
 	leaves = (struct kmqtt_leaf **)(match->targets + nr);
 	text = (u8 *)(leaves + matcher->nr);
@@ -212,6 +213,9 @@ struct kmqtt_match *kmqtt_match_get(struct kmqtt_match_cache *cache,
 	match = kmqtt_match_make(matcher, ns, topic, msg->topic_len, hash);
 	if (IS_ERR(match))
 		return match;
+	if (match->topic_len > KMQTT_MATCH_CACHE_TOPIC ||
+	    match->nr_leaves > KMQTT_MATCH_CACHE_LEAVES)
+		slot = &cache->large;
 	if (*slot)
 		kmqtt_match_put(*slot);
 	*slot = match;
@@ -227,6 +231,9 @@ void kmqtt_match_cache_purge(struct kmqtt_match_cache *cache)
 			kmqtt_match_put(cache->slots[i]);
 		cache->slots[i] = NULL;
 	}
+	if (cache->large)
+		kmqtt_match_put(cache->large);
+	cache->large = NULL;
 }
 
 void kmqtt_match_free(struct kmqtt_match *match)

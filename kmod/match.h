@@ -37,6 +37,7 @@ struct kmqtt_target {
  * @hash: of the topic
  * @topic_len: bytes of @topic
  * @nr: targets; 0: nobody subscribes
+ * @nr_leaves: in all targets
  * @targets: a worker each
  * @topic: the topic name
  */
@@ -47,18 +48,26 @@ struct kmqtt_match {
 	u32 hash;
 	u32 topic_len;
 	u32 nr;
+	u32 nr_leaves;
 	struct kmqtt_target *targets;
 	const u8 *topic;
 };
 
-enum { KMQTT_MATCH_CACHE = 1024 };
+/* Matches kept, and the largest ones: clients choose the topics. */
+enum {
+	KMQTT_MATCH_CACHE = 1024,
+	KMQTT_MATCH_CACHE_TOPIC = 256,
+	KMQTT_MATCH_CACHE_LEAVES = 64,
+};
 
 /**
  * struct kmqtt_match_cache - matches by topic, direct-mapped; its worker's
  * @slots: a match with a reference, or NULL
+ * @large: the last that was too large for them, likewise
  */
 struct kmqtt_match_cache {
 	struct kmqtt_match *slots[KMQTT_MATCH_CACHE];
+	struct kmqtt_match *large;
 };
 
 /* Subscriber lists in one match. */

@@ -57,7 +57,10 @@ struct kmqtt_msg *kmqtt_msg_alloc(u32 len, gfp_t gfp)
 	struct kmqtt_msg *msg;
 	u8 *data;
 
+	/* Nothing that a client sends is worth killing a process for. */
 	gfp |= __GFP_NOWARN | __GFP_ACCOUNT;
+	if (gfpflags_allow_blocking(gfp))
+		gfp |= __GFP_RETRY_MAYFAIL;
 	data = gfpflags_allow_blocking(gfp) ? kvmalloc(len, gfp)
 					    : kmalloc(len, gfp);
 	if (!data)
@@ -93,9 +96,10 @@ void kmqtt_msg_taken(struct kmqtt_msg *msg)
 	if (!atomic_dec_and_test(&msg->pending))
 		return;
 	if (msg->publisher)
-		kmqtt_conn_credit_return(msg->publisher, msg->len);
+		kmqtt_conn_credit_return(msg->publisher,
+					 kmqtt_msg_charge(msg));
 	else
-		kmqtt_publish_credit_return(msg->len);
+		kmqtt_publish_credit_return(kmqtt_msg_charge(msg));
 }
 
 /**

@@ -95,6 +95,12 @@ static inline void kmqtt_msg_hold(struct kmqtt_msg *msg)
 void kmqtt_msg_put(struct kmqtt_msg *msg);
 void kmqtt_msg_taken(struct kmqtt_msg *msg);
 
+/* What a message costs its publisher's credit: small ones more than they say. */
+static inline u32 kmqtt_msg_charge(const struct kmqtt_msg *msg)
+{
+	return msg->len + sizeof(*msg);
+}
+
 struct kmqtt_msg_ticket *kmqtt_msg_ticket_alloc(gfp_t gfp);
 void kmqtt_msg_ticket_done(struct kmqtt_msg_ticket *ticket);
 

@@ -4,6 +4,7 @@
 #include <linux/fdtable.h>
 #include <linux/file.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
 #include <net/genetlink.h>
@@ -294,9 +295,17 @@ static int kmqtt_nl_conn_add_doit(struct sk_buff *skb, struct genl_info *info)
 	}
 
 	mutex_lock(&ns->lock);
-	conn = kmqtt_conn_add(ns, file, &limits,
-			      get_u32(attrs, KMQTT_A_CONN_MAX_PACKET,
-				      MAX_PACKET_DEFAULT), info->extack);
+	/* The kernel's files are nobody's, so as many as the caller's own. */
+	if (ns->nr_conns >= rlimit(RLIMIT_NOFILE)) {
+		NL_SET_ERR_MSG(info->extack,
+			       "as many connections as RLIMIT_NOFILE");
+		conn = ERR_PTR(-EMFILE);
+	} else {
+		conn = kmqtt_conn_add(ns, file, &limits,
+				      get_u32(attrs, KMQTT_A_CONN_MAX_PACKET,
+					      MAX_PACKET_DEFAULT),
+				      info->extack);
+	}
 	if (!IS_ERR(conn))
 		nla_put_u32(reply, KMQTT_A_CONN_ID, conn->id);
 	mutex_unlock(&ns->lock);
@@ -470,7 +479,7 @@ static int kmqtt_nl_conn_get_doit(struct sk_buff *skb, struct genl_info *info)
 }
 
 static int dump_conn(struct sk_buff *skb, struct netlink_callback *cb,
-		     const struct kmqtt_conn *conn)
+		     struct kmqtt_conn *conn)
 {
 	void *hdr = genlmsg_put(skb, NETLINK_CB(cb->skb).portid,
 				cb->nlh->nlmsg_seq, &kmqtt_family, NLM_F_MULTI,
@@ -478,6 +487,7 @@ static int dump_conn(struct sk_buff *skb, struct netlink_callback *cb,
 
 	if (!hdr)
 		return -EMSGSIZE;
+	WRITE_ONCE(conn->events_read, true);
 	if (fill_conn(skb, conn)) {
 		genlmsg_cancel(skb, hdr);
 		return -EMSGSIZE;
@@ -518,6 +528,8 @@ static int kmqtt_nl_conn_get_dumpit(struct sk_buff *skb,
 			break;
 	mutex_unlock(&ns->lock);
 
+	if (conn && !skb->len)
+		return -EMSGSIZE;
 	cb->args[0] = conn ? id : ULONG_MAX;
 	return skb->len;
 }
@@ -780,6 +792,8 @@ static int kmqtt_nl_sub_get_dumpit(struct sk_buff *skb,
 	}
 	mutex_unlock(&ns->lock);
 
+	if (conn && !skb->len)
+		return -EMSGSIZE;
 	if (!conn)
 		cb->args[0] = ULONG_MAX;
 	return skb->len;
@@ -814,10 +828,13 @@ static int payload_open(struct payload *payload, struct genl_info *info)
 		NL_SET_ERR_MSG(info->extack, "no such descriptor");
 		return -EBADF;
 	}
+	/* Other files might take for ever to read, or not be readable. */
 	size = i_size_read(file_inode(payload->file));
-	if (!S_ISREG(file_inode(payload->file)->i_mode) ||
+	if (!(payload->file->f_mode & FMODE_READ) ||
+	    file_inode(payload->file)->i_sb->s_magic != TMPFS_MAGIC ||
+	    !S_ISREG(file_inode(payload->file)->i_mode) ||
 	    size > KMQTT_PACKET_MAX - KMQTT_HEADER_MAX) {
-		NL_SET_ERR_MSG(info->extack, "payload is not a small file");
+		NL_SET_ERR_MSG(info->extack, "payload is not a readable memfd");
 		fput(payload->file);
 		return -EINVAL;
 	}

@@ -14,7 +14,9 @@
 #include "match.h"
 #include "trie.h"
 
+struct kmqtt_conn;
 struct net;
+struct task_struct;
 
 /* Connections with event bits, in kmqtt_ns.conns. */
 #define KMQTT_MARK_EVENT XA_MARK_1
@@ -41,6 +43,8 @@ struct kmqtt_counters {
  * @nr_subs: entries of @subs
  * @trie: the topic trie; readers need RCU only
  * @matcher: for injected messages
+ * @attaching: connection whose socket is being switched over
+ * @attacher: the task that does it
  * @generation: changes when a match may change; no lock to read
  * @hash_seed: of topics; constant
  * @event_armed: the next event sends KMQTT_CMD_EVENT; atomic
@@ -57,6 +61,8 @@ struct kmqtt_ns {
 	u32 nr_subs;
 	struct kmqtt_trie trie;
 	struct kmqtt_matcher matcher;
+	struct kmqtt_conn *attaching;
+	struct task_struct *attacher;
 	u32 generation;
 	u32 hash_seed;
 	int event_armed;

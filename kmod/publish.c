@@ -148,7 +148,7 @@ int kmqtt_publish(struct kmqtt_ns *ns, struct kmqtt_msg *msg)
 		return PTR_ERR(match);
 	}
 
-	atomic_add(msg->len, &injected);
+	atomic_add(kmqtt_msg_charge(msg), &injected);
 	msg_share(msg, match->nr);
 	for (i = 0; i < match->nr; i++) {
 		struct kmqtt_msg_ticket *ticket = ticket_new(msg, match, i);

@@ -5,37 +5,52 @@
 
 #include "msg.h"
 
-/* Get a run without messages and with one reference, or NULL. */
-struct kmqtt_run *kmqtt_run_alloc(struct kmqtt_run_pool *pool)
+static struct kmqtt_run *run_new(struct kmqtt_run_pool *pool)
 {
-	struct kmqtt_run_body *body = pool->bodies;
 	struct kmqtt_run *run = pool->runs;
-
-	if (body)
-		pool->bodies = body->next;
-	else
-		body = kmalloc(sizeof(*body), GFP_KERNEL | __GFP_NOWARN);
-	if (!body)
-		return NULL;
 
 	if (run)
 		pool->runs = run->next;
 	else
 		run = kmalloc(sizeof(*run), GFP_KERNEL | __GFP_NOWARN);
-	if (!run) {
-		body->next = pool->bodies;
-		pool->bodies = body;
+	if (!run)
 		return NULL;
-	}
 
 	run->refs = 1;
 	run->nr = 0;
 	run->nr_kv = 0;
 	run->bytes = 0;
+	run->body = NULL;
+	run->copy = NULL;
+	return run;
+}
+
+static void run_free(struct kmqtt_run_pool *pool, struct kmqtt_run *run)
+{
+	run->next = pool->runs;
+	pool->runs = run;
+}
+
+/* Get a run without messages and with one reference, or NULL. */
+struct kmqtt_run *kmqtt_run_alloc(struct kmqtt_run_pool *pool)
+{
+	struct kmqtt_run_body *body = pool->bodies;
+	struct kmqtt_run *run = run_new(pool);
+
+	if (!run)
+		return NULL;
+	if (body)
+		pool->bodies = body->next;
+	else
+		body = kmalloc(sizeof(*body), GFP_KERNEL | __GFP_NOWARN);
+	if (!body) {
+		run_free(pool, run);
+		return NULL;
+	}
+
 	run->body = body;
 	run->kv = body->kv;
 	run->end = body->end;
-	run->copy = NULL;
 	return run;
 }
 
@@ -76,8 +91,74 @@ void kmqtt_run_put(struct kmqtt_run_pool *pool, struct kmqtt_run *run)
 	if (run->body)
 		body_release(pool, run);
 	kvfree(run->copy);
-	run->next = pool->runs;
-	pool->runs = run;
+	run_free(pool, run);
+}
+
+/* Copy the first @nr messages into one allocation of the right size: how the
+ * run lies in it is what a settled run looks like. NULL without memory.
+ */
+static struct kvec *copy_messages(const struct kmqtt_run *run, u32 nr)
+{
+	size_t left = kmqtt_run_bytes(run, nr);
+	struct kvec *kv, *from = run->kv;
+	u32 *end;
+	u8 *data;
+
+	kv = kvmalloc(sizeof(*kv) + nr * sizeof(*end) + left,
+		      GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	if (!kv)
+		return NULL;
+
+	end = (u32 *)(kv + 1);
+	memcpy(end, run->end, nr * sizeof(*end));
+	data = (u8 *)(end + nr);
+	kv->iov_base = data;
+	kv->iov_len = left;
+	for (; left; from++) {
+		size_t n = min(left, from->iov_len);
+
+		memcpy(data, from->iov_base, n);
+		data += n;
+		left -= n;
+	}
+	return kv;
+}
+
+static void use_copy(struct kmqtt_run *run, struct kvec *kv, u32 nr)
+{
+	run->copy = kv;
+	run->kv = kv;
+	run->nr_kv = 1;
+	run->end = (u32 *)(kv + 1);
+	run->nr = nr;
+	run->bytes = kmqtt_run_bytes(run, nr);
+}
+
+/**
+ * kmqtt_run_prefix() - a run of the first messages of another
+ * @pool: the worker's
+ * @run: the other
+ * @nr: how many messages, at least 1
+ *
+ * For a subscriber that the rest does not fit: it would pin the whole.
+ *
+ * Return: the run, with one reference, or NULL without memory.
+ */
+struct kmqtt_run *kmqtt_run_prefix(struct kmqtt_run_pool *pool,
+				   const struct kmqtt_run *run, u32 nr)
+{
+	struct kmqtt_run *prefix = run_new(pool);
+	struct kvec *kv;
+
+	if (!prefix)
+		return NULL;
+	kv = copy_messages(run, nr);
+	if (!kv) {
+		run_free(pool, prefix);
+		return NULL;
+	}
+	use_copy(prefix, kv, nr);
+	return prefix;
 }
 
 /**
@@ -92,32 +173,15 @@ void kmqtt_run_put(struct kmqtt_run_pool *pool, struct kmqtt_run *run)
  */
 void kmqtt_run_settle(struct kmqtt_run_pool *pool, struct kmqtt_run *run)
 {
-	size_t head = sizeof(*run->kv) + run->nr * sizeof(*run->end);
 	struct kvec *kv;
-	u32 *end, i;
-	u8 *data;
 
 	if (!run->body || (run->nr == 1 && !run->body->msgs[0]->page))
 		return;
-	kv = kvmalloc(head + run->bytes, GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	kv = copy_messages(run, run->nr);
 	if (!kv)
 		return;
-
-	end = (u32 *)(kv + 1);
-	memcpy(end, run->end, run->nr * sizeof(*end));
-	data = (u8 *)(end + run->nr);
-	kv->iov_base = data;
-	kv->iov_len = run->bytes;
-	for (i = 0; i < run->nr_kv; i++) {
-		memcpy(data, run->kv[i].iov_base, run->kv[i].iov_len);
-		data += run->kv[i].iov_len;
-	}
-
 	body_release(pool, run);
-	run->copy = kv;
-	run->kv = kv;
-	run->end = end;
-	run->nr_kv = 1;
+	use_copy(run, kv, run->nr);
 }
 
 void kmqtt_run_pool_purge(struct kmqtt_run_pool *pool)

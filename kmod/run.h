@@ -67,6 +67,8 @@ struct kmqtt_run_pool {
 
 struct kmqtt_run *kmqtt_run_alloc(struct kmqtt_run_pool *pool);
 void kmqtt_run_add(struct kmqtt_run *run, struct kmqtt_msg *msg);
+struct kmqtt_run *kmqtt_run_prefix(struct kmqtt_run_pool *pool,
+				   const struct kmqtt_run *run, u32 nr);
 void kmqtt_run_put(struct kmqtt_run_pool *pool, struct kmqtt_run *run);
 void kmqtt_run_settle(struct kmqtt_run_pool *pool, struct kmqtt_run *run);
 void kmqtt_run_pool_purge(struct kmqtt_run_pool *pool);
@@ -75,7 +77,8 @@ void kmqtt_run_pool_purge(struct kmqtt_run_pool *pool);
 static inline bool kmqtt_run_full(const struct kmqtt_run *run, u32 len)
 {
 	return run->nr == KMQTT_RUN_MAX ||
-	       (run->nr && len > KMQTT_RUN_BYTES - run->bytes);
+	       (run->nr && (run->bytes >= KMQTT_RUN_BYTES ||
+			    len > KMQTT_RUN_BYTES - run->bytes));
 }
 
 /* Bytes of the first @nr messages. */

@@ -24,6 +24,17 @@ enum { RX_CHUNK_ORDER = 3, RX_CHUNK_LOW = 4096 };
 /* A message up to this size may be allocated under the socket lock. */
 enum { RX_ATOMIC_MAX = 2048 };
 
+/* What is copied in the turn after RX_FLUSH: a client that alternates between
+ * the kernel and user space must not have much copied in vain.
+ */
+enum { RX_AFTER_FLUSH = 2048 };
+
+/* Bytes of messages being collected, all connections together, and the part of
+ * memory that they may take: a few bytes of header reserve a whole message.
+ */
+static atomic_long_t collecting;
+enum { RX_COLLECT_SHARE = 16 };
+
 /**
  * enum rx_stop - why reading stopped before the socket was empty
  * @RX_GO: it did not
@@ -55,7 +66,8 @@ enum rx_stop {
  * @nr: messages and pings, in all readings of the pass
  * @bytes: bytes read, in all readings of the pass
  * @user: bytes were added to the user queue
- * @cut: the chunk had no room for all that the socket has
+ * @most: bytes to copy at a time
+ * @cut: less was copied than the socket has
  * @keep: end of the last message that stays in the chunk
  * @pings: PINGREQs to answer
  */
@@ -69,6 +81,7 @@ struct rx_batch {
 	u32 nr;
 	u32 bytes;
 	bool user;
+	u32 most;
 	bool cut;
 	const u8 *keep;
 	u32 pings;
@@ -141,7 +154,7 @@ static void msg_received(struct rx_batch *batch, struct kmqtt_msg *msg,
 	msg->publisher = conn;
 	*batch->last = msg;
 	batch->last = &msg->next;
-	atomic_add(msg->len, &conn->credit);
+	atomic_add(kmqtt_msg_charge(msg), &conn->credit);
 	conn->rx_publishes++;
 	if (++batch->nr >= RX_BUDGET_PACKETS)
 		batch->stop = RX_BUDGET;
@@ -200,6 +213,8 @@ static void parse_header(struct rx_batch *batch, const u8 **pos, const u8 *end)
 	enum kmqtt_end why;
 	size_t used;
 
+	if (!conn->rx.frame.seen)
+		conn->rx.since = jiffies;
 	why = kmqtt_frame_feed(&conn->rx.frame, *pos, end - *pos, conn->level,
 			       &used);
 	*pos += used;
@@ -254,17 +269,50 @@ static bool parse_in_place(struct rx_batch *batch, u8 **pos, u8 *end)
 	return true;
 }
 
+/* Whether one more message may be collected; a large one alone always. */
+static bool collect_begin(u32 len)
+{
+	unsigned long most = totalram_pages() / RX_COLLECT_SHARE * PAGE_SIZE;
+	unsigned long now = atomic_long_add_return(len, &collecting);
+
+	if (likely(now <= most || now == len))
+		return true;
+	atomic_long_sub(len, &collecting);
+	return false;
+}
+
+static struct kmqtt_msg *collect_end(struct kmqtt_rx *rx)
+{
+	struct kmqtt_msg *msg = rx->msg;
+
+	rx->msg = NULL;
+	atomic_long_sub(msg->len, &collecting);
+	return msg;
+}
+
+/* Give up what a connection is in the middle of. The worker, or nobody else. */
+void kmqtt_rx_abandon(struct kmqtt_conn *conn)
+{
+	if (conn->rx.msg)
+		kmqtt_msg_put(collect_end(&conn->rx));
+}
+
 /* Memory for the PUBLISH being collected, which begins with its header. */
 static bool msg_alloc(struct kmqtt_rx *rx, gfp_t gfp)
 {
 	u8 header[KMQTT_HEADER_MAX];
-	u32 len;
+	u32 len, size;
 
 	len = kmqtt_frame_build(header, KMQTT_PUBLISH << 4,
 				rx->frame.remaining);
-	rx->msg = kmqtt_msg_alloc(len + rx->frame.remaining, gfp);
-	if (!rx->msg)
+	size = len + rx->frame.remaining;
+	if (!collect_begin(size))
 		return false;
+	rx->msg = kmqtt_msg_alloc(size, gfp);
+	if (!rx->msg) {
+		atomic_long_sub(size, &collecting);
+		return false;
+	}
 	memcpy(rx->msg->data, header, len);
 	rx->header_len = len;
 	rx->have = len;
@@ -294,15 +342,13 @@ static bool publish_ready(struct rx_batch *batch)
 static void publish_advance(struct rx_batch *batch, u32 n)
 {
 	struct kmqtt_rx *rx = &batch->conn->rx;
-	struct kmqtt_msg *msg = rx->msg;
 
 	rx->have += n;
 	rx->left -= n;
 	if (rx->left)
 		return;
-	rx->msg = NULL;
 	packet_done(batch->conn);
-	msg_received(batch, msg, rx->header_len);
+	msg_received(batch, collect_end(rx), rx->header_len);
 }
 
 static void parse_publish(struct rx_batch *batch, const u8 **pos, const u8 *end)
@@ -447,9 +493,13 @@ static int actor_parse(struct rx_batch *batch, struct sk_buff *skb,
 {
 	struct kmqtt_chunk *chunk = &batch->worker->chunk;
 	u8 *data = page_address(chunk->page) + chunk->off;
-	u32 n = min_t(size_t, len, chunk->size - chunk->off);
+	u32 n = min3((u32)len, chunk->size - chunk->off, batch->most);
 	u32 used;
 
+	if (!n) {
+		batch->stop = RX_REFILL;
+		return 0;
+	}
 	if (skb_copy_bits(skb, offset, data, n)) {
 		rx_end(batch, KMQTT_END_RESET);
 		return 0;
@@ -544,7 +594,7 @@ static void rx_locked(struct rx_batch *batch)
 		if (packets != conn->rx_packets)
 			conn->last_packet = jiffies;
 		if (kmqtt_conn_mid_packet(conn))
-			kmqtt_conn_arm(conn, conn->limits.packet_timeout);
+			kmqtt_conn_arm(conn, kmqtt_conn_packet_left(conn));
 	}
 	if (batch->user)
 		conn->saved_data_ready(conn->sk);
@@ -619,6 +669,7 @@ static bool rx_turn(struct rx_batch *batch)
 
 	rx_flush(batch);
 	rx_pings(batch);
+	batch->most = batch->stop == RX_FLUSH ? RX_AFTER_FLUSH : U32_MAX;
 	switch (batch->stop) {
 	case RX_FLUSH:
 		return true;
@@ -648,6 +699,7 @@ bool kmqtt_rx(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 		.worker = worker,
 		.conn = conn,
 		.last = &batch.first,
+		.most = U32_MAX,
 	};
 
 	if (kmqtt_conn_ended(conn))

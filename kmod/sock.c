@@ -37,12 +37,7 @@ struct sock_tables {
  */
 static struct sock_tables tables[2];
 
-/* The connection that is being attached: the ULP can be set from conn-add only,
- * since setsockopt(TCP_ULP) needs no capability. Also protects @tables.
- */
-static DEFINE_MUTEX(attach_lock);
-static struct kmqtt_conn *attaching;
-static struct task_struct *attacher;
+static DEFINE_MUTEX(tables_lock);
 
 static const struct sock_tables *tables_of(const struct sock *sk)
 {
@@ -203,7 +198,8 @@ static int kmqtt_recvmsg(struct sock *sk, struct msghdr *msg, size_t len,
 
 static bool send_ready(const struct sock *sk, const struct kmqtt_conn *conn)
 {
-	return !READ_ONCE(conn->tx_partial) || READ_ONCE(sk->sk_err) ||
+	return !READ_ONCE(conn->tx_partial) || kmqtt_conn_ended(conn) ||
+	       READ_ONCE(sk->sk_err) ||
 	       (READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN);
 }
 
@@ -224,9 +220,12 @@ static int send_locked(struct sock *sk, struct kmqtt_conn *conn,
 			return ret;
 	}
 
+	/* It ended inside a message of ours: nothing can follow that. */
+	if (conn->tx_partial)
+		return -EPIPE;
+
 	/* It may sleep, and let go of the lock, between two parts. */
-	if (len)
-		WRITE_ONCE(conn->user_busy, true);
+	WRITE_ONCE(conn->user_busy, true);
 	ret = tcp_sendmsg_locked(sk, msg, len);
 	if (ret == len && !(msg->msg_flags & MSG_MORE))
 		conn->user_sent = 0;
@@ -251,6 +250,8 @@ static int kmqtt_sendmsg(struct sock *sk, struct msghdr *msg, size_t len)
 
 	if (msg->msg_flags & (MSG_OOB | MSG_ZEROCOPY | MSG_FASTOPEN))
 		return -EOPNOTSUPP;
+	if (!len)
+		return 0;
 
 	lock_sock(sk);
 	conn = conn_of(sk);
@@ -360,9 +361,6 @@ static void kmqtt_close(struct sock *sk, long timeout)
 
 static void build_tables(struct sock_tables *table, const struct sock *sk)
 {
-	if (table->base_prot)
-		return;
-
 	table->base_ops = sk->sk_socket->ops;
 	table->ops = *table->base_ops;
 	table->ops.poll = kmqtt_poll;
@@ -403,11 +401,17 @@ static void remember_remote(struct kmqtt_conn *conn, const struct sock *sk)
 /* Called by setsockopt() of kmqtt_sock_attach(), under the socket lock. */
 static int kmqtt_ulp_init(struct sock *sk)
 {
-	struct kmqtt_conn *conn = READ_ONCE(attaching);
+	struct kmqtt_ns *ns = kmqtt_ns_of(sock_net(sk));
 	struct sock_tables *table;
+	struct kmqtt_conn *conn;
 
-	/* Only through conn-add, and then we are the holder of the lock. */
-	if (READ_ONCE(attacher) != current || conn->sk != sk)
+	/* Only through conn-add, since setsockopt(TCP_ULP) needs no
+	 * capability; and then it is we who hold the lock.
+	 */
+	if (READ_ONCE(ns->attacher) != current)
+		return -EPERM;
+	conn = ns->attaching;
+	if (conn->sk != sk)
 		return -EPERM;
 	/* A client that has said all and closed is still to be heard. */
 	if (sk->sk_state != TCP_ESTABLISHED && sk->sk_state != TCP_CLOSE_WAIT)
@@ -418,12 +422,17 @@ static int kmqtt_ulp_init(struct sock *sk)
 		return -EBUSY;
 
 	table = &tables[sk->sk_family == AF_INET6];
-	build_tables(table, sk);
+	mutex_lock(&tables_lock);
+	if (!table->base_prot)
+		build_tables(table, sk);
+	mutex_unlock(&tables_lock);
 	if (sk->sk_prot != table->base_prot ||
 	    sk->sk_socket->ops != table->base_ops)
 		return -EOPNOTSUPP;
 
 	remember_remote(conn, sk);
+	/* Else data_ready() would not be called for every byte. */
+	WRITE_ONCE(sk->sk_rcvlowat, 1);
 	WRITE_ONCE(tcp_sk(sk)->notsent_lowat, conn->limits.unsent_bytes);
 	/* One more reference: the socket's. */
 	kmqtt_conn_hold(conn);
@@ -475,16 +484,17 @@ static int check_fit(const struct socket *sock, const struct net *net,
  * @conn: the connection, with the file
  * @extack: says what is wrong
  *
- * May sleep.
+ * Under kmqtt_ns.lock; may sleep.
  *
  * Return: 0 or an error of KMQTT_CMD_CONN_ADD.
  */
 int kmqtt_sock_attach(struct kmqtt_conn *conn, struct netlink_ext_ack *extack)
 {
 	struct socket *sock = sock_from_file(conn->file);
+	struct kmqtt_ns *ns = conn->ns;
 	int err;
 
-	err = check_fit(sock, conn->ns->net, extack);
+	err = check_fit(sock, ns->net, extack);
 	if (err)
 		return err;
 	conn->sk = sock->sk;
@@ -494,15 +504,13 @@ int kmqtt_sock_attach(struct kmqtt_conn *conn, struct netlink_ext_ack *extack)
 	 */
 	tcp_sock_set_nodelay(sock->sk);
 
-	mutex_lock(&attach_lock);
-	WRITE_ONCE(attaching, conn);
-	WRITE_ONCE(attacher, current);
+	ns->attaching = conn;
+	WRITE_ONCE(ns->attacher, current);
 	err = sock->ops->setsockopt(sock, SOL_TCP, TCP_ULP,
 				    KERNEL_SOCKPTR(KMQTT_ULP),
 				    strlen(KMQTT_ULP));
-	WRITE_ONCE(attacher, NULL);
-	WRITE_ONCE(attaching, NULL);
-	mutex_unlock(&attach_lock);
+	WRITE_ONCE(ns->attacher, NULL);
+	ns->attaching = NULL;
 
 	if (err == -EEXIST)
 		NL_SET_ERR_MSG(extack, "socket has an upper layer protocol already");

@@ -3,6 +3,7 @@
 
 #include <linux/jhash.h>
 #include <linux/mm.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
 
 #include "conn.h"
@@ -324,8 +325,10 @@ void kmqtt_subs_detach(struct kmqtt_conn *conn)
 {
 	struct kmqtt_sub *sub;
 
-	list_for_each_entry(sub, &conn->subs, of_conn)
+	list_for_each_entry(sub, &conn->subs, of_conn) {
 		sub_unlink(conn->ns, sub);
+		cond_resched();
+	}
 }
 
 static void leaf_insert(struct kmqtt_change *change)

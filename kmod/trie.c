@@ -281,6 +281,8 @@ static int match_branch(struct kmqtt_trie *trie, const u8 *topic, size_t len,
 			return found(walk, node);
 
 		n = kmqtt_topic_level(topic, len, off);
+		/* Long levels cost more to look up. */
+		walk->budget -= min_t(size_t, walk->budget, n / 64);
 		child = rcu_dereference(node->plus);
 		if (child && wild) {
 			walk->stack[walk->depth].node = child;

@@ -15,6 +15,12 @@
  */
 enum { TX_BH_BATCH = 16 };
 
+/* Such batches, after which somebody else may run. */
+enum { TX_BATCHES = 64 };
+
+/* PINGRESPs let into a ring that is full. */
+enum { TX_PINGS_MORE = 16 };
+
 static struct kmqtt_entry *ring_at(struct kmqtt_ring *ring, u32 i)
 {
 	return &ring->entries[(ring->head + i) & (ring->room - 1)];
@@ -25,15 +31,15 @@ static int ring_grow(struct kmqtt_ring *ring)
 	struct kmqtt_entry *entries;
 	u32 i;
 
-	entries = kmalloc_array(ring->room * 2, sizeof(*entries),
-				GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	entries = kvmalloc_array(ring->room * 2, sizeof(*entries),
+				 GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	if (!entries)
 		return -ENOMEM;
 	for (i = 0; i < ring->nr; i++)
 		entries[i] = *ring_at(ring, i);
 
 	if (ring->entries != ring->first)
-		kfree(ring->entries);
+		kvfree(ring->entries);
 	ring->entries = entries;
 	ring->head = 0;
 	ring->room *= 2;
@@ -44,7 +50,7 @@ static void ring_pop(struct kmqtt_worker *worker, struct kmqtt_ring *ring)
 {
 	struct kmqtt_entry *entry = ring_at(ring, 0);
 
-	ring->messages -= entry->nr;
+	ring->messages -= entry->run->nr;
 	ring->sent = 0;
 	ring->head = (ring->head + 1) & (ring->room - 1);
 	ring->nr--;
@@ -68,6 +74,11 @@ static u32 admit(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
 	const struct kmqtt_limits *limits = &conn->limits;
 	struct kmqtt_ring *ring = &conn->ring;
 	u32 nr = run->nr, fit, room;
+
+	/* A client that is behind is still answered, within reason. */
+	if (unlikely(run == worker->pingresp &&
+		     ring->messages < limits->ring_messages + TX_PINGS_MORE))
+		return 1;
 
 	room = limits->ring_messages - min(limits->ring_messages,
 					   ring->messages);
@@ -109,19 +120,25 @@ void kmqtt_tx_append(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
 	nr = admit(worker, conn, run);
 	if (unlikely(!nr))
 		return;
-	if (unlikely(ring->nr == ring->room) && ring_grow(ring)) {
-		drop(worker, conn, &conn->dropped_nomem,
-		     KMQTT_A_COUNTER_DROPPED_NOMEM, nr);
-		return;
-	}
+	if (unlikely(ring->nr == ring->room) && ring_grow(ring))
+		goto no_memory;
+	if (likely(nr == run->nr))
+		run->refs++;
+	else
+		run = kmqtt_run_prefix(&worker->pool, run, nr);
+	if (unlikely(!run))
+		goto no_memory;
 
 	entry = ring_at(ring, ring->nr++);
 	entry->run = run;
-	entry->nr = nr;
-	run->refs++;
 	ring->messages += nr;
-	ring->bytes += kmqtt_run_bytes(run, nr);
+	ring->bytes += run->bytes;
 	kmqtt_tx_mark(worker, conn);
+	return;
+
+no_memory:
+	drop(worker, conn, &conn->dropped_nomem, KMQTT_A_COUNTER_DROPPED_NOMEM,
+	     nr);
 }
 
 /* Have kmqtt_tx_flush() look at a connection. */
@@ -147,26 +164,18 @@ static u32 gather(struct kmqtt_worker *worker, struct kmqtt_ring *ring,
 		/* The run as it is, shared with all its subscribers. */
 		kv = entry->run->kv;
 		nr_kv = entry->run->nr_kv;
-		bytes = kmqtt_run_bytes(entry->run, entry->nr);
+		bytes = entry->run->bytes;
 	} else {
 		nr_kv = 0;
 		bytes = 0;
 		for (i = 0; i < ring->nr; i++) {
-			u32 left;
+			struct kmqtt_run *run = ring_at(ring, i)->run;
 
-			entry = ring_at(ring, i);
-			if (nr_kv + entry->run->nr_kv > KMQTT_SEND_KVECS)
+			if (nr_kv + run->nr_kv > KMQTT_SEND_KVECS)
 				break;
-			left = kmqtt_run_bytes(entry->run, entry->nr);
-			bytes += left;
-			memcpy(kv + nr_kv, entry->run->kv,
-			       entry->run->nr_kv * sizeof(*kv));
-			/* Only the first messages of the run. */
-			for (; left; nr_kv++) {
-				kv[nr_kv].iov_len = min_t(size_t, left,
-							  kv[nr_kv].iov_len);
-				left -= kv[nr_kv].iov_len;
-			}
+			memcpy(kv + nr_kv, run->kv, run->nr_kv * sizeof(*kv));
+			nr_kv += run->nr_kv;
+			bytes += run->bytes;
 		}
 	}
 
@@ -199,17 +208,18 @@ static void consume(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
 	ring->bytes -= bytes;
 	while (bytes) {
 		struct kmqtt_entry *entry = ring_at(ring, 0);
-		u32 left = kmqtt_run_bytes(entry->run, entry->nr) - ring->sent;
+		u32 left = entry->run->bytes - ring->sent;
 
 		if (bytes < left) {
 			ring->sent += bytes;
 			break;
 		}
 		bytes -= left;
-		conn->tx_messages += entry->nr;
+		conn->tx_messages += entry->run->nr;
 		if (entry->run != worker->pingresp)
 			kmqtt_count(worker, conn->ns,
-				    KMQTT_A_COUNTER_DELIVERIES, entry->nr);
+				    KMQTT_A_COUNTER_DELIVERIES,
+				    entry->run->nr);
 		ring_pop(worker, ring);
 	}
 }
@@ -298,6 +308,7 @@ static void tx_conn(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 void kmqtt_tx_flush(struct kmqtt_worker *worker)
 {
 	struct kmqtt_conn *conn = worker->dirty;
+	unsigned int batches = 0;
 
 	worker->dirty = NULL;
 	worker->dirty_tail = &worker->dirty;
@@ -315,6 +326,8 @@ void kmqtt_tx_flush(struct kmqtt_worker *worker)
 			conn = next;
 		}
 		local_bh_enable();
+		if (!(++batches % TX_BATCHES))
+			cond_resched();
 	}
 }
 
@@ -327,7 +340,7 @@ void kmqtt_tx_purge(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 		ring_pop(worker, ring);
 	ring->bytes = 0;
 	if (ring->entries != ring->first)
-		kfree(ring->entries);
+		kvfree(ring->entries);
 	ring->entries = ring->first;
 	ring->room = KMQTT_RING_INLINE;
 	ring->head = 0;

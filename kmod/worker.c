@@ -22,6 +22,9 @@ enum { WORKER_NICE = 4 };
  */
 enum { WORKER_BATCH = 512 };
 
+/* Connections attended to, or changes made, before somebody else may run. */
+enum { WORKER_CONNS = 128 };
+
 u32 kmqtt_nr_workers __ro_after_init;
 static struct kmqtt_worker **workers __ro_after_init;
 
@@ -94,10 +97,14 @@ static void worker_receive(struct kmqtt_worker *worker)
 {
 	struct kmqtt_conn *conn, *next;
 	struct llist_node *list;
+	unsigned int nr = 0;
 
 	list = llist_reverse_order(llist_del_all(&worker->ready));
-	llist_for_each_entry_safe(conn, next, list, ready)
+	llist_for_each_entry_safe(conn, next, list, ready) {
 		conn_ready(worker, conn);
+		if (!(++nr % WORKER_CONNS))
+			cond_resched();
+	}
 }
 
 /* Send what rings hold, and let go of the runs that nobody waits for. */
@@ -111,7 +118,7 @@ static void worker_send(struct kmqtt_worker *worker)
 static void worker_deliver(struct kmqtt_worker *worker)
 {
 	struct kmqtt_ticket *ticket, *next;
-	unsigned int messages = 0;
+	unsigned int messages = 0, others = 0;
 	struct llist_node *list;
 
 	list = llist_reverse_order(llist_del_all(&worker->inbox));
@@ -128,6 +135,8 @@ static void worker_deliver(struct kmqtt_worker *worker)
 			continue;
 		}
 
+		if (!(++others % WORKER_CONNS))
+			cond_resched();
 		/* The lists that the messages before go to are changing. */
 		kmqtt_fanout_close(worker);
 		if (ticket->type == KMQTT_TICKET_SUBS)
@@ -203,8 +212,6 @@ static struct kmqtt_run *pingresp_new(void)
 
 static void worker_free(struct kmqtt_worker *worker)
 {
-	if (worker->task)
-		kthread_stop(worker->task);
 	kmqtt_match_cache_purge(&worker->cache);
 	kmqtt_matcher_exit(&worker->matcher);
 	if (worker->pingresp)
@@ -284,6 +291,9 @@ void kmqtt_workers_exit(void)
 {
 	u32 i;
 
+	/* Each may still have something for the others. */
+	for (i = 0; i < kmqtt_nr_workers && workers[i]; i++)
+		kthread_stop(workers[i]->task);
 	for (i = 0; i < kmqtt_nr_workers && workers[i]; i++)
 		worker_free(workers[i]);
 	kfree(workers);

@@ -117,6 +117,7 @@ void kmqtt_workers_exit(void);
 
 /* rx.c: read a connection's socket. True: there is more. */
 bool kmqtt_rx(struct kmqtt_worker *worker, struct kmqtt_conn *conn);
+void kmqtt_rx_abandon(struct kmqtt_conn *conn);
 
 /* publish.c: hand a message, with its only reference, to those who match. */
 void kmqtt_publish_chain(struct kmqtt_worker *worker, struct kmqtt_ns *ns,

@@ -45,7 +45,9 @@
  *	alone sends no FIN. Passes the first packet, which must be CONNECT, up
  *	through recv() and reads no further. Must come before the first recv().
  *	Answers [id]. EBADF, ENOTSOCK, EOPNOTSUPP (not TCP, or already changed
- *	by another layer), ENOTCONN, EEXIST (attached already).
+ *	by another layer), ENOTCONN, EEXIST (attached already),
+ *	EMFILE (the namespace has as many connections as the caller may have
+ *	descriptors: the kernel's are not counted otherwise).
  * @KMQTT_CMD_CONN_SET: change a connection [id; optional level, keepalive,
  *	client-id, max-packet, cookie, active, next, event-seq]. All given
  *	values take effect together. ENOTCONN when it has ended and more than
@@ -117,7 +119,7 @@ enum kmqtt_conn_state {
  * @KMQTT_END_CLOSED: the client closed (FIN)
  * @KMQTT_END_RESET: RST, time-out of TCP, or another socket error
  * @KMQTT_END_KEEPALIVE: one and a half keep alive without a packet (3.1.2.10)
- * @KMQTT_END_PACKET_TIMEOUT: a packet begun made no progress for packet-timeout
+ * @KMQTT_END_PACKET_TIMEOUT: a packet was not whole within packet-timeout
  * @KMQTT_END_MALFORMED: a fixed header that cannot be (2.2): reserved type or
  *	flags, a fifth remaining length byte, a length its type cannot have
  * @KMQTT_END_PROTOCOL: a packet that may not come here or now: not CONNECT
@@ -175,7 +177,8 @@ enum kmqtt_end {
  * @KMQTT_A_CONN_UNSENT_BYTES: u32, TCP_NOTSENT_LOWAT, 4096 to 2^24, default
  *	131072
  * @KMQTT_A_CONN_PACKET_TIMEOUT: u32, ms, 0 is none, at most 3600000, default
- *	60000: a packet begun must make progress within it
+ *	60000: a packet begun must be whole within it, and a second more for
+ *	each KiB of it
  * @KMQTT_A_CONN_ABORT: flag, RST instead of FIN
  * @KMQTT_A_CONN_PENDING: flag, only connections with event bits
  * @KMQTT_A_CONN_EVENTS: u32, KMQTT_EVENT_*
