@@ -13,6 +13,12 @@
 #include "sub.h"
 #include "worker.h"
 
+/* Packet time-outs that a packet may take in all, and a second for each KiB. */
+enum { PACKET_WHOLE = 10 };
+
+/* Bytes of a packet still to come, above which those that do count as life. */
+enum { SILENCE_LEFT = 1000 };
+
 static void conn_timer(struct timer_list *timer)
 {
 	struct kmqtt_conn *conn = timer_container_of(conn, timer, timer);
@@ -230,15 +236,25 @@ static u32 left(unsigned long since, u32 limit)
 }
 
 /* Milliseconds that are left for the packet being received, 0 if none, or if
- * that does not matter. A second more for each KiB: who sends less than that
- * keeps a message's memory waiting.
+ * that does not matter: time for more of it to come, and for all of it, since
+ * it may keep a whole message's memory waiting.
  */
 u32 kmqtt_conn_packet_left(const struct kmqtt_conn *conn)
 {
 	u32 timeout = conn->limits.packet_timeout;
+	u32 whole = PACKET_WHOLE * timeout +
+		    conn->rx.frame.remaining / 1024 * MSEC_PER_SEC;
 
-	return timeout ? left(conn->rx.since, timeout +
-			      conn->rx.frame.remaining / 1024 * 1000) : 0;
+	return min(left(conn->last_rx, timeout), left(conn->rx.since, whole));
+}
+
+/* Since when a client has been silent, in jiffies. As in mosquitto, what is
+ * still far from complete counts, or a slow upload would end a connection whose
+ * keep alive is short.
+ */
+static unsigned long silent_since(const struct kmqtt_conn *conn)
+{
+	return conn->rx.left > SILENCE_LEFT ? conn->last_rx : conn->last_packet;
 }
 
 static void check_silence(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
@@ -247,12 +263,7 @@ static void check_silence(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 	u32 ms;
 
 	if (keepalive && READ_ONCE(conn->state) == KMQTT_CONN_ACTIVE) {
-		/* In the middle of a packet it is not silent as long as
-		 * anything comes.
-		 */
-		ms = left(kmqtt_conn_mid_packet(conn) ? conn->last_rx
-						      : conn->last_packet,
-			  keepalive);
+		ms = left(silent_since(conn), keepalive);
 		if (!ms) {
 			kmqtt_conn_end(worker, conn, KMQTT_END_KEEPALIVE);
 			return;

@@ -119,7 +119,7 @@ enum kmqtt_conn_state {
  * @KMQTT_END_CLOSED: the client closed (FIN)
  * @KMQTT_END_RESET: RST, time-out of TCP, or another socket error
  * @KMQTT_END_KEEPALIVE: one and a half keep alive without a packet (3.1.2.10)
- * @KMQTT_END_PACKET_TIMEOUT: a packet was not whole within packet-timeout
+ * @KMQTT_END_PACKET_TIMEOUT: a packet begun did not go on, or end, in time
  * @KMQTT_END_MALFORMED: a fixed header that cannot be (2.2): reserved type or
  *	flags, a fifth remaining length byte, a length its type cannot have
  * @KMQTT_END_PROTOCOL: a packet that may not come here or now: not CONNECT
@@ -177,8 +177,8 @@ enum kmqtt_end {
  * @KMQTT_A_CONN_UNSENT_BYTES: u32, TCP_NOTSENT_LOWAT, 4096 to 2^24, default
  *	131072
  * @KMQTT_A_CONN_PACKET_TIMEOUT: u32, ms, 0 is none, at most 3600000, default
- *	60000: a packet begun must be whole within it, and a second more for
- *	each KiB of it
+ *	60000: a packet begun must go on within it, and be whole within ten
+ *	times it and a second more for each KiB
  * @KMQTT_A_CONN_ABORT: flag, RST instead of FIN
  * @KMQTT_A_CONN_PENDING: flag, only connections with event bits
  * @KMQTT_A_CONN_EVENTS: u32, KMQTT_EVENT_*

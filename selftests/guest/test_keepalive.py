@@ -1,0 +1,122 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0
+"""Keep alive: enforced at one and a half times (section 3.1.2.10)."""
+
+import time
+
+from broker import CONFIG, Broker, client
+from ktap import FACTOR, equal, main, test, times
+from mqtt import (CONNACK, PINGRESP, SUBACK, SUBSCRIBE, Client, connect, disconnect,
+                  packet, ping, publish, subscribe)
+
+LIMIT = 1.5
+# Timers of the kernel are late, never early; ours begins a bit later.
+EARLY, LATE = 0.12, 1.5 * FACTOR
+
+
+def ends_in_time(broker, clients):
+    """Expect the ends that a keep alive of 1 s demands, of (client, since)."""
+    with broker.counted(*["keepalive"] * len(clients)):
+        for one, since in clients:
+            one.ended()
+            seconds = time.monotonic() - since
+            one.close()
+            assert LIMIT - EARLY < seconds < LIMIT + LATE, \
+                f"after {seconds:.3f} s"
+
+
+SILENT = {
+    "nothing": b"",
+    "half a PUBLISH": publish("a", bytes(100))[:50],
+    "the first byte of a PUBLISH": b"\x30",
+    "half a remaining length": b"\x30\x80",
+    "half a SUBSCRIBE": subscribe(1, "abcdefgh")[:8],
+    "half a SUBSCRIBE larger than the user queue":
+        packet(SUBSCRIBE, 2, bytes(200000))[:150000],
+    "a PINGREQ": ping,
+    "a PUBLISH": publish("a"),
+    "a PUBLISH, and half a one": publish("a") + b"\x30\7",
+}
+
+
+@test("silence after: " + "; ".join(SILENT))
+def silent(broker):
+    clients = []
+    for data in SILENT.values():
+        one = client(keepalive=1)
+        clients.append((one, time.monotonic()))
+        one.send(data)
+    ends_in_time(broker, clients)
+    broker.await_line("exceeded timeout")
+
+
+KEEPING = [(ping, PINGRESP), (publish("a", b"x"), None),
+           (subscribe(1, "b"), SUBACK)]
+
+
+@test("PINGREQs, PUBLISHes, SUBSCRIBEs keep a connection")
+def kept(broker):
+    with broker.counted(*["deleted"] * len(KEEPING)):
+        clients = [client(keepalive=1) for _ in KEEPING]
+        for _ in range(8):
+            for one, (data, _) in zip(clients, KEEPING):
+                one.send(data)
+            time.sleep(0.4)
+        for one, (_, answer) in zip(clients, KEEPING):
+            one.send(disconnect)
+            equal([p.kind for p in one.ended()], [answer] * 8 if answer else [])
+            one.close()
+
+
+@test("a packet that takes longer than that, as long as something comes")
+def trickle(_):
+    with client() as listener, client(keepalive=1) as one:
+        listener.subscribe("trickle")
+        whole = publish("trickle", bytes(range(256)) * 4)
+        for at in range(0, len(whole), 100):
+            one.send(whole[at:at + 100])
+            time.sleep(0.25)
+        equal(listener.message(), ("trickle", bytes(range(256)) * 4))
+        one.ping()
+
+
+@test("messages to a client do not keep it")
+def receiving(broker):
+    with client() as publisher:
+        one = client("receiving", keepalive=1)
+        one.subscribe("busy")
+        since = time.monotonic()
+        publisher.send(*[publish("busy", bytes(10))] * 10)
+        ends_in_time(broker, [(one, since)])
+
+
+@test("none, and a longer one: as the client wishes")
+def longer(_):
+    with client(keepalive=0) as one, client(keepalive=2) as other:
+        time.sleep(2.5)
+        one.ping()
+        other.ping()
+
+
+@test("many connections whose time is up at once")
+def together(broker):
+    count = times(100)
+    with broker.counted(*["keepalive"] * count):
+        clients = [Client() for _ in range(count)]
+        for one in clients:
+            one.send(connect(keepalive=1))
+        for one in clients:
+            equal([p.kind for p in one.ended()], [CONNACK])
+            one.close()
+
+
+@test("a connection with half a packet can be ended by the client")
+def half(broker):
+    with broker.counted("closed"):
+        one = client(keepalive=1)
+        one.send(publish("a", bytes(100))[:50])
+        broker.await_received(one, 60)
+        one.close()
+
+
+main(Broker(CONFIG))

@@ -1,0 +1,781 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0
+"""The netlink contract (kmod/uapi/linux/kmqtt.h), without the daemon."""
+
+import contextlib
+import errno
+import os
+import re
+import resource
+import socket
+import struct
+import threading
+import time
+
+from broker import Module, refused
+from ktap import FACTOR, cases, equal, main, test, times, wait_until
+from mqtt import (PINGRESP, Client, Closed, connect, packet,
+                  ping, publish, subscribe)
+from nl import (CMD, END, EVENT_DROPPED, EVENT_ENDED, LIMIT, NLM_F_ACK,
+                NLM_F_DUMP, STATE, Netlink, attribute)
+
+PORT = 1999
+listening = socket.create_server(("127.0.0.1", PORT), backlog=1000)
+
+
+class Attached(Client):
+    """A client, and in .server the socket of the server, attached as .id."""
+
+    def __init__(self, netlink, active=True, receive_buffer=None, **limits):
+        super().__init__(("127.0.0.1", PORT), receive_buffer)
+        self.netlink = netlink
+        self.server = listening.accept()[0]
+        self.server.settimeout(20)
+        self.id = netlink.conn_add(self.server, **limits)
+        if active:
+            self.activate()
+
+    def activate(self, **values):
+        """Take CONNECT from the client, answer it, and make it active."""
+        whole = connect("attached")
+        self.send(whole)
+        equal(self.from_client(len(whole)), whole)
+        self.server.sendall(b"\x20\2\0\0")
+        self.connected()
+        self.netlink.conn_set(self.id, level=4, active=True, **values)
+
+    def from_client(self, size):
+        """Receive as the daemon does."""
+        data = b""
+        while len(data) < size:
+            part = self.server.recv(size - len(data))
+            if not part:
+                break
+            data += part
+        return data
+
+    def sub(self, *filters):
+        """Subscribe by netlink."""
+        self.netlink.sub("sub_add", self.id, *filters)
+
+    def record(self):
+        """The module's record."""
+        return self.netlink.conn(self.id)
+
+    def __exit__(self, *_):
+        with contextlib.suppress(OSError):
+            self.netlink.conn_del(self.id)
+        self.server.close()
+        self.close()
+
+
+class Netlinked(Module):
+    """Fixture: the module; nothing is left of one test for the next."""
+
+    # What wrong_size() is told, by the kernel's own code.
+    allowed = re.compile(
+        rb"netlink: .*: attribute type \d+ has an invalid length")
+
+    def settle(self):
+        if self.nl:
+            wait_until(lambda: self.nl.stats()["conns"] == 0, "settled")
+
+
+# conn-add and what it refuses
+
+@contextlib.contextmanager
+def tcp_pair():
+    """Two connected sockets."""
+    with socket.create_connection(("127.0.0.1", PORT)) as other:
+        with listening.accept()[0] as one:
+            yield one, other
+
+
+def not_attachable():
+    """Yield (name, what makes such a descriptor, errno)."""
+    yield "a descriptor that is not open", lambda: 9999, errno.EBADF
+    yield "a negative descriptor", lambda: 0xffffffff, errno.EBADF
+    yield "a file", lambda: open("/dev/null", "rb"), errno.ENOTSOCK
+    yield "a pipe", lambda: open(os.pipe()[0], "rb"), errno.ENOTSOCK
+    yield "a directory", lambda: os.open("/", os.O_RDONLY), errno.ENOTSOCK
+    yield "an O_PATH descriptor", lambda: os.open("/", os.O_PATH), errno.EBADF
+    yield "a UDP socket", \
+        lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM), \
+        errno.EOPNOTSUPP
+    yield "a Unix socket", lambda: socket.socketpair()[0], errno.EOPNOTSUPP
+    yield "a netlink socket", lambda: Netlink().socket, errno.EOPNOTSUPP
+    yield "a raw socket", lambda: socket.socket(
+        socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP), errno.EOPNOTSUPP
+    yield "a listening socket", \
+        lambda: socket.create_server(("127.0.0.1", 0)), errno.ENOTCONN
+    yield "a socket that is not connected", \
+        lambda: socket.socket(socket.AF_INET), errno.ENOTCONN
+    yield "an IPv6 socket that is not connected", \
+        lambda: socket.socket(socket.AF_INET6), errno.ENOTCONN
+
+
+@cases([(f"conn-add of {name}: {errno.errorcode[number]}", make, number)
+        for name, make, number in not_attachable()])
+def unattachable(module, make, number):
+    descriptor = make()
+    for _ in range(3):
+        with refused(number, "("):
+            module.nl.conn_add(descriptor)
+    equal(module.nl.stats()["conns"], 0)
+
+
+@test("conn-add of a socket whose peer has gone: ENOTCONN")
+def gone(module):
+    with tcp_pair() as (one, other):
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
+                         struct.pack("ii", 1, 0))
+        other.close()
+        with refused(errno.ENOTCONN):
+            module.nl.conn_add(one)
+
+
+@test("conn-add of a socket with another upper layer: EEXIST")
+def other_ulp(module):
+    with tcp_pair() as (one, _):
+        try:
+            one.setsockopt(socket.IPPROTO_TCP, 31, b"tls")
+        except OSError:
+            one.setsockopt(socket.IPPROTO_TCP, 31, b"espintcp")
+        with refused(errno.EEXIST, "upper layer"):
+            module.nl.conn_add(one)
+
+
+@test("conn-add twice: EEXIST, and the connection goes on")
+def twice(module):
+    with Attached(module.nl) as one:
+        for _ in range(5):
+            with refused(errno.EEXIST):
+                module.nl.conn_add(one.server)
+        one.ping()
+        equal(len(module.nl.conns()), 1)
+
+
+@test("conn-add of one socket from many threads: one succeeds")
+def race(module):
+    for _ in range(times(20)):
+        with tcp_pair() as (one, _):
+            won = []
+
+            def attach(one=one, won=won):
+                with Netlink() as netlink, contextlib.suppress(OSError):
+                    won.append(netlink.conn_add(one))
+
+            threads = [threading.Thread(target=attach) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            equal(len(won), 1)
+            module.nl.conn_del(won[0])
+
+
+LIMITS = {
+    "max_packet": (16, LIMIT["packet_max"]),
+    "ring_messages": (1, 1000000),
+    "ring_bytes": (1024, 1 << 30),
+    "user_bytes": (4096, 1 << 24),
+    "unsent_bytes": (4096, 1 << 24),
+    "packet_timeout": (0, 3600000),
+}
+
+
+@cases([(f"conn-add: {name} from {least:,} to {most:,}", name, least, most)
+        for name, (least, most) in LIMITS.items()])
+def limits(module, name, least, most):
+    for value in least, most:
+        with Attached(module.nl, False, **{name: value}) as one:
+            equal(one.record()[name], value)
+    for value in {max(least - 1, 0), most + 1, (1 << 32) - 1} - {least}:
+        with tcp_pair() as (one, _), refused(errno.ERANGE, "range"):
+            module.nl.conn_add(one, **{name: value})
+
+
+@test("conn-add: no more connections than RLIMIT_NOFILE")
+def too_many(module):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with tcp_pair() as (server, _), Attached(module.nl), Attached(module.nl):
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (2, hard))
+            with refused(errno.EMFILE, "RLIMIT_NOFILE"):
+                module.nl.conn_add(server)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+            conn = module.nl.conn_add(server)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        module.nl.conn_del(conn)
+
+
+# The life of a connection
+
+@test("states: connecting, waiting, active, ended")
+def states(module):
+    with Attached(module.nl, False) as one:
+        equal(one.record()["state"], STATE["connecting"])
+        with refused(errno.EBUSY, "no packet"):
+            module.nl.conn_set(one.id, active=True)
+        whole = connect("states")
+        one.send(whole, publish("a"), ping)
+        equal(one.from_client(len(whole)), whole)
+        wait_until(lambda: one.record()["state"] == STATE["waiting"], "waiting")
+        one.server.setblocking(False)
+        with refused(errno.EAGAIN):
+            one.server.recv(1)
+        equal(one.record()["rx_packets"], 1)
+        module.nl.conn_set(one.id, level=4, keepalive=9, client_id="states",
+                           cookie=1 << 63, max_packet=1000, active=True)
+        record = one.record()
+        equal((record["state"], record["level"], record["keepalive"],
+               record["client_id"], record["cookie"], record["max_packet"]),
+              (STATE["active"], 4, 9, b"states", 1 << 63, 1000))
+        equal(one.packet().kind, PINGRESP)
+        one.close()
+        wait_until(lambda: one.record()["state"] == STATE["ended"], "ended")
+        equal(one.record()["end"], END["closed"])
+        with refused(errno.ENOTCONN, "ended"):
+            module.nl.conn_set(one.id, keepalive=1)
+        with refused(errno.ENOTCONN, "ended"):
+            one.sub("a")
+
+
+@test("next: one more packet is passed up, before it is active")
+def one_more(module):
+    with Attached(module.nl, False) as one:
+        whole = connect("next")
+        auth = packet(15, 0, b"\x18\0")
+        one.send(whole, auth, auth)
+        equal(one.from_client(len(whole)), whole)
+        for _ in range(2):
+            wait_until(lambda: one.record()["state"] == STATE["waiting"],
+                       "waiting")
+            module.nl.conn_set(one.id, level=5, next=True)
+            equal(one.from_client(len(auth)), auth)
+
+
+@test("what comes up is the stream as it was, whatever the user queue holds")
+def stream(module):
+    with Attached(module.nl, user_bytes=4096) as one:
+        packets = [subscribe(n, "x" * (n * 997 % 30000 + 1))
+                   for n in range(1, 60)]
+        wanted = b"".join(packets)
+        thread = threading.Thread(target=one.send, args=packets)
+        thread.start()
+        wait_until(lambda: one.record()["user_used_bytes"] >= 4096, "full")
+        equal(one.record()["user_used_bytes"], 4096)
+        got = one.from_client(len(wanted))
+        thread.join()
+        assert got == wanted
+        equal(one.record()["rx_packets"], 60)
+
+
+@test("a full user queue suspends the keep alive, and QoS 0 of that client")
+def suspended(module):
+    with Attached(module.nl, False, user_bytes=4096) as one, \
+         Attached(module.nl) as other:
+        one.activate(keepalive=1)
+        one.send(subscribe(1, "x" * 10000))
+        time.sleep(2.5)
+        equal(one.record()["state"], STATE["active"])
+        other.sub("a")
+        one.send(publish("a", b"late"))
+        one.from_client(len(subscribe(1, "x" * 10000)))
+        equal(other.message(), ("a", b"late"))
+
+
+@test("packet_timeout: a packet must be whole in time")
+def packet_timeout(module):
+    for data in (b"\x30", publish("a", bytes(100))[:50], subscribe(1, "a")[:4],
+                 b"\x30\x80", publish("a", bytes(1000))[:999]):
+        with Attached(module.nl, packet_timeout=500) as one:
+            expect_timeout(one, data, 0.5)
+
+
+@test("packet_timeout: there is a second more for each KiB of it")
+def packet_timeout_large(module):
+    with Attached(module.nl, packet_timeout=500) as one:
+        expect_timeout(one, publish("a", bytes(2100))[:2000], 2.5)
+
+
+@test("packet_timeout: a trickle does not help; a second packet has its own")
+def packet_timeout_trickle(module):
+    whole = publish("a", bytes(20))
+    with Attached(module.nl, packet_timeout=500) as one:
+        since = time.monotonic()
+        with contextlib.suppress(Closed):
+            for byte in whole[:-1]:
+                one.send(bytes([byte]))
+                time.sleep(0.06)
+        wait_until(lambda: one.record()["end"], "ended")
+        equal(one.record()["end"], END["packet_timeout"])
+        assert time.monotonic() - since < 2 * FACTOR
+    if FACTOR == 1:
+        with Attached(module.nl, packet_timeout=500) as one:
+            for _ in range(4):
+                one.send(whole[:10])
+                time.sleep(0.2)
+                one.send(whole[10:])
+            one.ping()
+
+
+def expect_timeout(one, data, seconds):
+    """Send half a packet; expect the end it deserves, in time."""
+    since = time.monotonic()
+    one.send(data)
+    wait_until(lambda: one.record()["end"], "ended")
+    equal(one.record()["end"], END["packet_timeout"])
+    took = time.monotonic() - since
+    assert seconds - 0.05 < took < seconds + 2 * FACTOR, f"after {took:.3f} s"
+
+
+@test("conn-del: FIN after what was sent; the final record")
+def deleted(module):
+    one = Attached(module.nl)
+    one.server.sendall(b"\xd0\0" * 1000)
+    record = module.nl.conn_del(one.id)
+    equal((record["id"], record["end"]), (one.id, END["deleted"]))
+    equal(len(one.ended()), 1000)
+    with refused(errno.ENOENT, "no such connection"):
+        module.nl.conn_del(one.id)
+    # The descriptor of the daemon is of no use any more.
+    equal(one.server.recv(10), b"")
+    with refused(errno.EPIPE):
+        one.server.send(b"x")
+    one.server.close()
+    one.close()
+
+
+@test("conn-del with abort: RST")
+def aborted(module):
+    one = Attached(module.nl)
+    module.nl.conn_del(one.id, abort=True)
+    try:
+        equal(one.socket.recv(10), "a reset")
+    except ConnectionResetError:
+        pass
+    one.server.close()
+    one.close()
+
+
+@test("closing the descriptor alone sends no FIN, and QoS 0 goes on")
+def closed(module):
+    with Attached(module.nl) as one:
+        one.server.close()
+        one.sub("a")
+        one.send(publish("a", b"still here"))
+        equal(one.message(), ("a", b"still here"))
+        one.ping()
+
+
+@test("conn-adopt: descriptors of the same connections")
+def adopted(module):
+    attached = [Attached(module.nl) for _ in range(LIMIT["adopt_max"])]
+    ids = [one.id for one in attached]
+    for one in attached:
+        one.server.close()
+        one.send(subscribe(1, f"from/{one.id}"))
+    descriptors = module.nl.adopt(*ids)
+    equal(sorted(descriptors), sorted(ids))
+    for one in attached:
+        assert not os.get_inheritable(descriptors[one.id])
+        one.server = socket.socket(fileno=descriptors[one.id])
+        equal(one.server.getpeername()[1], one.port)
+        whole = subscribe(1, f"from/{one.id}")
+        equal(one.from_client(len(whole)), whole)
+        one.server.sendall(b"\x90\3\0\1\0")
+        equal(one.subscribed(1), [0])
+    with refused(errno.EINVAL, "too many"):
+        module.nl.adopt(*ids, ids[0])
+    with refused(errno.ENOENT):
+        module.nl.adopt(0x7fffffff)
+    for one in attached:
+        one.__exit__()
+
+
+@test("flush: RST to all, and how many there were")
+def flushed(module):
+    attached = [Attached(module.nl) for _ in range(20)]
+    before = module.nl.stats()["ended"]["flushed"]
+    equal(module.nl.flush(), 20)
+    for one in attached:
+        with contextlib.suppress(Closed):
+            one.ping()
+            raise AssertionError("not closed")
+        one.__exit__()
+    stats = module.nl.stats()
+    equal((stats["conns"], stats["ended"]["flushed"]), (0, before + 20))
+    equal(module.nl.flush(), 0)
+
+
+# Subscriptions
+
+BAD = ["#/a", "a#", "a+", "a\0b", b"\xff", "/" * 200, "\ud800".encode(
+    errors="surrogatepass")]
+
+
+@cases([(f"sub-add with a bad filter, {str(f)[:9]}, is all or none", f)
+        for f in BAD])
+def all_or_none(module, bad):
+    with Attached(module.nl) as one:
+        one.sub("before")
+        for filters in (("x", bad), (bad, "x"), ("x", bad, "y", "before")):
+            with refused(errno.EINVAL, "not a topic filter"):
+                one.sub(*filters)
+            with refused(errno.EINVAL, "not a topic filter"):
+                module.nl.sub("sub_del", one.id, *filters)
+        equal(module.nl.subs(), [(one.id, "before", 0)])
+        equal(module.nl.stats()["subs"], 1)
+
+
+@test("sub-add of nothing, of what is not there, to nobody")
+def sub_wrong(module):
+    with Attached(module.nl) as one:
+        wrong = [
+            (errno.EINVAL, [("conn_id", one.id)]),
+            (errno.EINVAL, [("filter", {"topic": "a"})]),
+            (errno.EINVAL, [("conn_id", one.id), ("filter", {"qos": 1})]),
+            (errno.ERANGE, [("conn_id", one.id),
+                            ("filter", {"topic": "a", "qos": 3})]),
+            (errno.ERANGE, [("conn_id", one.id), ("filter", {"topic": ""})]),
+            (errno.ERANGE, [("conn_id", one.id),
+                            ("filter", {"topic": "x" * 65001})]),
+            (errno.ENOENT, [("conn_id", 4711), ("filter", {"topic": "a"})]),
+        ]
+        for number, values in wrong:
+            with refused(number, "("):
+                module.nl.request("sub_add", values)
+        equal(module.nl.stats()["subs"], 0)
+        module.nl.sub("sub_del", one.id, "never", "subscribed")
+
+
+@test("sub-get of 5,000 filters: complete, and each once")
+def dump_subs(module):
+    with Attached(module.nl) as one, Attached(module.nl) as other:
+        filters = [f"f/{n}/{'x' * (n % 50)}/+" for n in range(5000)]
+        for first in range(0, 5000, 500):
+            one.sub(*((f, n % 3) for n, f in
+                      enumerate(filters[first:first + 500], first)))
+        other.sub("other")
+        wanted = [(one.id, f, n % 3) for n, f in enumerate(filters)]
+        equal(sorted(module.nl.subs()),
+              sorted(wanted + [(other.id, "other", 0)]))
+        equal(sorted(module.nl.subs(conn_id=one.id)), sorted(wanted))
+        equal(module.nl.subs(conn_id=other.id), [(other.id, "other", 0)])
+        equal(module.nl.subs(conn_id=4711), [])
+
+
+@test("sub-get while subscriptions change: what stays is there, once")
+def dump_subs_changing(module):
+    with Attached(module.nl) as one, Netlink() as netlink:
+        stay = [f"stay/{n}" for n in range(2000)]
+        one.sub(*stay)
+        stop = threading.Event()
+
+        def change():
+            while not stop.is_set():
+                for cmd in "sub_add", "sub_del":
+                    netlink.sub(cmd, one.id, *(f"go/{n}" for n in range(100)))
+
+        thread = threading.Thread(target=change)
+        thread.start()
+        try:
+            for _ in range(6):
+                got = [f for _, f, _ in module.nl.subs()]
+                equal(sorted(f for f in got if f[0] == "s"), sorted(stay))
+        finally:
+            stop.set()
+            thread.join()
+
+
+@test("the largest filters and client ids: dumps have them, and what follows")
+def dump_large(module):
+    with Attached(module.nl) as one, Attached(module.nl) as other:
+        for size in 100, 16000, 33000, 65000:
+            one.sub("f" * size)
+            module.nl.conn_set(one.id, client_id="c" * size)
+            other.sub("after")
+            equal(sorted(module.nl.subs()),
+                  sorted([(one.id, "f" * size, 0), (other.id, "after", 0)]))
+            equal({r["id"]: len(r["client_id"]) for r in module.nl.conns()},
+                  {one.id: size, other.id: 0})
+            equal(len(one.record()["client_id"]), size)
+            module.nl.sub("sub_del", one.id, "f" * size)
+
+
+@test("conn-get while connections come and go: who stays is there, once")
+def dump_conns(module):
+    stay = [Attached(module.nl) for _ in range(times(100))]
+    stop = threading.Event()
+    failed = []
+
+    def change():
+        try:
+            with Netlink() as netlink:
+                while not stop.is_set():
+                    with Attached(netlink, False), Attached(netlink, False):
+                        pass
+        except OSError as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        for _ in range(10):
+            ids = [record["id"] for record in module.nl.conns()]
+            equal(len(ids), len(set(ids)), "each once")
+            assert {one.id for one in stay} <= set(ids), "one is missing"
+    finally:
+        stop.set()
+        thread.join()
+        for one in stay:
+            one.__exit__()
+    equal(failed, [])
+
+
+# Publishing
+
+@cases([(f"publish of {size:,} bytes, inline", size, False)
+        for size in (0, 1, 127, 128, 16384, 32768)] +
+       [(f"publish of {size:,} bytes, in a memfd", size, True)
+        for size in (0, 1, 32769, 1 << 20)])
+def published(module, size, in_file):
+    payload = os.urandom(size)
+    with Attached(module.nl) as one:
+        one.sub("a/+", "#")
+        if in_file:
+            with open(os.memfd_create("payload"), "wb+") as file:
+                file.write(payload)
+                file.flush()
+                module.nl.publish("a/b", payload_fd=file.fileno())
+        else:
+            module.nl.publish("a/b", payload)
+        topic, got = one.message()
+        equal(topic, "a/b")
+        assert got == payload
+
+
+@test("publish at QoS 1 and 2 goes to those who were granted 0")
+def published_qos(module):
+    with contextlib.ExitStack() as stack:
+        granted = [stack.enter_context(Attached(module.nl)) for _ in range(3)]
+        for qos, one in enumerate(granted):
+            one.sub(("a/#", qos), ("+/b", 0))
+        for qos in 0, 1, 2:
+            module.nl.publish("a/b", b"%d" % qos, qos=qos)
+        module.nl.publish("c/b", b"end", qos=1)
+        end = [("c/b", b"end")]
+        equal(granted[0].messages(4), [("a/b", b"0"), ("a/b", b"1"),
+                                       ("a/b", b"2")] + end)
+        for one in granted[1:]:
+            equal(one.messages(2), [("a/b", b"0")] + end)
+
+
+@test("publish, wrong")
+def published_wrong(module):
+    with open(os.pipe()[0], "rb") as pipe:
+        wrong = [
+            (errno.EINVAL, {}), (errno.EINVAL, {"payload": b"x"}),
+            (errno.ERANGE, {"topic": ""}),
+            (errno.ERANGE, {"topic": "x" * 65001}),
+            (errno.EINVAL, {"topic": "a/+"}),
+            (errno.EINVAL, {"topic": b"\xff"}),
+            (errno.EINVAL, {"topic": "/" * 200}),
+            (errno.ERANGE, {"topic": "a", "qos": 3}),
+            (errno.ERANGE, {"topic": "a", "payload": bytes(32769)}),
+            (errno.EBADF, {"topic": "a", "payload_fd": 9999}),
+            (errno.EINVAL, {"topic": "a", "payload_fd": pipe.fileno()}),
+        ]
+        for number, values in wrong:
+            with refused(number, "("):
+                module.nl.request("publish", values)
+
+
+# Events
+
+@test("events: one wake-up, then none until a dump; bits stay until told")
+def events(module):
+    with Netlink() as netlink:
+        netlink.join()
+        with Attached(module.nl) as one, Attached(module.nl) as other:
+            module.nl.conns(pending=True)  # arms
+            one.close()
+            netlink.event()
+            pending, = module.nl.conns(pending=True)
+            equal((pending["id"], pending["events"], pending["end"]),
+                  (one.id, EVENT_ENDED, END["closed"]))
+            # It stays, whatever is acknowledged, until conn-del.
+            module.nl.conn_set(one.id, event_seq=pending["event_seq"])
+            equal([r["id"] for r in module.nl.conns(pending=True)], [one.id])
+
+            other.close()
+            netlink.event()
+            module.nl.conn_del(one.id)
+            equal([r["id"] for r in module.nl.conns(pending=True)], [other.id])
+            module.nl.conn_del(other.id)
+            equal(module.nl.conns(pending=True), [])
+
+
+@test("events: without a dump between, one wake-up for all")
+def events_once(module):
+    with Netlink() as netlink:
+        attached = [Attached(module.nl) for _ in range(10)]
+        module.nl.conns(pending=True)
+        netlink.join()
+        for one in attached:
+            one.close()
+        wait_until(lambda: sum(r["state"] == STATE["ended"]
+                               for r in module.nl.conns()) == 10, "all ended")
+        netlink.event()
+        with contextlib.suppress(TimeoutError):
+            netlink.event(0.2)
+            raise AssertionError("another event")
+        equal(len(module.nl.conns(pending=True)), 10)
+        for one in attached:
+            one.__exit__()
+
+
+@test("events: dropped messages; acknowledged, the bit goes")
+def events_dropped(module):
+    with Attached(module.nl, receive_buffer=4096, ring_messages=5) as one:
+        one.sub("a")
+
+        def drop():
+            before = one.record()["dropped_messages"]
+            while one.record()["dropped_messages"] == before:
+                module.nl.publish("a", bytes(10000))
+
+        drop()
+        pending, = module.nl.conns(pending=True)
+        equal((pending["id"], pending["events"]), (one.id, EVENT_DROPPED))
+        module.nl.conn_set(one.id, event_seq=pending["event_seq"] + 1)
+        equal(len(module.nl.conns(pending=True)), 1)
+        module.nl.conn_set(one.id, event_seq=one.record()["event_seq"])
+        equal(module.nl.conns(pending=True), [])
+        drop()
+        equal(len(module.nl.conns(pending=True)), 1)
+
+
+# The form of requests
+
+@cases([(f"{cmd}{' dump' * dump}: unknown attributes are rejected", cmd, dump)
+        for cmd, dump in [(cmd, False) for cmd in CMD if cmd not in (
+            "unspec", "event", "sub_get")] + [("conn_get", True),
+                                              ("sub_get", True)]])
+def unknown(module, cmd, dump):
+    flags = NLM_F_DUMP if dump else NLM_F_ACK
+    with Attached(module.nl) as one:
+        for number in 200, 63:
+            with refused(errno.EINVAL, "nknown attribute"):
+                module.nl.talk(module.nl.family, CMD[cmd],
+                               attribute(number, b"1234"), flags)
+        one.ping()
+
+
+@test("attributes of a wrong size, and of another command")
+def wrong_size(module):
+    with Attached(module.nl) as one:
+        for cmd, name, value in (
+                ("conn_get", "id", b"\1"), ("conn_get", "id", b""),
+                ("conn_get", "id", bytes(8)), ("conn_add", "fd", b"\0\0"),
+                ("conn_set", "keepalive", bytes(4)),
+                ("conn_set", "cookie", bytes(4)),
+                ("conn_set", "level", b"\4\0"),
+                ("conn_get", "cookie", bytes(8)), ("conn_add", "id", bytes(4)),
+                ("conn_set", "fd", bytes(4))):
+            with refused(errno.EINVAL, "("):
+                module.nl.request(cmd, [("id", one.id)] * (cmd == "conn_set") +
+                                  [(name, value)])
+        with refused(errno.ERANGE):
+            module.nl.conn_set(one.id, level=2)
+        with refused(errno.ERANGE):
+            module.nl.conn_set(one.id, level=6)
+        one.ping()
+
+
+@test("commands that do not exist: EOPNOTSUPP")
+def no_command(module):
+    for cmd in 0, CMD["event"], CMD["event"] + 1, 255:
+        with refused(errno.EOPNOTSUPP):
+            module.nl.talk(module.nl.family, cmd, b"")
+    with refused(errno.EOPNOTSUPP):
+        module.nl.request("sub_get", {})
+    with refused(errno.EOPNOTSUPP):
+        module.nl.request("publish", {"topic": "a"}, NLM_F_DUMP)
+
+
+@test("ids come round late: one that was deleted is not given again at once")
+def ids(module):
+    seen = set()
+    for _ in range(100):
+        with Attached(module.nl, False) as one:
+            assert one.id and one.id not in seen
+            seen.add(one.id)
+
+
+@test("counters of connections and workers")
+def counters(module):
+    before = module.nl.stats()["total"]
+    with Attached(module.nl) as one, Attached(module.nl) as other:
+        other.sub("a")
+        message = publish("a", b"x" * 10)
+        start = one.record()
+        one.send(message * 7, ping * 3, publish("nobody"), subscribe(1, "s"))
+        one.from_client(len(subscribe(1, "s")))
+        other.messages(7)
+        for _ in range(3):
+            equal(one.packet().kind, PINGRESP)
+        record, after = one.record(), module.nl.stats()["total"]
+        equal(record["rx_packets"] - start["rx_packets"], 12)
+        equal(record["rx_publishes"], 8)
+        equal(record["rx_bytes"] - start["rx_bytes"], len(
+            message * 7 + ping * 3 + publish("nobody") + subscribe(1, "s")))
+        record = other.record()
+        equal((record["tx_messages"], record["tx_bytes"]),
+              (7, 7 * len(message)))
+        grown = {name: after[name] - before[name] for name in after}
+        equal({name: grown[name] for name in (
+            "rx_publishes", "rx_pings", "no_subscribers", "deliveries",
+            "rx_user_packets", "dropped_messages", "dropped_bytes")},
+            {"rx_publishes": 8, "rx_pings": 3, "no_subscribers": 1,
+             "deliveries": 7, "rx_user_packets": 3, "dropped_messages": 0,
+             "dropped_bytes": 0})
+
+
+@test("an attached socket: what cannot be done to it")
+def socket_calls(module):
+    with Attached(module.nl) as one:
+        server = one.server
+        server.setblocking(False)
+        for call, number in (
+                (lambda: server.setsockopt(socket.IPPROTO_TCP, 31, b"kmqtt"),
+                 errno.EEXIST),
+                (lambda: server.setsockopt(socket.IPPROTO_TCP, 31, b"tls"),
+                 errno.EEXIST),
+                (lambda: server.setsockopt(socket.SOL_SOCKET,
+                                           socket.SO_RCVLOWAT, 100),
+                 errno.EOPNOTSUPP),
+                (lambda: server.send(b"x", socket.MSG_OOB), errno.EOPNOTSUPP),
+                (lambda: server.recv(1, socket.MSG_OOB), errno.EOPNOTSUPP),
+                (lambda: os.splice(server.fileno(), os.pipe()[1], 10),
+                 errno.EOPNOTSUPP)):
+            with refused(number):
+                call()
+        one.ping()
+
+
+@test("one gathered send: 1,000 messages in one segment leave in few calls")
+def gathered(module):
+    with Attached(module.nl) as one, Attached(module.nl) as other:
+        other.sub("a")
+        before = module.nl.stats()["total"]
+        one.send(publish("a", b"12345678") * 1000)
+        equal(other.messages(1000), [("a", b"12345678")] * 1000)
+        after = module.nl.stats()["total"]
+        calls = after["tx_calls"] - before["tx_calls"]
+        assert calls <= 200, f"{calls} calls"
+
+
+main(Netlinked())

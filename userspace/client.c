@@ -1,0 +1,748 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "client.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "frame.h"
+#include "packet.h"
+
+/* The largest CONNECT: the module's own default until it knows better. */
+#define CONNECT_MAX	131072
+/* Received bytes that may wait while their turn has not come. */
+#define IN_MAX		16384
+/* Bytes to be sent, beyond which no more requests of the client are handled. */
+#define OUT_MAX		65536
+/* Milliseconds between two lines about dropped messages of one client. */
+#define DROPPED_EVERY	10000
+
+const struct config *client_config;
+
+static TAILQ_HEAD(, client) clients = TAILQ_HEAD_INITIALIZER(clients);
+static TAILQ_HEAD(, client) greetings = TAILQ_HEAD_INITIALIZER(greetings);
+static struct table by_conn_id;
+static u32 count;
+
+/* For differences: it wraps. */
+static u32 milliseconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+void client_configure(const struct config *config)
+{
+	client_config = config;
+}
+
+u32 client_count(void)
+{
+	return count;
+}
+
+static const char *peer_host(const struct client *client,
+			     char text[INET6_ADDRSTRLEN])
+{
+	const void *address = client->peer.any.sa_family == AF_INET6 ?
+			      (const void *)&client->peer.ipv6.sin6_addr :
+			      (const void *)&client->peer.ipv4.sin_addr;
+
+	if (!inet_ntop(client->peer.any.sa_family, address, text,
+		       INET6_ADDRSTRLEN))
+		strcpy(text, "?");
+	return text;
+}
+
+const char *client_address(const struct client *client,
+			   char text[CLIENT_ADDRESS_SIZE])
+{
+	size_t len = strlen(peer_host(client, text));
+
+	/* Both families have the port in the same place. */
+	sprintf(text + len, ":%u", ntohs(client->peer.ipv4.sin_port));
+	return text;
+}
+
+const char *client_name(const struct client *client,
+			char name[CLIENT_NAME_SIZE])
+{
+	if (!client->session.id)
+		return strcpy(name, "<unknown>");
+	return log_escape(name, client->session.id, client->session.id_len);
+}
+
+/* The end */
+
+static const char *end_text(enum kmqtt_end end)
+{
+	switch (end) {
+	case KMQTT_END_CLOSED:
+		return "connection closed by client";
+	case KMQTT_END_KEEPALIVE:
+		return "exceeded timeout";
+	case KMQTT_END_PACKET_TIMEOUT:
+		return "exceeded timeout in the middle of a packet";
+	case KMQTT_END_MALFORMED:
+		return "malformed packet";
+	case KMQTT_END_PROTOCOL:
+		return "protocol error";
+	case KMQTT_END_TOO_LARGE:
+		return "oversize packet";
+	case KMQTT_END_TOPIC:
+		return "topic name invalid";
+	case KMQTT_END_URGENT:
+		return "protocol error (TCP urgent data)";
+	case KMQTT_END_FLUSHED:
+		return "administrative action";
+	default:
+		return "connection lost";
+	}
+}
+
+static void log_end(const struct client *client)
+{
+	char name[CLIENT_NAME_SIZE], address[CLIENT_ADDRESS_SIZE];
+
+	client_name(client, name);
+	if (client->reason[0])
+		log_print(LOG_TYPE_NOTICE, "Client %s [%s] disconnected: %s.",
+			  name, client_address(client, address),
+			  client->reason);
+	else
+		log_print(LOG_TYPE_NOTICE, "Client %s disconnected.", name);
+}
+
+static void client_free(struct client *client)
+{
+	close(client->fd);
+	subscription_free(client->subscription);
+	buffer_free(&client->in);
+	buffer_free(&client->out);
+	buffer_free(&client->sent);
+	client->listener->clients--;
+	TAILQ_REMOVE(&clients, client, link);
+	count--;
+	free(client);
+}
+
+/*
+ * Frees an ending client once nothing is left of it, and lets its successor go
+ * on, who may be ending itself by now and have another successor.
+ */
+static void settle(struct client *client)
+{
+	struct client *successor;
+
+	while (client && client->deleted && !client->has_predecessor) {
+		successor = client->successor;
+		client->successor = NULL;
+		if (!client->ops)
+			client_free(client);
+		if (!successor)
+			return;
+		successor->has_predecessor = false;
+		if (successor->state == CLIENT_TAKEOVER) {
+			connect_greet(successor);
+			return;
+		}
+		client = successor;
+	}
+}
+
+static void cancel(struct client *client, struct ring_op *target)
+{
+	client->ops++;
+	ring_cancel(&client->cancel, target);
+}
+
+static void deleted(struct client *client)
+{
+	log_end(client);
+	client->deleted = true;
+	session_release(&client->session);
+	if (client->receiving)
+		cancel(client, &client->receive);
+	if (client->sending)
+		cancel(client, &client->send);
+	settle(client);
+}
+
+static void delete(struct client *client);
+
+static void build_conn_del(struct kmod_request *request,
+			   struct nlmsghdr *message, size_t room)
+{
+	(void)room;
+	mnl_attr_put_u32(message, KMQTT_A_CONN_ID,
+			 client_of_request(request)->conn_id);
+}
+
+static void conn_del_done(struct kmod_request *request,
+			  const struct kmod_reply *reply)
+{
+	struct client *client = client_of_request(request);
+	u8 end = kmod_u8(reply, KMQTT_A_CONN_END);
+
+	client->requesting = false;
+	if (reply->err == -ENOBUFS) {
+		delete(client);		/* -ENOENT, if it had worked */
+		return;
+	}
+	if (reply->err == -ENOENT)
+		end = KMQTT_END_FLUSHED;
+	else if (reply->err)
+		log_print(LOG_TYPE_ERROR,
+			  "Error: The kernel module cannot end connection %u: %s %s",
+			  client->conn_id, strerror(-reply->err), reply->text);
+
+	client->attached = false;
+	table_del(&by_conn_id, &client->node);
+	if (!client->reason)
+		client->reason = end_text(end);
+	deleted(client);
+}
+
+/* Has the kernel end the connection: close() alone would send no FIN. */
+static void delete(struct client *client)
+{
+	static const struct kmod_command conn_del = {
+		.cmd = KMQTT_CMD_CONN_DEL,
+		.build = build_conn_del,
+		.done = conn_del_done,
+	};
+
+	if (client->attached)
+		client_request(client, &conn_del);
+	else
+		deleted(client);
+}
+
+void client_greeted(struct client *client)
+{
+	TAILQ_REMOVE(&greetings, client, greeting);
+}
+
+void client_end(struct client *client, const char *reason)
+{
+	if (client->state == CLIENT_ENDING)
+		return;
+	if (client->state != CLIENT_ACTIVE)
+		client_greeted(client);
+	client->state = CLIENT_ENDING;
+	client->reason = reason;
+	/* Else client_answered() goes on. */
+	if (!client->requesting)
+		delete(client);
+}
+
+void client_end_all(const char *reason)
+{
+	struct client *client;
+
+	TAILQ_FOREACH(client, &clients, link)
+		client_end(client, reason);
+}
+
+/* Requests */
+
+void client_request(struct client *client, const struct kmod_command *command)
+{
+	client->requesting = true;
+	kmod_submit(&client->request, command);
+}
+
+bool client_answered(struct client *client)
+{
+	client->requesting = false;
+	if (client->state != CLIENT_ENDING)
+		return true;
+	delete(client);
+	return false;
+}
+
+/* Sending */
+
+static void flush(struct client *client)
+{
+	size_t len = buffer_used(&client->out);
+
+	if (client->sending || !len)
+		return;
+	/*
+	 * One send at a time, of whole packets: the kernel puts its own ones
+	 * between two sends.
+	 */
+	client->sent = client->out;
+	client->out = (struct buffer){ 0 };
+	client->sending = true;
+	client->ops++;
+	ring_send(&client->send, client->fd, buffer_head(&client->sent), len);
+}
+
+void client_send(struct client *client, const void *packet, size_t len)
+{
+	if (buffer_append(&client->out, packet, len))
+		client_end(client, "out of memory");
+	else
+		flush(client);
+}
+
+static void send_done(struct ring_op *op, const struct ring_result *result)
+{
+	struct client *client = container_of(op, struct client, send);
+	int len = buffer_used(&client->sent);
+
+	client->sending = false;
+	client->ops--;
+	buffer_free(&client->sent);
+
+	if (client->state == CLIENT_ENDING) {
+		settle(client);
+	} else if (client->state == CLIENT_REFUSING) {
+		client_end(client, client->reason);
+	} else if (result->res != len) {
+		/* What is here already may be a DISCONNECT. */
+		client->eof = true;
+		client_pump(client);
+	} else if (client->state == CLIENT_GREETING) {
+		connect_activate(client);
+	} else {
+		flush(client);
+		client_pump(client);
+	}
+}
+
+/* Handling of packets */
+
+/* Until an answer is there, or the last ones have left, the next packet waits.
+ */
+static bool may_handle(const struct client *client)
+{
+	return (client->state == CLIENT_CONNECTING ||
+		client->state == CLIENT_ACTIVE) &&
+	       !client->requesting && buffer_used(&client->out) < OUT_MAX;
+}
+
+static void refuse_publish(struct client *client,
+			   const struct kmqtt_frame *frame)
+{
+	char name[CLIENT_NAME_SIZE];
+
+	client_name(client, name);
+	if (kmqtt_frame_qos(frame))
+		log_print(LOG_TYPE_NOTICE,
+			  "Client %s: QoS %u publish is not supported yet, closing.",
+			  name, kmqtt_frame_qos(frame));
+	else
+		log_print(LOG_TYPE_NOTICE,
+			  "Client %s: retained publish is not supported yet, closing.",
+			  name);
+	client_end(client, "implementation specific error");
+}
+
+/* Ends the client when such a packet may not come from it, or not now. */
+static bool expected(struct client *client, const struct kmqtt_frame *frame)
+{
+	unsigned int type = kmqtt_frame_type(frame);
+	bool connecting = client->state == CLIENT_CONNECTING;
+	u32 max = client_config->max_packet_size;
+	bool connect = type == KMQTT_CONNECT;
+
+	/* [MQTT-3.1.0-1], [MQTT-3.1.0-2] */
+	if (connect != connecting) {
+		client_end(client, "protocol error");
+		return false;
+	}
+
+	switch (type) {
+	case KMQTT_CONNECT:
+		max = max < CONNECT_MAX ? max : CONNECT_MAX;
+		break;
+	case KMQTT_PUBLISH:
+		refuse_publish(client, frame);
+		return false;
+	case KMQTT_SUBSCRIBE:
+	case KMQTT_UNSUBSCRIBE:
+	case KMQTT_PINGREQ:
+	case KMQTT_DISCONNECT:
+		break;
+	default:
+		/* Nothing is sent that these could be about. */
+		client_end(client, "protocol error");
+		return false;
+	}
+	if (kmqtt_frame_size(frame) > max) {
+		client_end(client, "oversize packet");
+		return false;
+	}
+	return true;
+}
+
+static void handle_pingreq(struct client *client)
+{
+	u8 packet[PACKET_PINGRESP_SIZE];
+
+	packet_build_pingresp(packet);
+	client_send(client, packet, sizeof(packet));
+}
+
+/* True when @packet has been done with. */
+static bool handle(struct client *client, const struct kmqtt_frame *frame,
+		   const u8 *packet)
+{
+	unsigned int type = kmqtt_frame_type(frame);
+
+	switch (type) {
+	case KMQTT_CONNECT:
+		connect_handle(client, packet + frame->seen, frame->remaining);
+		return true;
+	case KMQTT_SUBSCRIBE:
+	case KMQTT_UNSUBSCRIBE:
+		return subscription_handle(client, type == KMQTT_SUBSCRIBE,
+					   frame->seen,
+					   kmqtt_frame_size(frame));
+	case KMQTT_DISCONNECT:
+		client_end(client, "");
+		return true;
+	default:
+		handle_pingreq(client);
+		return true;
+	}
+}
+
+/* Handles the first packet of @client->in; false when there is none to handle.
+ */
+static bool handle_next(struct client *client)
+{
+	const u8 *packet = buffer_head(&client->in);
+	size_t len = buffer_used(&client->in);
+	struct kmqtt_frame frame = { 0 };
+	enum kmqtt_end end;
+	size_t header;
+
+	if (!len)
+		return false;
+	end = kmqtt_frame_feed(&frame, packet, len, client->level, &header);
+	if (end != KMQTT_END_NONE) {
+		client_end(client, end_text(end));
+		return false;
+	}
+	if (!frame.done || !expected(client, &frame) ||
+	    len < kmqtt_frame_size(&frame))
+		return false;
+	if (!handle(client, &frame, packet))
+		return false;
+	buffer_consume(&client->in, kmqtt_frame_size(&frame));
+	return true;
+}
+
+/* Receiving */
+
+/* Enough has been received that cannot be handled now. */
+static bool backlogged(const struct client *client)
+{
+	return !may_handle(client) && buffer_used(&client->in) >= IN_MAX;
+}
+
+/* Receives, or does not, as the state demands. */
+static void adjust_receiving(struct client *client)
+{
+	if (client->receiving && !client->cancelling && backlogged(client)) {
+		client->cancelling = true;
+		cancel(client, &client->receive);
+	} else if (!client->receiving && !client->eof && !backlogged(client)) {
+		client->receiving = true;
+		client->ops++;
+		ring_recv_multishot(&client->receive, client->fd);
+	}
+}
+
+void client_pump(struct client *client)
+{
+	while (may_handle(client) && handle_next(client))
+		;
+	if (client->state == CLIENT_ENDING)
+		return;
+	/* Only a request that waits for its answer may have more behind it. */
+	if (client->eof &&
+	    !(client->state == CLIENT_ACTIVE && client->requesting))
+		client_end(client, client->reason);
+	else
+		adjust_receiving(client);
+}
+
+static bool passing(int res)
+{
+	/* All buffers were in use; or we cancelled it ourselves. */
+	return res == -ENOBUFS || res == -ECANCELED || res == -EINTR ||
+	       res == -EAGAIN;
+}
+
+static void receive_done(struct ring_op *op, const struct ring_result *result)
+{
+	struct client *client = container_of(op, struct client, receive);
+
+	if (!result->more) {
+		client->receiving = false;
+		client->ops--;
+	}
+	if (client->state == CLIENT_ENDING) {
+		settle(client);
+		return;
+	}
+	if (result->res > 0) {
+		if (buffer_append(&client->in, result->data, result->res)) {
+			client_end(client, "out of memory");
+			return;
+		}
+	} else if (!passing(result->res)) {
+		client->eof = true;
+	}
+	client_pump(client);
+}
+
+static void cancel_done(struct ring_op *op, const struct ring_result *result)
+{
+	struct client *client = container_of(op, struct client, cancel);
+
+	(void)result;
+	client->cancelling = false;
+	client->ops--;
+	if (client->state == CLIENT_ENDING)
+		settle(client);
+}
+
+/* The beginning */
+
+static void build_conn_add(struct kmod_request *request,
+			   struct nlmsghdr *message, size_t room)
+{
+	u32 max = client_config->max_packet_size;
+
+	(void)room;
+	mnl_attr_put_u32(message, KMQTT_A_CONN_FD,
+			 client_of_request(request)->fd);
+	mnl_attr_put_u32(message, KMQTT_A_CONN_MAX_PACKET,
+			 max < CONNECT_MAX ? max : CONNECT_MAX);
+}
+
+static void conn_add_done(struct kmod_request *request,
+			  const struct kmod_reply *reply)
+{
+	struct client *client = client_of_request(request);
+	char address[CLIENT_ADDRESS_SIZE];
+
+	if (!reply->err) {
+		client->conn_id = kmod_u32(reply, KMQTT_A_CONN_ID);
+		client->attached = !table_add(&by_conn_id, &client->node,
+					      table_hash_u32(client->conn_id));
+	}
+	if (!client_answered(client))
+		return;
+	if (!client->attached) {
+		log_print(LOG_TYPE_ERROR,
+			  "Error: The kernel module did not take the connection from %s: %s %s",
+			  client_address(client, address),
+			  strerror(-reply->err), reply->text);
+		client_end(client, "connection refused by the kernel module");
+		return;
+	}
+	/* The first recv() must come after this, or the module refuses. */
+	client->state = CLIENT_CONNECTING;
+	client_pump(client);
+}
+
+static bool admitted(const struct client *client)
+{
+	const struct listener *listener = client->listener;
+	u32 max = listener->config->max_connections;
+	char host[INET6_ADDRSTRLEN];
+
+	if (!max || listener->clients < max)
+		return true;
+	log_print(LOG_TYPE_NOTICE,
+		  "Client connection from %s denied: max_connections exceeded.",
+		  peer_host(client, host));
+	return false;
+}
+
+void client_accept(struct listener *listener, int fd)
+{
+	static const struct kmod_command conn_add = {
+		.cmd = KMQTT_CMD_CONN_ADD,
+		.build = build_conn_add,
+		.done = conn_add_done,
+	};
+	struct client *client = calloc(1, sizeof(*client));
+	socklen_t len = sizeof(client->peer);
+	char address[CLIENT_ADDRESS_SIZE];
+	int one = 1;
+
+	if (!client) {
+		close(fd);
+		return;
+	}
+	client->listener = listener;
+	client->fd = fd;
+	client->receive.done = receive_done;
+	client->send.done = send_done;
+	client->cancel.done = cancel_done;
+	/* It may be gone already. */
+	if (getpeername(fd, &client->peer.any, &len) || !admitted(client)) {
+		close(fd);
+		free(client);
+		return;
+	}
+
+	/* The kernel hands over whole batches: never wait for company. */
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	client->since = milliseconds();
+	listener->clients++;
+	count++;
+	TAILQ_INSERT_TAIL(&clients, client, link);
+	TAILQ_INSERT_TAIL(&greetings, client, greeting);
+	log_print(LOG_TYPE_NOTICE, "New connection from %s on port %u.",
+		  client_address(client, address), listener->config->port);
+	client_request(client, &conn_add);
+}
+
+void client_tick(void)
+{
+	u32 timeout = client_config->connect_timeout * 1000;
+	u32 now = milliseconds();
+	struct client *client;
+
+	while ((client = TAILQ_FIRST(&greetings)) &&
+	       now - client->since >= timeout)
+		client_end(client, "exceeded timeout");
+}
+
+/* Events */
+
+/* A request about a connection, of no client: its answer is not awaited. */
+struct errand {
+	struct kmod_request request;
+	u32 conn_id;
+	u32 event_seq;
+};
+
+static void build_forget(struct kmod_request *request, struct nlmsghdr *message,
+			 size_t room)
+{
+	const struct errand *errand =
+		container_of(request, struct errand, request);
+
+	(void)room;
+	mnl_attr_put_u32(message, KMQTT_A_CONN_ID, errand->conn_id);
+}
+
+static void build_acknowledge(struct kmod_request *request,
+			      struct nlmsghdr *message, size_t room)
+{
+	const struct errand *errand =
+		container_of(request, struct errand, request);
+
+	(void)room;
+	mnl_attr_put_u32(message, KMQTT_A_CONN_ID, errand->conn_id);
+	mnl_attr_put_u32(message, KMQTT_A_CONN_EVENT_SEQ, errand->event_seq);
+}
+
+static void errand_done(struct kmod_request *request,
+			const struct kmod_reply *reply)
+{
+	(void)reply;
+	free(container_of(request, struct errand, request));
+}
+
+/* Without memory for it, the event is still there the next time. */
+static void run_errand(const struct kmod_command *command, u32 conn_id,
+		       u32 event_seq)
+{
+	struct errand *errand = calloc(1, sizeof(*errand));
+
+	if (!errand)
+		return;
+	errand->conn_id = conn_id;
+	errand->event_seq = event_seq;
+	kmod_submit(&errand->request, command);
+}
+
+static struct client *find(u32 conn_id)
+{
+	u32 hash = table_hash_u32(conn_id);
+	struct table_node *node;
+	struct client *client;
+
+	for (node = table_chain(&by_conn_id, hash); node; node = node->next) {
+		client = container_of(node, struct client, node);
+		if (client->conn_id == conn_id)
+			return client;
+	}
+	return NULL;
+}
+
+static void log_dropped(struct client *client, u32 event_seq)
+{
+	static const struct kmod_command acknowledge = {
+		.cmd = KMQTT_CMD_CONN_SET,
+		.flags = NLM_F_ACK,
+		.build = build_acknowledge,
+		.done = errand_done,
+	};
+	char name[CLIENT_NAME_SIZE];
+	u32 now = milliseconds();
+
+	/* Not acknowledged, it does not wake us either. */
+	if (client->dropped_at && now - client->dropped_at < DROPPED_EVERY)
+		return;
+	client->dropped_at = now;
+	log_print(LOG_TYPE_NOTICE,
+		  "Outgoing messages are being dropped for client %s.",
+		  client_name(client, name));
+	run_errand(&acknowledge, client->conn_id, event_seq);
+}
+
+/*
+ * The bytes before the end come first: receiving tells of the end, too. Only
+ * when it has not by the next time is the record needed.
+ */
+static void kernel_ended(struct client *client)
+{
+	if (client->kernel_ended && !client->requesting)
+		client_end(client, client->reason);
+	else
+		client->kernel_ended = true;
+}
+
+void client_record(const struct kmod_reply *record)
+{
+	static const struct kmod_command forget = {
+		.cmd = KMQTT_CMD_CONN_DEL,
+		.build = build_forget,
+		.done = errand_done,
+	};
+	u32 conn_id = kmod_u32(record, KMQTT_A_CONN_ID);
+	u32 events = kmod_u32(record, KMQTT_A_CONN_EVENTS);
+	struct client *client = find(conn_id);
+
+	if (!client) {
+		/* An earlier daemon left it, or the answer about it was lost */
+		run_errand(&forget, conn_id, 0);
+		return;
+	}
+	if (client->state == CLIENT_ENDING)
+		return;
+	if (events & KMQTT_EVENT_DROPPED)
+		log_dropped(client, kmod_u32(record, KMQTT_A_CONN_EVENT_SEQ));
+	if (events & KMQTT_EVENT_ENDED)
+		kernel_ended(client);
+}

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Clients: one for each connection, from accept to the end.
+ *
+ * client.c has the connection's life and its bytes, connect.c what leads from
+ * CONNECT to an active connection, subscription.c SUBSCRIBE and UNSUBSCRIBE.
+ */
+#ifndef _KMQTTD_CLIENT_H_
+#define _KMQTTD_CLIENT_H_
+
+#include <netinet/in.h>
+#include <sys/queue.h>
+
+#include "buffer.h"
+#include "config.h"
+#include "kmod.h"
+#include "listener.h"
+#include "log.h"
+#include "ring.h"
+#include "session.h"
+#include "table.h"
+#include "types.h"
+
+/**
+ * enum client_state - where a connection is in its life
+ * @CLIENT_ATTACHING: the kernel is asked to take it (conn-add)
+ * @CLIENT_CONNECTING: its CONNECT is awaited
+ * @CLIENT_TAKEOVER: the connection that had its identifier must go first
+ * @CLIENT_GREETING: CONNACK is being sent
+ * @CLIENT_ACTIVATING: the kernel is asked to handle its messages (conn-set)
+ * @CLIENT_ACTIVE: it is connected
+ * @CLIENT_REFUSING: a CONNACK that refuses it is being sent
+ * @CLIENT_ENDING: the kernel is asked to end it, or did, and what is under way
+ *	must come to its end; then the client is freed
+ */
+enum client_state {
+	CLIENT_ATTACHING,
+	CLIENT_CONNECTING,
+	CLIENT_TAKEOVER,
+	CLIENT_GREETING,
+	CLIENT_ACTIVATING,
+	CLIENT_ACTIVE,
+	CLIENT_REFUSING,
+	CLIENT_ENDING,
+};
+
+struct subscription;
+
+/**
+ * struct client - one connection
+ * @link: among all clients
+ * @greeting: among those that are not active yet, the oldest first
+ * @node: by @conn_id
+ * @session: its identifier
+ * @listener: where it came from
+ * @peer: the address at the other end
+ * @fd: its socket
+ * @conn_id: the kernel's name for it
+ * @since: when it was accepted, milliseconds
+ * @dropped_at: when it was last logged that messages to it were dropped,
+ *	likewise
+ * @keepalive: seconds
+ * @level: protocol level, 0 before CONNECT
+ * @state: enum client_state
+ * @attached: the kernel has it, as @conn_id
+ * @requesting: @request is under way
+ * @receiving: @receive is under way
+ * @sending: @send is under way
+ * @cancelling: @cancel is under way, to pause receiving
+ * @eof: the connection is broken: only what is in @in is still handled
+ * @kernel_ended: the kernel said once that it has ended
+ * @deleted: the kernel has forgotten it
+ * @has_predecessor: another client's @successor is this one
+ * @successor: waits for this one to be deleted
+ * @reason: why it ends; "" when the client said so, NULL when the kernel knows
+ * @request: to the kernel, one at a time
+ * @receive: receives
+ * @send: sends @sent
+ * @cancel: cancels
+ * @ops: operations of the ring under way
+ * @subscription: the SUBSCRIBE or UNSUBSCRIBE being worked on, or NULL
+ * @in: bytes received and not handled yet
+ * @out: packets to be sent, whole ones
+ * @sent: packets being sent
+ */
+struct client {
+	TAILQ_ENTRY(client) link;
+	TAILQ_ENTRY(client) greeting;
+	struct table_node node;
+	struct session session;
+	struct listener *listener;
+	union {
+		struct sockaddr any;
+		struct sockaddr_in ipv4;
+		struct sockaddr_in6 ipv6;
+	} peer;
+	int fd;
+	u32 conn_id;
+	u32 since;
+	u32 dropped_at;
+	u16 keepalive;
+	u8 level;
+	u8 state;
+	bool attached;
+	bool requesting;
+	bool receiving;
+	bool sending;
+	bool cancelling;
+	bool eof;
+	bool kernel_ended;
+	bool deleted;
+	bool has_predecessor;
+	struct client *successor;
+	const char *reason;
+	struct kmod_request request;
+	struct ring_op receive;
+	struct ring_op send;
+	struct ring_op cancel;
+	u32 ops;
+	struct subscription *subscription;
+	struct buffer in;
+	struct buffer out;
+	struct buffer sent;
+};
+
+/* Bytes that client_name() needs. */
+#define CLIENT_NAME_SIZE LOG_ESCAPED(LOG_TEXT_MAX)
+
+/* The settings that clients are treated by; they must stay. */
+void client_configure(const struct config *config);
+
+/* Takes over @fd, just accepted by @listener: closes it, or makes a client. */
+void client_accept(struct listener *listener, int fd);
+
+/* What the kernel says about a connection that has event bits. */
+void client_record(const struct kmod_reply *record);
+
+/* To be called once a second, for time-outs. */
+void client_tick(void);
+
+/* Ends all clients. */
+void client_end_all(const char *reason);
+
+/* How many clients there are. */
+u32 client_count(void);
+
+/* For connect.c and subscription.c: */
+
+extern const struct config *client_config;
+
+/* The identifier for the log, "<unknown>" without one, written to @name. */
+const char *client_name(const struct client *client,
+			char name[CLIENT_NAME_SIZE]);
+
+/* IP:PORT for the log, written to @text. */
+#define CLIENT_ADDRESS_SIZE (INET6_ADDRSTRLEN + sizeof(":65535"))
+const char *client_address(const struct client *client,
+			   char text[CLIENT_ADDRESS_SIZE]);
+
+/*
+ * Ends the connection, for @reason, a literal: a text for the log, "" when the
+ * client disconnected, or NULL for what the kernel will say. It stays until the
+ * kernel has let go of it; one that is not @attached may be gone at once.
+ */
+void client_end(struct client *client, const char *reason);
+
+/* Asks the kernel; only while the client is not @requesting. */
+void client_request(struct client *client, const struct kmod_command *command);
+
+/*
+ * The first thing to call when the answer is there. False when the client is
+ * ending: then the answer is of no interest any more.
+ */
+bool client_answered(struct client *client);
+
+static inline struct client *client_of_request(struct kmod_request *request)
+{
+	return container_of(request, struct client, request);
+}
+
+/* Sends a whole packet, or ends the client when there is no memory for it. */
+void client_send(struct client *client, const void *packet, size_t len);
+
+/* It is active from here on, or its time is otherwise no longer limited. */
+void client_greeted(struct client *client);
+
+/* Handles the packets that have arrived, as far as that is possible now. */
+void client_pump(struct client *client);
+
+/* connect.c */
+
+/* Handles a CONNECT, @len bytes after the fixed header. */
+void connect_handle(struct client *client, const u8 *data, size_t len);
+
+/* Goes on after CLIENT_TAKEOVER: the identifier is free. */
+void connect_greet(struct client *client);
+
+/* Goes on after CLIENT_GREETING: CONNACK has been sent. */
+void connect_activate(struct client *client);
+
+/* subscription.c */
+
+/*
+ * Handles a SUBSCRIBE, or with !@subscribe an UNSUBSCRIBE, which is at the head
+ * of @client->in: @size bytes, @header of them the fixed header. True when that
+ * is done; else the packet must stay where it is: it will be consumed, and the
+ * client pumped, later.
+ */
+bool subscription_handle(struct client *client, bool subscribe, size_t header,
+			 size_t size);
+
+/* Frees what is left of it when the client ends; may be NULL. */
+void subscription_free(struct subscription *subscription);
+
+#endif /* _KMQTTD_CLIENT_H_ */

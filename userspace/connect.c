@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * From CONNECT to an active connection (section 3.1.4): judge it, end the
+ * connection that had the identifier, answer, and only then let the kernel
+ * handle messages, so that nothing can come before CONNACK [MQTT-3.2.0-1].
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "client.h"
+#include "packet.h"
+
+static void send_connack(struct client *client, enum packet_connack code)
+{
+	u8 packet[PACKET_CONNACK_MAX];
+	char name[CLIENT_NAME_SIZE];
+
+	log_print(LOG_TYPE_DEBUG, "Sending CONNACK to %s (0, %d)",
+		  client_name(client, name), code);
+	client_send(client, packet,
+		    packet_build_connack(packet, client->level, code));
+}
+
+/*
+ * Which CONNACK it deserves; *@reason is for the log. An identifier that is
+ * empty must ask for a clean session [MQTT-3.1.3-8], and cannot in MQTT 3.1. A
+ * keep alive that is too long has no code of its own; mosquitto takes this one.
+ */
+static enum packet_connack judge(const struct packet_connect *connect,
+				 const char **reason)
+{
+	u16 max_keepalive = client_config->max_keepalive;
+
+	if ((!connect->id.len &&
+	     (connect->level == PACKET_LEVEL_3_1 || !connect->clean)) ||
+	    connect->id.len > KMQTT_CLIENT_ID_MAX) {
+		*reason = "client identifier not valid";
+		return PACKET_CONNACK_BAD_ID;
+	}
+	if (max_keepalive &&
+	    (!connect->keepalive || connect->keepalive > max_keepalive)) {
+		*reason = "keep alive exceeds max_keepalive";
+		return PACKET_CONNACK_BAD_ID;
+	}
+	/* There are no users yet that a password could be compared with. */
+	if (!client_config->allow_anonymous) {
+		*reason = "not authorised";
+		return PACKET_CONNACK_NOT_AUTHORISED;
+	}
+	return PACKET_CONNACK_ACCEPTED;
+}
+
+static void refuse(struct client *client, enum packet_connack code,
+		   const char *reason)
+{
+	client->state = CLIENT_REFUSING;
+	client->reason = reason;
+	send_connack(client, code);
+}
+
+static void log_connect(const struct client *client,
+			const struct packet_connect *connect)
+{
+	char name[CLIENT_NAME_SIZE], address[CLIENT_ADDRESS_SIZE];
+	char text[LOG_ESCAPED(LOG_TEXT_MAX)];
+	char user[sizeof(text) + 8] = "";
+
+	if (connect->username.data) {
+		log_escape(text, connect->username.data, connect->username.len);
+		snprintf(user, sizeof(user), ", u'%s'", text);
+	}
+	/* mosquitto's names of the levels are 1 and 2. */
+	log_print(LOG_TYPE_NOTICE,
+		  "New client connected from %s as %s (p%d, c%d, k%u%s).",
+		  client_address(client, address), client_name(client, name),
+		  connect->level == PACKET_LEVEL_3_1 ? 1 : 2, connect->clean,
+		  connect->keepalive, user);
+	if (connect->will_topic.data)
+		log_print(LOG_TYPE_DEBUG,
+			  "Will message specified (%u bytes) (r%d, q%u), which is not supported yet: %s",
+			  connect->will_message.len, connect->will_retain,
+			  connect->will_qos,
+			  log_escape(text, connect->will_topic.data,
+				     connect->will_topic.len));
+}
+
+/* [MQTT-3.1.4-2]: whoever has the identifier must go. */
+static void take_over(struct client *client, struct session *session)
+{
+	struct client *former = container_of(session, struct client, session);
+	char name[CLIENT_NAME_SIZE];
+
+	if (former->state != CLIENT_ENDING)
+		log_print(LOG_TYPE_ERROR,
+			  "Client %s already connected, closing old connection.",
+			  client_name(client, name));
+	client->state = CLIENT_TAKEOVER;
+	client->has_predecessor = true;
+	former->successor = client;
+	client_end(former, "session taken over");
+}
+
+void connect_handle(struct client *client, const u8 *data, size_t len)
+{
+	struct packet_connect connect;
+	struct session *former = NULL;
+	enum packet_connack code;
+	const char *reason;
+	int err;
+
+	err = packet_parse_connect(data, len, &connect);
+	client->level = connect.level;
+	if (err == -EPROTONOSUPPORT) {
+		refuse(client, PACKET_CONNACK_BAD_LEVEL,
+		       "unsupported protocol version");
+		return;
+	}
+	if (err) {
+		client_end(client, "malformed packet");
+		return;
+	}
+	code = judge(&connect, &reason);
+	if (code != PACKET_CONNACK_ACCEPTED) {
+		refuse(client, code, reason);
+		return;
+	}
+	if (session_name(&client->session, connect.id.data, connect.id.len) ||
+	    session_claim(&client->session, &former)) {
+		refuse(client, PACKET_CONNACK_UNAVAILABLE, "out of memory");
+		return;
+	}
+
+	client->keepalive = connect.keepalive;
+	if (former)
+		take_over(client, former);
+	log_connect(client, &connect);
+	if (!former)
+		connect_greet(client);
+}
+
+void connect_greet(struct client *client)
+{
+	client->state = CLIENT_GREETING;
+	send_connack(client, PACKET_CONNACK_ACCEPTED);
+}
+
+static void build_conn_set(struct kmod_request *request,
+			   struct nlmsghdr *message, size_t room)
+{
+	const struct client *client = client_of_request(request);
+
+	(void)room;
+	mnl_attr_put_u32(message, KMQTT_A_CONN_ID, client->conn_id);
+	mnl_attr_put_u8(message, KMQTT_A_CONN_LEVEL, client->level);
+	mnl_attr_put_u16(message, KMQTT_A_CONN_KEEPALIVE, client->keepalive);
+	mnl_attr_put_u32(message, KMQTT_A_CONN_MAX_PACKET,
+			 client_config->max_packet_size);
+	mnl_attr_put(message, KMQTT_A_CONN_CLIENT_ID, client->session.id_len,
+		     client->session.id);
+	mnl_attr_put(message, KMQTT_A_CONN_ACTIVE, 0, NULL);
+}
+
+static void conn_set_done(struct kmod_request *request,
+			  const struct kmod_reply *reply)
+{
+	struct client *client = client_of_request(request);
+	char name[CLIENT_NAME_SIZE];
+
+	if (!client_answered(client))
+		return;
+	if (reply->err) {
+		/* It ended by itself meanwhile: the kernel knows how. */
+		if (reply->err != -ENOTCONN)
+			log_print(LOG_TYPE_ERROR,
+				  "Error: The kernel module cannot serve client %s: %s %s",
+				  client_name(client, name),
+				  strerror(-reply->err), reply->text);
+		client_end(client, NULL);
+		return;
+	}
+	client->state = CLIENT_ACTIVE;
+	client_greeted(client);
+	client_pump(client);
+}
+
+void connect_activate(struct client *client)
+{
+	static const struct kmod_command conn_set = {
+		.cmd = KMQTT_CMD_CONN_SET,
+		.flags = NLM_F_ACK,
+		.build = build_conn_set,
+		.done = conn_set_done,
+	};
+
+	client->state = CLIENT_ACTIVATING;
+	client_request(client, &conn_set);
+}

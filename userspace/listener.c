@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "listener.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "client.h"
+#include "log.h"
+#include "ring.h"
+
+/* The system's somaxconn bounds it. */
+#define BACKLOG		4096
+/* Seconds between two complaints about failing to accept. */
+#define COMPLAIN_EVERY	10
+
+/**
+ * struct listen_socket - one address of a listener
+ * @link: among all
+ * @op: accepts
+ * @listener: whose address it is
+ * @fd: the socket
+ * @accepting: @op is under way
+ */
+struct listen_socket {
+	SLIST_ENTRY(listen_socket) link;
+	struct ring_op op;
+	struct listener *listener;
+	int fd;
+	bool accepting;
+};
+
+static SLIST_HEAD(, listen_socket) sockets = SLIST_HEAD_INITIALIZER(sockets);
+static bool closing;
+static unsigned int quiet;	/* seconds without a complaint left */
+
+/*
+ * A descriptor in hand for the time when there are none left: closing it makes
+ * room for a connection, which is accepted to be closed. Otherwise it would
+ * wait in the backlog, and its client would wait for an answer.
+ */
+static int reserve = -1;
+
+static void take_reserve(void)
+{
+	reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static void accept_more(struct listen_socket *socket)
+{
+	socket->accepting = true;
+	ring_accept_multishot(&socket->op, socket->fd);
+}
+
+static void complain(int err)
+{
+	if (quiet)
+		return;
+	quiet = COMPLAIN_EVERY;
+	if (err == -EMFILE || err == -ENFILE)
+		log_print(LOG_TYPE_WARNING,
+			  "Unable to accept new connection, system socket count has been exceeded. Try increasing \"ulimit -n\" or equivalent.");
+	else
+		log_print(LOG_TYPE_WARNING,
+			  "Unable to accept new connection: %s.",
+			  strerror(-err));
+}
+
+/* Is there any sense in trying again at once? */
+static bool recover(int err)
+{
+	if (err == -ECONNABORTED || err == -EINTR || err == -EAGAIN)
+		return true;
+	complain(err);
+	if ((err != -EMFILE && err != -ENFILE) || reserve < 0)
+		return false;
+	close(reserve);
+	reserve = -1;
+	return true;
+}
+
+static void admit(struct listener *listener, int fd)
+{
+	if (closing) {
+		close(fd);
+	} else if (reserve < 0) {
+		close(fd);
+		take_reserve();
+	} else {
+		client_accept(listener, fd);
+	}
+}
+
+static void accept_done(struct ring_op *op, const struct ring_result *result)
+{
+	struct listen_socket *socket =
+		container_of(op, struct listen_socket, op);
+	bool again = true;
+
+	socket->accepting = result->more;
+	if (result->res >= 0)
+		admit(socket->listener, result->res);
+	else if (!closing)
+		again = recover(result->res);
+
+	if (socket->accepting)
+		return;
+	if (closing)
+		close(socket->fd);
+	else if (again)
+		accept_more(socket);
+}
+
+static int listen_at(const struct addrinfo *address)
+{
+	const struct sockaddr_in6 *ipv6 = (void *)address->ai_addr;
+	int one = 1, v6only;
+	int fd, err;
+
+	fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (address->ai_family == AF_INET6) {
+		/* A mapped address is IPv4 after all. */
+		v6only = !IN6_IS_ADDR_V4MAPPED(&ipv6->sin6_addr);
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only,
+			   sizeof(v6only));
+	}
+	if (bind(fd, address->ai_addr, address->ai_addrlen) ||
+	    listen(fd, BACKLOG)) {
+		err = -errno;
+		close(fd);
+		return err;
+	}
+	return fd;
+}
+
+static int open_address(struct listener *listener,
+			const struct addrinfo *address)
+{
+	struct listen_socket *socket;
+	int fd;
+
+	log_print(LOG_TYPE_INFORMATION,
+		  "Opening %s listen socket on port %u.",
+		  address->ai_family == AF_INET ? "ipv4" : "ipv6",
+		  listener->config->port);
+	socket = malloc(sizeof(*socket));
+	fd = socket ? listen_at(address) : -ENOMEM;
+	if (fd < 0) {
+		log_print(LOG_TYPE_ERROR, "Error: %s", strerror(-fd));
+		free(socket);
+		return fd;
+	}
+	*socket = (struct listen_socket){
+		.op.done = accept_done,
+		.listener = listener,
+		.fd = fd,
+	};
+	SLIST_INSERT_HEAD(&sockets, socket, link);
+	return 0;
+}
+
+/*
+ * Without a host, the resolver answers with the addresses for all interfaces,
+ * or for the loopback one, of IPv4 and of IPv6.
+ */
+static int open_listener(struct listener *listener)
+{
+	const struct config_listener *config = listener->config;
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
+	struct addrinfo *addresses, *address;
+	unsigned int opened = 0;
+	char port[8];
+	int err;
+
+	if (!config->local_only)
+		hints.ai_flags = AI_PASSIVE;
+	snprintf(port, sizeof(port), "%u", config->port);
+	err = getaddrinfo(config->host, port, &hints, &addresses);
+	if (err) {
+		log_print(LOG_TYPE_ERROR,
+			  "Error: Unable to resolve listener address %s: %s.",
+			  config->host ? config->host : "", gai_strerror(err));
+		return -EADDRNOTAVAIL;
+	}
+
+	err = 0;
+	for (address = addresses; address; address = address->ai_next) {
+		err = open_address(listener, address);
+		if (!err)
+			opened++;
+		/* A machine without IPv6 is not an error. */
+		else if (!config->local_only && err != -EAFNOSUPPORT)
+			break;
+		else if (opened || address->ai_next)
+			err = 0;
+	}
+	freeaddrinfo(addresses);
+	return err;
+}
+
+int listener_open_all(const struct config *config)
+{
+	struct listener *listeners;
+	size_t i;
+	int err = 0;
+
+	listeners = calloc(config->listener_count, sizeof(*listeners));
+	if (!listeners)
+		return -ENOMEM;
+	for (i = 0; !err && i < config->listener_count; i++) {
+		listeners[i].config = &config->listeners[i];
+		err = open_listener(&listeners[i]);
+	}
+	take_reserve();
+	return err;
+}
+
+void listener_accept_all(void)
+{
+	struct listen_socket *socket;
+
+	SLIST_FOREACH(socket, &sockets, link)
+		accept_more(socket);
+}
+
+void listener_tick(void)
+{
+	struct listen_socket *socket;
+
+	if (quiet)
+		quiet--;
+	if (closing)
+		return;
+	if (reserve < 0)
+		take_reserve();
+	SLIST_FOREACH(socket, &sockets, link)
+		if (!socket->accepting)
+			accept_more(socket);
+}
+
+static void cancel_done(struct ring_op *op, const struct ring_result *result)
+{
+	(void)op;
+	(void)result;
+}
+
+void listener_close_all(void)
+{
+	static struct ring_op cancel = { .done = cancel_done };
+	struct listen_socket *socket;
+
+	closing = true;
+	SLIST_FOREACH(socket, &sockets, link) {
+		if (socket->accepting)
+			ring_cancel(&cancel, &socket->op);
+		else
+			close(socket->fd);
+	}
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Listening sockets. What they accept becomes a client (client.h).
+ */
+#ifndef _KMQTTD_LISTENER_H_
+#define _KMQTTD_LISTENER_H_
+
+#include "config.h"
+#include "types.h"
+
+/**
+ * struct listener - one of the configuration, whatever addresses it has
+ * @config: its settings
+ * @clients: connections that it has accepted and that still live
+ */
+struct listener {
+	const struct config_listener *config;
+	u32 clients;
+};
+
+/*
+ * Opens all listening sockets of @config, which must stay. 0, or -errno, which
+ * has been logged.
+ */
+int listener_open_all(const struct config *config);
+
+/* Begins to accept. */
+void listener_accept_all(void);
+
+/* To be called once a second: tries again where accepting has failed. */
+void listener_tick(void);
+
+/* Stops to accept, for good. */
+void listener_close_all(void);
+
+#endif /* _KMQTTD_LISTENER_H_ */

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <syslog.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "topic.h"
+
+#define LOG_LINE_MAX 4096
+
+static struct {
+	unsigned int dests;
+	unsigned int types;
+	bool timestamp;
+	int file;
+} sink = {
+	.dests = LOG_DEST_STDERR,
+	.types = LOG_TYPES_DEFAULT,
+	.timestamp = true,
+	.file = -1,
+};
+
+int log_open(unsigned int dests, unsigned int types, bool timestamp,
+	     const char *path)
+{
+	int file = -1;
+
+	if (dests & LOG_DEST_FILE) {
+		file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC,
+			    0640);
+		if (file < 0) {
+			int err = -errno;
+
+			log_print(LOG_TYPE_ERROR,
+				  "Error: Unable to open log file %s for writing: %s.",
+				  path, strerror(-err));
+			return err;
+		}
+	}
+	if (dests & LOG_DEST_SYSLOG)
+		openlog("kmqttd", LOG_PID, LOG_DAEMON);
+
+	sink.dests = dests;
+	sink.types = types;
+	sink.timestamp = timestamp;
+	sink.file = file;
+	return 0;
+}
+
+bool log_enabled(enum log_type type)
+{
+	return sink.dests && (sink.types & type);
+}
+
+static int syslog_level(enum log_type type)
+{
+	switch (type) {
+	case LOG_TYPE_ERROR:
+		return LOG_ERR;
+	case LOG_TYPE_WARNING:
+		return LOG_WARNING;
+	case LOG_TYPE_DEBUG:
+		return LOG_DEBUG;
+	case LOG_TYPE_INFORMATION:
+		return LOG_INFO;
+	default:
+		return LOG_NOTICE;
+	}
+}
+
+/* A line that cannot be written is lost: there is nowhere to say so. */
+static void write_line(int fd, const char *line, size_t len)
+{
+	ssize_t written = write(fd, line, len);
+
+	(void)written;
+}
+
+void log_print(enum log_type type, const char *format, ...)
+{
+	char line[LOG_LINE_MAX];
+	size_t text = 0, len;
+	va_list args;
+
+	if (!log_enabled(type))
+		return;
+
+	if (sink.timestamp)
+		text = snprintf(line, sizeof(line), "%lld: ",
+				(long long)time(NULL));
+	va_start(args, format);
+	vsnprintf(line + text, sizeof(line) - text, format, args);
+	va_end(args);
+
+	if (sink.dests & LOG_DEST_SYSLOG)
+		syslog(syslog_level(type), "%s", line + text);
+
+	/* Whole lines in one write, so that processes do not mix theirs. */
+	len = strlen(line);
+	if (len == sizeof(line) - 1)
+		len--;
+	line[len++] = '\n';
+	if (sink.dests & LOG_DEST_STDOUT)
+		write_line(STDOUT_FILENO, line, len);
+	if (sink.dests & LOG_DEST_STDERR)
+		write_line(STDERR_FILENO, line, len);
+	if (sink.dests & LOG_DEST_FILE)
+		write_line(sink.file, line, len);
+}
+
+/* Bytes of the well-formed character at @text, 0 for none. */
+static size_t character(const u8 *text, size_t len)
+{
+	size_t n;
+
+	for (n = 1; n <= 4 && n <= len; n++)
+		if (!kmqtt_utf8_check(text, n))
+			return n;
+	return 0;
+}
+
+/* C0 and C1 control characters and DEL; the backslash announces an escape. */
+static bool harmless(const u8 *text, size_t n)
+{
+	if (n == 1)
+		return text[0] >= 0x20 && text[0] != 0x7f && text[0] != '\\';
+	return !(text[0] == 0xc2 && text[1] < 0xa0);
+}
+
+const char *log_escape(char *out, const u8 *text, size_t len)
+{
+	size_t limit = len < LOG_TEXT_MAX ? len : LOG_TEXT_MAX;
+	size_t i = 0, at = 0;
+
+	while (i < limit) {
+		size_t n = character(text + i, len - i);
+
+		if (n && harmless(text + i, n)) {
+			memcpy(out + at, text + i, n);
+			at += n;
+			i += n;
+		} else {
+			at += sprintf(out + at, "\\x%02x", text[i++]);
+		}
+	}
+	strcpy(out + at, i < len ? "..." : "");
+	return out;
+}

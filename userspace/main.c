@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * kmqttd: the part of the broker that decides. The module carries messages; the
+ * daemon says who may connect, and what is subscribed.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "client.h"
+#include "config.h"
+#include "kmod.h"
+#include "listener.h"
+#include "log.h"
+#include "notify.h"
+#include "ring.h"
+#include "user.h"
+
+#ifndef KMQTT_VERSION
+#define KMQTT_VERSION "0.1.0"
+#endif
+
+/* Exit codes, mosquitto's. */
+#define EXIT_ERROR	1
+#define EXIT_CONFIG	3
+
+/* Seconds that connections have to end in when the daemon does. */
+#define FAREWELL	5
+
+struct arguments {
+	const char *config_file;
+	u16 port;
+	bool verbose;
+	bool quiet;
+	bool test_config;
+};
+
+static int signal_fd;
+static bool stopping;
+static int failure;
+static unsigned int uptime;	/* seconds */
+
+static void print_help(void)
+{
+	fputs("kmqttd " KMQTT_VERSION ", an MQTT broker inside the kernel\n"
+	      "\n"
+	      "Usage: kmqttd [-c FILE] [-p PORT] [-v | -q] [--test-config]\n"
+	      "\n"
+	      "  -c, --config-file FILE  read the configuration from FILE, in the\n"
+	      "                          syntax of mosquitto.conf. Without, or with\n"
+	      "                          a FILE that names no listener, only clients\n"
+	      "                          on this machine can connect.\n"
+	      "  -p, --port PORT         listen on PORT instead of 1883, unless the\n"
+	      "                          configuration names a listener\n"
+	      "  -v, --verbose           log everything, whatever the configuration\n"
+	      "                          says\n"
+	      "  -q, --quiet             log nothing, likewise\n"
+	      "      --test-config       read the configuration, report errors, exit\n"
+	      "      --version           print the version and exit\n"
+	      "  -h, --help              print this and exit\n"
+	      "\n"
+	      "The kernel module kmqtt must be loaded, and kmqttd needs CAP_NET_ADMIN.\n"
+	      "Started as root it stays root, unless the configuration says \"user NAME\":\n"
+	      "then it becomes NAME once it listens, with that one capability left.\n"
+	      "\n"
+	      "Signals: SIGTERM and SIGINT end all connections in order, then kmqttd.\n"
+	      "\n"
+	      "Exit status: 0 after a signal, or when there was only to print or to test;\n"
+	      "3 if the command line or the configuration is wrong; 1 for anything else.\n",
+	      stdout);
+}
+
+static bool parse_port(const char *text, u16 *port)
+{
+	char *end;
+	long number = strtol(text, &end, 10);
+
+	if (end == text || *end || number < 1 || number > UINT16_MAX) {
+		fprintf(stderr, "Error: Invalid port specified (%s).\n", text);
+		return false;
+	}
+	*port = number;
+	return true;
+}
+
+/* Does not return when there is nothing to run. */
+static void parse_arguments(int argc, char **argv, struct arguments *arguments)
+{
+	static const struct option options[] = {
+		{ "config-file", required_argument, NULL, 'c' },
+		{ "help", no_argument, NULL, 'h' },
+		{ "port", required_argument, NULL, 'p' },
+		{ "quiet", no_argument, NULL, 'q' },
+		{ "test-config", no_argument, NULL, 't' },
+		{ "verbose", no_argument, NULL, 'v' },
+		{ "version", no_argument, NULL, 'V' },
+		{ NULL, 0, NULL, 0 },
+	};
+	int option;
+
+	while ((option = getopt_long(argc, argv, "c:hp:qv", options,
+				     NULL)) != -1) {
+		switch (option) {
+		case 'c':
+			arguments->config_file = optarg;
+			break;
+		case 'h':
+			print_help();
+			exit(EXIT_SUCCESS);
+		case 'p':
+			if (!parse_port(optarg, &arguments->port))
+				exit(EXIT_CONFIG);
+			break;
+		case 'q':
+			arguments->quiet = true;
+			break;
+		case 't':
+			arguments->test_config = true;
+			break;
+		case 'v':
+			arguments->verbose = true;
+			break;
+		case 'V':
+			puts("kmqttd version " KMQTT_VERSION);
+			exit(EXIT_SUCCESS);
+		default:
+			fputs("Try kmqttd --help.\n", stderr);
+			exit(EXIT_CONFIG);
+		}
+	}
+	if (optind < argc) {
+		fprintf(stderr, "Error: Unknown argument '%s'.\n",
+			argv[optind]);
+		exit(EXIT_CONFIG);
+	}
+}
+
+static int load(const struct arguments *arguments, struct config *config)
+{
+	int err;
+
+	err = arguments->config_file ?
+	      config_load(config, arguments->config_file, arguments->port) :
+	      config_read(config, NULL, NULL, arguments->port);
+	if (arguments->verbose)
+		config->log_types = LOG_TYPES_ALL;
+	if (arguments->quiet)
+		config->log_types = 0;
+	return err;
+}
+
+static void log_start(const struct arguments *arguments,
+		      const struct config *config)
+{
+	log_print(LOG_TYPE_INFORMATION,
+		  "kmqttd version " KMQTT_VERSION " starting");
+	if (arguments->config_file)
+		log_print(LOG_TYPE_INFORMATION, "Config loaded from %s.",
+			  arguments->config_file);
+	else
+		log_print(LOG_TYPE_INFORMATION, "Using default config.");
+
+	if (!config->listeners[0].local_only) {
+		if (arguments->port)
+			log_print(LOG_TYPE_WARNING,
+				  "Warning: -p is ignored, the configuration names the listeners.");
+		return;
+	}
+	log_print(LOG_TYPE_WARNING,
+		  "Starting in local only mode. Connections will only be possible from clients running on this machine.");
+	log_print(LOG_TYPE_WARNING,
+		  "Create a configuration file which defines a listener to allow remote access.");
+}
+
+/* Each client is a descriptor. */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static int write_pid_file(const char *path)
+{
+	FILE *file = fopen(path, "we");
+	bool written;
+
+	written = file && fprintf(file, "%d\n", getpid()) > 0;
+	if (file && fclose(file))
+		written = false;
+	if (written)
+		return 0;
+	log_print(LOG_TYPE_ERROR, "Error: Unable to write pid file %s: %s.",
+		  path, strerror(errno));
+	return -EIO;
+}
+
+static void remove_pid_file(const char *path)
+{
+	if (unlink(path))
+		log_print(LOG_TYPE_WARNING,
+			  "Warning: Unable to remove pid file %s: %s.", path,
+			  strerror(errno));
+}
+
+static void handle_signal(u32 number)
+{
+	if (number == SIGHUP)
+		log_print(LOG_TYPE_NOTICE,
+			  "SIGHUP ignored: the configuration cannot be reloaded yet, restart kmqttd.");
+	else
+		stopping = true;
+}
+
+static void signal_done(struct ring_op *op, const struct ring_result *result)
+{
+	struct signalfd_siginfo info;
+
+	(void)result;
+	while (read(signal_fd, &info, sizeof(info)) == sizeof(info))
+		handle_signal(info.ssi_signo);
+	ring_poll_in(op, signal_fd);
+}
+
+static int open_signals(void)
+{
+	static struct ring_op op = { .done = signal_done };
+	sigset_t set;
+
+	signal(SIGPIPE, SIG_IGN);	/* of a log that nobody reads */
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (signal_fd < 0) {
+		log_print(LOG_TYPE_ERROR, "Error: signalfd: %s.",
+			  strerror(errno));
+		return -errno;
+	}
+	ring_poll_in(&op, signal_fd);
+	return 0;
+}
+
+static void tick_done(struct ring_op *op, const struct ring_result *result)
+{
+	(void)result;
+	uptime++;
+	failure = kmod_poll();
+	client_tick();
+	listener_tick();
+	ring_tick(op);
+}
+
+static int start(const struct config *config)
+{
+	static struct ring_op tick = { .done = tick_done };
+	int err;
+
+	raise_descriptor_limit();
+	notify_open();
+	err = ring_open();
+	if (!err)
+		err = open_signals();
+	if (!err)
+		err = kmod_open(client_record);
+	if (!err)
+		err = listener_open_all(config);
+	/* Not before: who fails here may be the second kmqttd. */
+	if (!err)
+		err = kmod_flush();
+	if (!err && config->user && !geteuid())
+		err = user_become(config->user);
+	if (!err)
+		ring_tick(&tick);
+	return err;
+}
+
+static int serve(void)
+{
+	unsigned int until;
+	int err = 0;
+
+	notify("READY=1");
+	log_print(LOG_TYPE_INFORMATION,
+		  "kmqttd version " KMQTT_VERSION " running");
+	listener_accept_all();
+	while (!err && !stopping) {
+		err = ring_turn();
+		if (!err)
+			err = failure;
+	}
+	if (err)
+		return err;
+
+	notify("STOPPING=1");
+	listener_close_all();
+	client_end_all("server shutting down");
+	until = uptime + FAREWELL;
+	while (!err && client_count() && uptime < until)
+		err = ring_turn();
+	return err;
+}
+
+static int run(const struct arguments *arguments, const struct config *config)
+{
+	int err;
+
+	err = log_open(config->log_dests, config->log_types,
+		       config->log_timestamp, config->log_path);
+	if (err)
+		return err;
+	log_start(arguments, config);
+	client_configure(config);
+
+	/* As the user who starts it: the directory is often root's. */
+	if (config->pid_file)
+		err = write_pid_file(config->pid_file);
+	if (err)
+		return err;
+	err = start(config);
+	if (!err)
+		err = serve();
+	log_print(LOG_TYPE_INFORMATION,
+		  "kmqttd version " KMQTT_VERSION " terminating");
+	if (config->pid_file)
+		remove_pid_file(config->pid_file);
+	return err;
+}
+
+int main(int argc, char **argv)
+{
+	struct arguments arguments = { 0 };
+	struct config config;
+	int err;
+
+	parse_arguments(argc, argv, &arguments);
+	err = load(&arguments, &config);
+	if (err) {
+		config_free(&config);
+		return EXIT_CONFIG;
+	}
+	if (arguments.test_config)
+		puts("Configuration is OK.");
+	else
+		err = run(&arguments, &config);
+	config_free(&config);
+	return err ? EXIT_ERROR : EXIT_SUCCESS;
+}

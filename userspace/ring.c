@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "ring.h"
+
+#include <errno.h>
+#include <liburing.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "log.h"
+
+#define SQ_ENTRIES 1024
+/* Room for one completion of each of many connections between two turns. */
+#define CQ_ENTRIES 16384
+
+/*
+ * Buffers that received bytes pass through. They are back before done()
+ * returns, so there need not be many: when they run out, receiving pauses.
+ */
+#define BUFFERS 256
+#define BUFFER_SIZE 8192
+#define BUFFER_GROUP 0
+
+static struct io_uring ring;
+static struct io_uring_buf_ring *buffer_ring;
+static u8 *buffers;
+
+static void buffer_give(unsigned int id)
+{
+	io_uring_buf_ring_add(buffer_ring, buffers + id * BUFFER_SIZE,
+			      BUFFER_SIZE, id, io_uring_buf_ring_mask(BUFFERS),
+			      0);
+	io_uring_buf_ring_advance(buffer_ring, 1);
+}
+
+static int buffers_open(void)
+{
+	size_t ring_size = BUFFERS * sizeof(struct io_uring_buf);
+	struct io_uring_buf_reg reg = {
+		.ring_entries = BUFFERS,
+		.bgid = BUFFER_GROUP,
+	};
+	unsigned int id;
+	u8 *memory;
+	int err;
+
+	/* The ring comes first: it must begin at a page. */
+	memory = mmap(NULL, ring_size + BUFFERS * BUFFER_SIZE,
+		      PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+		      -1, 0);
+	if (memory == MAP_FAILED)
+		return -errno;
+	buffer_ring = (struct io_uring_buf_ring *)memory;
+	buffers = memory + ring_size;
+
+	reg.ring_addr = (uintptr_t)buffer_ring;
+	err = io_uring_register_buf_ring(&ring, &reg, 0);
+	if (err)
+		return err;
+	io_uring_buf_ring_init(buffer_ring);
+	for (id = 0; id < BUFFERS; id++)
+		buffer_give(id);
+	return 0;
+}
+
+static int queues_open(unsigned int flags)
+{
+	struct io_uring_params params = {
+		.flags = flags | IORING_SETUP_CQSIZE,
+		.cq_entries = CQ_ENTRIES,
+	};
+
+	return io_uring_queue_init_params(SQ_ENTRIES, &ring, &params);
+}
+
+int ring_open(void)
+{
+	int err;
+
+	/*
+	 * Completions are worked on only when we wait for them, instead of
+	 * interrupting: fewer switches, larger batches. Since Linux 6.1.
+	 */
+	err = queues_open(IORING_SETUP_SINGLE_ISSUER |
+			  IORING_SETUP_COOP_TASKRUN |
+			  IORING_SETUP_DEFER_TASKRUN);
+	if (err == -EINVAL)
+		err = queues_open(0);
+	if (!err)
+		err = buffers_open();
+	if (err)
+		log_print(LOG_TYPE_ERROR, "Error: Unable to use io_uring: %s.",
+			  strerror(-err));
+	return err;
+}
+
+static void dispatch(const struct io_uring_cqe *cqe)
+{
+	struct ring_op *op = io_uring_cqe_get_data(cqe);
+	struct ring_result result = {
+		.res = cqe->res,
+		.more = cqe->flags & IORING_CQE_F_MORE,
+	};
+	unsigned int id = cqe->flags >> IORING_CQE_BUFFER_SHIFT;
+
+	if (!(cqe->flags & IORING_CQE_F_BUFFER)) {
+		op->done(op, &result);
+		return;
+	}
+	result.data = buffers + id * BUFFER_SIZE;
+	op->done(op, &result);
+	buffer_give(id);
+}
+
+int ring_turn(void)
+{
+	struct io_uring_cqe *cqe, copy;
+	int ret;
+
+	ret = io_uring_submit_and_wait(&ring, 1);
+	/*
+	 * -EBUSY and -EAGAIN: the kernel holds completions back (the queue was
+	 * full) or is short of memory; consuming what there is helps.
+	 */
+	if (ret < 0 && ret != -EINTR && ret != -EBUSY && ret != -EAGAIN) {
+		log_print(LOG_TYPE_ERROR, "Error: io_uring failed: %s.",
+			  strerror(-ret));
+		return ret;
+	}
+
+	/*
+	 * The entry is given back before done() runs: done() may submit, and
+	 * what completes then needs a free entry.
+	 */
+	while (!io_uring_peek_cqe(&ring, &cqe)) {
+		copy = *cqe;
+		io_uring_cqe_seen(&ring, cqe);
+		dispatch(&copy);
+	}
+	return 0;
+}
+
+static struct io_uring_sqe *get_sqe(void)
+{
+	struct io_uring_sqe *sqe;
+
+	/* A full queue is submitted, which empties it. */
+	while (!(sqe = io_uring_get_sqe(&ring)))
+		io_uring_submit(&ring);
+	return sqe;
+}
+
+void ring_accept_multishot(struct ring_op *op, int fd)
+{
+	struct io_uring_sqe *sqe = get_sqe();
+
+	io_uring_prep_multishot_accept(sqe, fd, NULL, NULL, SOCK_CLOEXEC);
+	io_uring_sqe_set_data(sqe, op);
+}
+
+void ring_recv_multishot(struct ring_op *op, int fd)
+{
+	struct io_uring_sqe *sqe = get_sqe();
+
+	io_uring_prep_recv_multishot(sqe, fd, NULL, 0, 0);
+	io_uring_sqe_set_flags(sqe, IOSQE_BUFFER_SELECT);
+	sqe->buf_group = BUFFER_GROUP;
+	io_uring_sqe_set_data(sqe, op);
+}
+
+void ring_recv(struct ring_op *op, int fd, void *data, size_t len, int flags)
+{
+	struct io_uring_sqe *sqe = get_sqe();
+
+	io_uring_prep_recv(sqe, fd, data, len, flags);
+	io_uring_sqe_set_data(sqe, op);
+}
+
+void ring_send(struct ring_op *op, int fd, const void *data, size_t len)
+{
+	struct io_uring_sqe *sqe = get_sqe();
+
+	/* With MSG_WAITALL, io_uring itself goes on after a short send. */
+	io_uring_prep_send(sqe, fd, data, len, MSG_WAITALL | MSG_NOSIGNAL);
+	io_uring_sqe_set_data(sqe, op);
+}
+
+void ring_poll_in(struct ring_op *op, int fd)
+{
+	struct io_uring_sqe *sqe = get_sqe();
+
+	io_uring_prep_poll_add(sqe, fd, POLLIN);
+	io_uring_sqe_set_data(sqe, op);
+}
+
+void ring_tick(struct ring_op *op)
+{
+	static struct __kernel_timespec second = { .tv_sec = 1 };
+	struct io_uring_sqe *sqe = get_sqe();
+
+	io_uring_prep_timeout(sqe, &second, 0, 0);
+	io_uring_sqe_set_data(sqe, op);
+}
+
+void ring_cancel(struct ring_op *op, struct ring_op *target)
+{
+	struct io_uring_sqe *sqe = get_sqe();
+
+	io_uring_prep_cancel(sqe, target, 0);
+	io_uring_sqe_set_data(sqe, op);
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The user that the daemon runs as.
+ */
+#ifndef _KMQTTD_USER_H_
+#define _KMQTTD_USER_H_
+
+/*
+ * Becomes the user @name with its groups, keeping CAP_NET_ADMIN, which the
+ * module demands of every request, and no other capability. 0, or -errno, which
+ * has been logged.
+ */
+int user_become(const char *name);
+
+#endif /* _KMQTTD_USER_H_ */
