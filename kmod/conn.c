@@ -16,9 +16,6 @@
 /* Packet time-outs that a packet may take in all, and a second for each KiB. */
 enum { PACKET_WHOLE = 10 };
 
-/* Bytes of a packet still to come, above which those that do count as life. */
-enum { SILENCE_LEFT = 1000 };
-
 static void conn_timer(struct timer_list *timer)
 {
 	struct kmqtt_conn *conn = timer_container_of(conn, timer, timer);
@@ -248,22 +245,13 @@ u32 kmqtt_conn_packet_left(const struct kmqtt_conn *conn)
 	return min(left(conn->last_rx, timeout), left(conn->rx.since, whole));
 }
 
-/* Since when a client has been silent, in jiffies. As in mosquitto, what is
- * still far from complete counts, or a slow upload would end a connection whose
- * keep alive is short.
- */
-static unsigned long silent_since(const struct kmqtt_conn *conn)
-{
-	return conn->rx.left > SILENCE_LEFT ? conn->last_rx : conn->last_packet;
-}
-
 static void check_silence(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 {
 	u32 keepalive = READ_ONCE(conn->keepalive) * 1500U;
 	u32 ms;
 
 	if (keepalive && READ_ONCE(conn->state) == KMQTT_CONN_ACTIVE) {
-		ms = left(silent_since(conn), keepalive);
+		ms = left(conn->last_packet, keepalive);
 		if (!ms) {
 			kmqtt_conn_end(worker, conn, KMQTT_END_KEEPALIVE);
 			return;

@@ -161,7 +161,8 @@ enum { KMQTT_CREDIT = 256 * 1024 };
  * @max_packet: bytes; set by netlink
  * @keepalive: seconds; set by netlink
  * @last_rx: jiffies, when bytes came last or reading was resumed; the worker's
- * @last_packet: jiffies, when a whole packet had come last; the worker's
+ * @last_packet: jiffies, when a whole packet had come last, or part of a large
+ *	one; the worker's
  * @timer: keep alive, packet time-out, retries
  * @limits: constant
  * @upq: the user queue; socket lock

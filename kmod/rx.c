@@ -24,6 +24,11 @@ enum { RX_CHUNK_ORDER = 3, RX_CHUNK_LOW = 4096 };
 /* A message up to this size may be allocated under the socket lock. */
 enum { RX_ATOMIC_MAX = 2048 };
 
+/* Bytes of a packet still to come, above which what comes of it counts for keep
+ * alive, as in mosquitto: else a slow upload ends a connection.
+ */
+enum { RX_LIFE_LEFT = 1000 };
+
 /* What is copied in the turn after RX_FLUSH: a client that alternates between
  * the kernel and user space must not have much copied in vain.
  */
@@ -591,7 +596,7 @@ static void rx_locked(struct rx_batch *batch)
 	if (batch->bytes != before) {
 		conn->last_rx = jiffies;
 		conn->rx_bytes += batch->bytes - before;
-		if (packets != conn->rx_packets)
+		if (packets != conn->rx_packets || conn->rx.left > RX_LIFE_LEFT)
 			conn->last_packet = jiffies;
 		if (kmqtt_conn_mid_packet(conn))
 			kmqtt_conn_arm(conn, kmqtt_conn_packet_left(conn));

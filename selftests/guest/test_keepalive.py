@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: GPL-2.0
 """Keep alive: enforced at one and a half times (section 3.1.2.10)."""
 
+import contextlib
 import time
 
 from broker import CONFIG, Broker, client
 from ktap import FACTOR, equal, main, test, times
-from mqtt import (CONNACK, PINGRESP, SUBACK, SUBSCRIBE, Client, connect, disconnect,
-                  packet, ping, publish, subscribe)
+from mqtt import (CONNACK, PINGRESP, SUBACK, SUBSCRIBE, Client, Closed,
+                  connect, disconnect, packet, ping, publish, subscribe)
 
 LIMIT = 1.5
 # Timers of the kernel are late, never early; ours begins a bit later.
@@ -68,16 +69,28 @@ def kept(broker):
             one.close()
 
 
-@test("a packet that takes longer than that, as long as something comes")
-def trickle(_):
+@test("a large packet that takes longer than that, as long as it comes")
+def upload(_):
     with client() as listener, client(keepalive=1) as one:
-        listener.subscribe("trickle")
-        whole = publish("trickle", bytes(range(256)) * 4)
-        for at in range(0, len(whole), 100):
-            one.send(whole[at:at + 100])
-            time.sleep(0.25)
-        equal(listener.message(), ("trickle", bytes(range(256)) * 4))
+        listener.subscribe("upload")
+        payload = bytes(range(256)) * 16
+        whole = publish("upload", payload)
+        for at in range(0, len(whole), 800):
+            one.send(whole[at:at + 800])
+            time.sleep(0.5)
+        equal(listener.message(), ("upload", payload))
         one.ping()
+
+
+@test("bytes of a small packet without an end do not keep it")
+def trickle(broker):
+    with client(keepalive=1) as one:
+        since = time.monotonic()
+        with contextlib.suppress(Closed, ConnectionError):
+            for byte in publish("trickle", bytes(100))[:-1]:
+                one.send(bytes([byte]))
+                time.sleep(0.1)
+                assert time.monotonic() - since < LIMIT + LATE, "still open"
 
 
 @test("messages to a client do not keep it")

@@ -286,49 +286,36 @@ def suspended(module):
         equal(other.message(), ("a", b"late"))
 
 
-@test("packet_timeout: a packet must be whole in time")
+@test("packet_timeout: half a packet, and silence")
 def packet_timeout(module):
     for data in (b"\x30", publish("a", bytes(100))[:50], subscribe(1, "a")[:4],
                  b"\x30\x80", publish("a", bytes(1000))[:999]):
         with Attached(module.nl, packet_timeout=500) as one:
-            expect_timeout(one, data, 0.5)
+            since = time.monotonic()
+            one.send(data)
+            wait_until(lambda: one.record()["end"], "ended")
+            equal(one.record()["end"], END["packet_timeout"])
+            assert 0.45 < time.monotonic() - since < 5 * FACTOR
 
 
-@test("packet_timeout: there is a second more for each KiB of it")
-def packet_timeout_large(module):
-    with Attached(module.nl, packet_timeout=500) as one:
-        expect_timeout(one, publish("a", bytes(2100))[:2000], 2.5)
-
-
-@test("packet_timeout: a trickle does not help; a second packet has its own")
+@test("packet_timeout: it may come slowly, but not for ever")
 def packet_timeout_trickle(module):
-    whole = publish("a", bytes(20))
+    whole = publish("a", bytes(100))
     with Attached(module.nl, packet_timeout=500) as one:
+        for byte in whole[:20]:
+            one.send(bytes([byte]))
+            time.sleep(0.06)
+        one.send(whole[20:])
+        one.ping()
+    with Attached(module.nl, packet_timeout=100) as one:
         since = time.monotonic()
-        with contextlib.suppress(Closed):
+        with contextlib.suppress(Closed, ConnectionError):
             for byte in whole[:-1]:
                 one.send(bytes([byte]))
-                time.sleep(0.06)
+                time.sleep(0.03)
         wait_until(lambda: one.record()["end"], "ended")
         equal(one.record()["end"], END["packet_timeout"])
-        assert time.monotonic() - since < 2 * FACTOR
-    if FACTOR == 1:
-        with Attached(module.nl, packet_timeout=500) as one:
-            for _ in range(4):
-                one.send(whole[:10])
-                time.sleep(0.2)
-                one.send(whole[10:])
-            one.ping()
-
-
-def expect_timeout(one, data, seconds):
-    """Send half a packet; expect the end it deserves, in time."""
-    since = time.monotonic()
-    one.send(data)
-    wait_until(lambda: one.record()["end"], "ended")
-    equal(one.record()["end"], END["packet_timeout"])
-    took = time.monotonic() - since
-    assert seconds - 0.05 < took < seconds + 2 * FACTOR, f"after {took:.3f} s"
+        assert time.monotonic() - since > 0.9
 
 
 @test("conn-del: FIN after what was sent; the final record")
