@@ -12,6 +12,9 @@
 KDIR ?= $(firstword $(wildcard /lib/modules/$(shell uname -r)/build) \
 	$(shell ls -d /lib/modules/*/build 2>/dev/null | sort -V | tail -n 1))
 
+# Its generation needs the kernel's vmlinux, which Debian does not ship.
+NO_BTF := CONFIG_DEBUG_INFO_BTF_MODULES=
+
 PREFIX ?= /usr/local
 DESTDIR ?=
 
@@ -34,7 +37,7 @@ all: module $(PROGRAMS)
 module:
 	@test -n "$(KDIR)" || { echo "No kernel headers: install" \
 		"linux-headers-amd64, or set KDIR=." >&2; exit 1; }
-	$(MAKE) -C $(KDIR) M=$(CURDIR) modules
+	$(MAKE) -C $(KDIR) M=$(CURDIR) $(NO_BTF) modules
 
 # Objects of user space live under build/, so that the kernel's do not meet
 # them.

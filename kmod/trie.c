@@ -3,6 +3,7 @@
 
 #include <linux/errno.h>
 #include <linux/jhash.h>
+#include <linux/minmax.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 
