@@ -77,9 +77,8 @@ lint:
 	tools/lint
 
 install: all
-	install -D -m 0644 kmod/kmqtt.ko -t \
-		$(DESTDIR)$(shell $(MAKE) -s -C $(KDIR) kernelrelease 2>/dev/null | \
-		sed 's|^|/lib/modules/|')/extra
+	install -D -m 0644 kmod/kmqtt.ko -t $(DESTDIR)/lib/modules/$(shell \
+		cat $(KDIR)/include/config/kernel.release)/extra
 	install -D -m 0755 userspace/kmqttd -t $(DESTDIR)$(PREFIX)/sbin
 	install -D -m 0755 tools/kmqttctl -t $(DESTDIR)$(PREFIX)/sbin
 	install -D -m 0755 tools/kmqtt-bench -t $(DESTDIR)$(PREFIX)/bin
