@@ -78,7 +78,8 @@ lint:
 
 install: all
 	install -D -m 0644 kmod/kmqtt.ko -t $(DESTDIR)/lib/modules/$(shell \
-		cat $(KDIR)/include/config/kernel.release)/extra
+		sed -n 's/.*"\(.*\)"/\1/p' \
+		$(KDIR)/include/generated/utsrelease.h)/extra
 	install -D -m 0755 userspace/kmqttd -t $(DESTDIR)$(PREFIX)/sbin
 	install -D -m 0755 tools/kmqttctl -t $(DESTDIR)$(PREFIX)/sbin
 	install -D -m 0755 tools/kmqtt-bench -t $(DESTDIR)$(PREFIX)/bin

@@ -20,6 +20,9 @@ static enum kmqtt_end check_first(u8 first, u8 level)
 	case KMQTT_PUBREL:
 	case KMQTT_SUBSCRIBE:
 	case KMQTT_UNSUBSCRIBE:
+		/* MQTT 3.1 repeats these with DUP (section 2.1 there). */
+		if (level == 3)
+			flags &= ~KMQTT_FLAG_DUP;
 		return flags == 2 ? KMQTT_END_NONE : KMQTT_END_MALFORMED;
 	case KMQTT_CONNECT:
 	case KMQTT_PUBACK:

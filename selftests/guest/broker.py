@@ -108,6 +108,11 @@ class Module:
     def settle(self):
         """Wait until nothing is left of the test before."""
 
+    def recover(self):
+        """Remove what a failed test left."""
+        with contextlib.suppress(OSError, AttributeError):
+            self.nl.flush()
+
     def ends(self):
         """Return (name, function) of tests that end it."""
         return [("the module unloads", self.unload),

@@ -2,11 +2,12 @@
 """Test programs that speak KTAP (Documentation/dev-tools/ktap.rst).
 
 A program decorates its tests with test() or cases() and calls main() with a
-fixture, whose start() and ends() come as tests of their own. Before each test,
-its settle() is called; every test is called with the fixture. It passes by
-returning, and fails by raising anything.
+fixture, whose start() and ends() come as tests of their own. Every test is
+called with the fixture, after its settle(), and before its recover() if the test
+failed. It passes by returning, and fails by raising anything.
 """
 
+import gc
 import os
 import random
 import sys
@@ -24,7 +25,7 @@ def times(count):
     return max(int(count / FACTOR), min(count, 10))
 
 
-_tests = []
+_tests = []  # (name, function)
 
 
 class Skip(Exception):
@@ -34,7 +35,11 @@ class Skip(Exception):
 def test(name, *args):
     """Make a test of the decorated function, called with args too."""
     def add(function):
-        _tests.append((name, lambda fixture: function(fixture, *args)))
+        def run(fixture):
+            fixture.settle()
+            function(fixture, *args)
+
+        _tests.append((name, run))
         return function
     return add
 
@@ -90,17 +95,17 @@ def _short(value, limit=600):
 def _run(number, name, function, fixture):
     begin = time.monotonic()
     try:
-        fixture.settle()
         function(fixture)
         result = f"ok {number} {name}"
     except Skip as skip:
         result = f"ok {number} {name} # SKIP {skip}"
-    except Exception as error:  # pylint: disable=broad-except
+    except Exception:  # pylint: disable=broad-except
         result = f"not ok {number} {name}"
-        # Without the two calls from here to the test.
-        begin_at = getattr(error.__traceback__.tb_next, "tb_next", None)
-        note(*traceback.format_exception(type(error), error, begin_at))
+        note(traceback.format_exc())
         note(fixture.diagnose())
+    if result.startswith("not"):
+        gc.collect()  # closes what the test left open
+        fixture.recover()
     print(result, flush=True)
     seconds = time.monotonic() - begin
     if seconds >= 5:

@@ -154,6 +154,10 @@ class Hostile(Broker):
         super().start()
         self.bystanders = Bystanders()
 
+    def recover(self):
+        super().recover()
+        self.bystanders = Bystanders()
+
     def stop(self):
         for one in (self.bystanders.subscriber, self.bystanders.publisher):
             one.ping()

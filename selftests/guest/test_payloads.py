@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Payloads of all sizes arrive byte by byte."""
 
-from broker import Broker, client
+from broker import CONFIG, Broker, client
 from ktap import cases, equal, main, seed, test
 from mqtt import PINGRESP, ping, publish
 
@@ -69,4 +69,4 @@ def small(_):
         equal([p for _, p in subscriber.messages(601)], payloads)
 
 
-main(Broker())
+main(Broker(CONFIG + "max_packet_size 4000000\n"))

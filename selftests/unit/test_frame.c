@@ -42,6 +42,9 @@ static enum kmqtt_end expected(u8 first, u8 level)
 	if (flags[type] == -2)
 		return (low & 6) == 6 || (low & 14) == 8 ? KMQTT_END_MALFORMED
 							 : KMQTT_END_NONE;
+	/* MQTT 3.1: DUP when it is sent again. */
+	if (level == 3 && flags[type] == 2 && low == 10)
+		return KMQTT_END_NONE;
 	if (low != flags[type])
 		return KMQTT_END_MALFORMED;
 	return server[type] ? KMQTT_END_PROTOCOL : KMQTT_END_NONE;
