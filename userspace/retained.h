@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Retained messages: the last of each topic that was published retained
+ * (section 3.3.1.3), in a tree of topic levels.
+ */
+#ifndef _KMQTTD_RETAINED_H_
+#define _KMQTTD_RETAINED_H_
+
+#include "message.h"
+#include "types.h"
+
+/*
+ * Makes @message, of which a reference is taken, the one of its topic; without
+ * payload it removes the topic's [MQTT-3.3.1-10]. 0, or -ENOMEM and nothing
+ * has changed.
+ */
+int retained_set(struct message *message);
+
+/*
+ * Calls @found with each retained message that @filter, a valid one, matches,
+ * in no particular order, until it returns non-zero, which is returned; else 0.
+ * @found must not change what is retained. A filter that begins with a
+ * wildcard matches no topic that begins with '$' [MQTT-4.7.2-1].
+ *
+ * Visits no level of the tree that cannot lead to a match.
+ */
+int retained_match(const void *filter, u16 len,
+		   int (*found)(struct message *message, void *arg), void *arg);
+
+/* How many there are, and their payloads' bytes. */
+u32 retained_count(void);
+u64 retained_bytes(void);
+
+/* Forgets all. */
+void retained_clear(void);
+
+#endif /* _KMQTTD_RETAINED_H_ */

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The store: what must survive the daemon and the machine, in an SQLite
+ * database (WAL, synchronous=FULL) with one thread that writes it.
+ *
+ * The main thread queues changes, which costs no disk access and cannot fail,
+ * and gets a number for each. The thread commits all that are there in one
+ * transaction, with one fsync, and the main thread hears of it on the ring:
+ * numbers up to store_committed() are on disk. Changes take effect in the order
+ * they were queued in, reads among them.
+ *
+ * While the disk does not take writes (full, or failing), store_healthy() is
+ * false: the queue is kept and tried again every second, and whoever is about
+ * to accept work that must be durable refuses it instead. Nothing is lost that
+ * was queued, as long as the daemon runs.
+ *
+ * All functions are the main thread's. Without store_open(), with persistence
+ * off, only store_enabled() may be called.
+ */
+#ifndef _KMQTTD_STORE_H_
+#define _KMQTTD_STORE_H_
+
+#include "message.h"
+#include "types.h"
+
+/**
+ * enum store_state - how far a delivery has come
+ * @STORE_QUEUED: it has not been sent
+ * @STORE_SENT: PUBLISH was sent, PUBACK or PUBREC is awaited
+ * @STORE_RELEASED: PUBREC has come: PUBREL is to be (or was) sent, PUBCOMP
+ *	awaited; the message's contents are no longer needed
+ */
+enum store_state {
+	STORE_QUEUED,
+	STORE_SENT,
+	STORE_RELEASED,
+};
+
+/**
+ * struct store_session - a session as loaded
+ * @sid: the store's name for it, from 1
+ * @id: client identifier
+ * @id_len: bytes of it
+ * @next_seq: one more than the highest that a delivery of it ever had
+ * @queued: deliveries that it has
+ * @queued_bytes: message_bytes() of them
+ * @seen: seconds since 1970, when its connection ended, 0 if it had one when
+ *	the store was written last
+ */
+struct store_session {
+	u64 sid;
+	const u8 *id;
+	u16 id_len;
+	u64 next_seq;
+	u32 queued;
+	u64 queued_bytes;
+	s64 seen;
+};
+
+/**
+ * struct store_delivery - a message for a session
+ * @seq: its place in the session's order
+ * @message: contents, with a reference for the receiver; NULL once released
+ * @qos: that it is delivered at, 0 to 2
+ * @retain: delivered with the retain flag
+ * @state: enum store_state
+ */
+struct store_delivery {
+	u64 seq;
+	struct message *message;
+	u8 qos;
+	bool retain;
+	u8 state;
+};
+
+/**
+ * struct store_loader - takes what is in the store while store_open() runs
+ * @session: a session
+ * @subscription: one of a session's, which was given before
+ * @inbound: a packet identifier of a QoS 2 message that the session's client
+ *	published and has not released
+ * @retained: a retained message; the reference is the callee's
+ *
+ * What they return, if not 0, ends store_open().
+ */
+struct store_loader {
+	int (*session)(const struct store_session *session);
+	int (*subscription)(u64 sid, const u8 *filter, u16 len, u8 qos);
+	int (*inbound)(u64 sid, u16 packet_id);
+	int (*retained)(struct message *message);
+};
+
+/**
+ * struct store_read - a page of a session's queue, asked for
+ * @sid: whose
+ * @from: the first @seq wanted
+ * @max: most deliveries wanted
+ * @done: called from ring_turn() with @nr of them, in order: fewer than @max
+ *	when there are no more. The references of messages are the callee's.
+ *	Always called, unless the store is closed before.
+ *
+ * The rest is the store's.
+ */
+struct store_read {
+	u64 sid;
+	u64 from;
+	u32 max;
+	void (*done)(struct store_read *read, struct store_delivery *deliveries,
+		     u32 nr);
+	struct store_read *next;
+};
+
+/*
+ * Opens, or makes with mode 0600, the database at @path, hands its contents to
+ * @loader, and starts the thread. A database that is damaged, or not one, is
+ * moved aside to a free name beside it, loudly, together with its -wal and
+ * -shm, and an empty one is made. One of an older schema is brought up to date;
+ * one of a newer is left alone: -EPROTO. 0, or -errno, which has been logged.
+ * @committed is called from ring_turn() whenever store_committed() has grown,
+ * and when store_healthy() has changed.
+ */
+int store_open(const char *path, const struct store_loader *loader,
+	       void (*committed)(void));
+
+/* Commits everything, stops the thread, and closes the database. 0 or -EIO. */
+int store_close(void);
+
+bool store_enabled(void);
+bool store_healthy(void);
+u64 store_committed(void);
+
+/* The number of the change queued last: 0 before the first. */
+u64 store_queued(void);
+
+/*
+ * Changes; each returns its number. Bytes given are copied, messages held. A
+ * session that is made has the next free @sid, a name never used again.
+ */
+u64 store_new_sid(void);
+u64 store_session_add(u64 sid, const u8 *id, u16 id_len);
+u64 store_session_seen(u64 sid, s64 seen);
+u64 store_session_del(u64 sid);	/* with everything that is its own */
+u64 store_subscription_set(u64 sid, const u8 *filter, u16 len, u8 qos);
+u64 store_subscription_del(u64 sid, const u8 *filter, u16 len);
+u64 store_delivery_add(u64 sid, u64 seq, struct message *message, u8 qos,
+		       bool retain);
+u64 store_delivery_state(u64 sid, u64 seq, enum store_state state);
+u64 store_delivery_del(u64 sid, u64 seq);
+u64 store_inbound_add(u64 sid, u16 packet_id);
+u64 store_inbound_del(u64 sid, u16 packet_id);
+u64 store_retained_set(struct message *message);	/* empty: removes it */
+
+/* Reads; sees all changes queued before. */
+void store_read(struct store_read *read);
+
+/* Counters since the store was opened. */
+struct store_stats {
+	u64 changes;
+	u64 commits;	/* one fsync of the WAL each */
+};
+void store_stats(struct store_stats *stats);
+
+#endif /* _KMQTTD_STORE_H_ */
