@@ -19,7 +19,8 @@ static void send_connack(struct client *client, enum packet_connack code)
 	log_print(LOG_TYPE_DEBUG, "Sending CONNACK to %s (0, %d)",
 		  client_name(client, name), code);
 	client_send(client, packet,
-		    packet_build_connack(packet, client->level, code));
+		    packet_build_connack(packet, client->level, code,
+					 false));
 }
 
 /*

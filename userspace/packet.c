@@ -16,6 +16,9 @@
 #define FLAG_PASSWORD		0x40
 #define FLAG_USERNAME		0x80
 
+/* Connect acknowledge flags (section 3.2.2.1). */
+#define FLAG_PRESENT		0x01
+
 #define WILL_QOS(flags)		(((flags) & FLAG_WILL_QOS) >> 3)
 
 /* MQTT 5's CONNACK reason code "Unsupported Protocol Version". */
@@ -180,6 +183,41 @@ int packet_parse_connect(const u8 *data, size_t len,
 	return reader.bad || reader.len ? -EBADMSG : 0;
 }
 
+int packet_parse_publish(u8 first, const u8 *data, size_t len,
+			 struct packet_publish *publish)
+{
+	struct reader reader = { .data = data, .len = len };
+	u8 qos = (first & KMQTT_FLAG_QOS) >> 1;
+
+	*publish = (struct packet_publish){
+		.qos = qos,
+		.dup = first & KMQTT_FLAG_DUP,
+		.retain = first & KMQTT_FLAG_RETAIN,
+		.topic = read_binary(&reader),
+	};
+	if (qos)
+		publish->id = read_u16(&reader);
+	publish->payload = reader.data;
+	publish->payload_len = reader.len;
+
+	/* [MQTT-3.3.1-4], [MQTT-3.3.1-2], [MQTT-2.3.1-1] */
+	if (reader.bad || qos == 3 || (publish->dup && !qos) ||
+	    (qos && !publish->id))
+		return -EBADMSG;
+	/* [MQTT-3.3.2-1], [MQTT-3.3.2-2] */
+	return kmqtt_topic_name_check(publish->topic.data, publish->topic.len) ?
+	       -EBADMSG : 0;
+}
+
+int packet_parse_ack(const u8 *data, size_t len, u16 *id)
+{
+	struct reader reader = { .data = data, .len = len };
+
+	*id = read_u16(&reader);
+	/* [MQTT-2.3.1-1] */
+	return reader.bad || reader.len || !*id ? -EBADMSG : 0;
+}
+
 int packet_parse_filters(const u8 *data, size_t len, bool subscribe,
 			 struct packet_filters *filters)
 {
@@ -209,13 +247,18 @@ size_t packet_next_filter(const u8 *data, size_t at, bool subscribe,
 	return at;
 }
 
-size_t packet_build_connack(u8 *packet, u8 level, enum packet_connack code)
+size_t packet_build_connack(u8 *packet, u8 level, enum packet_connack code,
+			    bool present)
 {
 	packet[0] = KMQTT_CONNACK << 4;
-	packet[2] = 0;		/* no session present [MQTT-3.2.2-4] */
+	packet[2] = 0;
 	if (level != PACKET_LEVEL_5) {
 		packet[1] = 2;
 		packet[3] = code;
+		/* [MQTT-3.2.2-1] to [MQTT-3.2.2-4]; MQTT 3.1 reserves it. */
+		if (present && code == PACKET_CONNACK_ACCEPTED &&
+		    level != PACKET_LEVEL_3_1)
+			packet[2] = FLAG_PRESENT;
 		return 4;
 	}
 	/* Who speaks MQTT 5 is only ever told that we do not. */
@@ -225,11 +268,49 @@ size_t packet_build_connack(u8 *packet, u8 level, enum packet_connack code)
 	return 5;
 }
 
-static u8 *put_id(u8 *at, u16 id)
+static u8 *put_u16(u8 *at, u16 value)
 {
-	*at++ = id >> 8;
-	*at++ = id & 0xff;
+	*at++ = value >> 8;
+	*at++ = value & 0xff;
 	return at;
+}
+
+/* What follows the fixed header (sections 3.3.2 and 3.3.3). */
+static size_t publish_remaining(u16 topic_len, u8 qos, u32 payload_len)
+{
+	return 2 + topic_len + (qos ? 2 : 0) + (size_t)payload_len;
+}
+
+size_t packet_publish_size(u16 topic_len, u8 qos, u32 payload_len)
+{
+	size_t remaining = publish_remaining(topic_len, qos, payload_len);
+	u8 header[KMQTT_HEADER_MAX];
+
+	return kmqtt_frame_build(header, 0, remaining) + remaining;
+}
+
+size_t packet_build_publish_head(u8 *head, u8 flags, const u8 *topic,
+				 u16 topic_len, u16 id, u32 payload_len)
+{
+	u8 qos = (flags & KMQTT_FLAG_QOS) >> 1;
+	u8 *at = head;
+
+	at += kmqtt_frame_build(at, KMQTT_PUBLISH << 4 | flags,
+				publish_remaining(topic_len, qos, payload_len));
+	at = put_u16(at, topic_len);
+	memcpy(at, topic, topic_len);
+	at += topic_len;
+	if (qos)
+		at = put_u16(at, id);
+	return at - head;
+}
+
+void packet_build_ack(u8 *packet, u8 type, u16 id)
+{
+	/* [MQTT-3.6.1-1]; the others have no flags. */
+	packet[0] = type << 4 | (type == KMQTT_PUBREL ? 0x02 : 0);
+	packet[1] = 2;
+	put_u16(packet + 2, id);
 }
 
 size_t packet_suback_size(u32 count)
@@ -245,7 +326,7 @@ u8 *packet_build_suback(u8 *packet, u16 id, u32 count)
 	u8 *codes;
 
 	header = kmqtt_frame_build(packet, KMQTT_SUBACK << 4, 2 + count);
-	codes = put_id(packet + header, id);
+	codes = put_u16(packet + header, id);
 	memset(codes, 0, count);
 	return codes;
 }
@@ -254,7 +335,7 @@ void packet_build_unsuback(u8 *packet, u16 id)
 {
 	packet[0] = KMQTT_UNSUBACK << 4;
 	packet[1] = 2;
-	put_id(packet + 2, id);
+	put_u16(packet + 2, id);
 }
 
 void packet_build_pingresp(u8 *packet)

@@ -23,6 +23,7 @@ enum packet_connack {
 	PACKET_CONNACK_BAD_LEVEL = 1,
 	PACKET_CONNACK_BAD_ID = 2,
 	PACKET_CONNACK_UNAVAILABLE = 3,
+	PACKET_CONNACK_BAD_LOGIN = 4,	/* user name or password */
 	PACKET_CONNACK_NOT_AUTHORISED = 5,
 };
 
@@ -30,8 +31,12 @@ enum packet_connack {
 #define PACKET_SUBACK_FAILURE	0x80
 
 #define PACKET_CONNACK_MAX	5
+#define PACKET_ACK_SIZE		4	/* of PUBACK, PUBREC, PUBREL, PUBCOMP */
 #define PACKET_UNSUBACK_SIZE	4
 #define PACKET_PINGRESP_SIZE	2
+
+/* All of a PUBLISH but its payload: fixed header, topic, packet identifier. */
+#define PACKET_PUBLISH_HEAD_MAX(topic_len) (5 + 2 + (topic_len) + 2)
 
 /**
  * struct packet_bytes - a field: a string, or binary data
@@ -70,6 +75,26 @@ struct packet_connect {
 };
 
 /**
+ * struct packet_publish - PUBLISH (section 3.3)
+ * @qos: 0 to 2
+ * @dup: it may have been sent before
+ * @retain: it is to be retained
+ * @id: packet identifier; 0 at QoS 0, which has none
+ * @topic: topic name, a valid one
+ * @payload: application message
+ * @payload_len: bytes of it
+ */
+struct packet_publish {
+	u8 qos;
+	bool dup;
+	bool retain;
+	u16 id;
+	struct packet_bytes topic;
+	const u8 *payload;
+	u32 payload_len;
+};
+
+/**
  * struct packet_filters - the list of a SUBSCRIBE or an UNSUBSCRIBE
  * @id: packet identifier, not 0
  * @count: filters, at least 1
@@ -94,6 +119,19 @@ int packet_parse_connect(const u8 *data, size_t len,
 			 struct packet_connect *connect);
 
 /*
+ * Checks @len bytes after the fixed header of a PUBLISH, whose first byte is
+ * @first. 0, or -EBADMSG when it is malformed, or its topic is not a name.
+ */
+int packet_parse_publish(u8 first, const u8 *data, size_t len,
+			 struct packet_publish *publish);
+
+/*
+ * Checks @len bytes after the fixed header of a PUBACK, PUBREC, PUBREL or
+ * PUBCOMP. 0, or -EBADMSG when it is malformed. @id: not 0.
+ */
+int packet_parse_ack(const u8 *data, size_t len, u16 *id);
+
+/*
  * Checks all of @len bytes after the fixed header of a SUBSCRIBE, or with
  * !@subscribe of an UNSUBSCRIBE, except whether the filters, which are UTF-8,
  * are valid ones. 0, or -EBADMSG when it is malformed.
@@ -110,17 +148,35 @@ size_t packet_next_filter(const u8 *data, size_t at, bool subscribe,
 			  struct packet_bytes *filter, u8 *qos);
 
 /*
- * Writes a CONNACK without a session for a client of @level, MQTT 5 included,
- * where @code is translated. Returns its size, at most PACKET_CONNACK_MAX.
+ * Writes a CONNACK for a client of @level, MQTT 5 included, where @code is
+ * translated. @present: there is a session that goes on; of interest only when
+ * the client is accepted, and not in MQTT 3.1, which cannot say so. Returns its
+ * size, at most PACKET_CONNACK_MAX.
  */
-size_t packet_build_connack(u8 *packet, u8 level, enum packet_connack code);
+size_t packet_build_connack(u8 *packet, u8 level, enum packet_connack code,
+			    bool present);
+
+/* Size of a PUBLISH; it must not be above KMQTT_PACKET_MAX. */
+size_t packet_publish_size(u16 topic_len, u8 qos, u32 payload_len);
+
+/*
+ * Writes all of a PUBLISH but its payload, which follows. @flags: DUP, QoS and
+ * retain, as in the first byte; @id: not used at QoS 0. Returns how many bytes
+ * that is, at most PACKET_PUBLISH_HEAD_MAX(@topic_len).
+ */
+size_t packet_build_publish_head(u8 *head, u8 flags, const u8 *topic,
+				 u16 topic_len, u16 id, u32 payload_len);
+
+/* Writes PACKET_ACK_SIZE bytes: @type is one of frame.h's. */
+void packet_build_ack(u8 *packet, u8 type, u16 id);
 
 /* Size of a SUBACK for @count filters. */
 size_t packet_suback_size(u32 count);
 
 /*
- * Writes a SUBACK of packet_suback_size(@count) bytes that grants QoS 0 to all.
- * Returns where in it the return codes are, one byte a filter, in order.
+ * Writes a SUBACK of packet_suback_size(@count) bytes. Returns where in it the
+ * return codes are, one byte a filter, in order: zeroes, which grant QoS 0,
+ * until the caller writes others.
  */
 u8 *packet_build_suback(u8 *packet, u16 id, u32 count);
 

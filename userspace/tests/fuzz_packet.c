@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * libFuzzer target: everything that parses what follows a fixed header. What
- * is parsed must lie within the packet, and a list that was found good must be
- * walked to its very end.
+ * is parsed must lie within the packet, a list that was found good must be
+ * walked to its very end, and what can be built again must be the same.
  */
 #include <stdlib.h>
+#include <string.h>
 
+#include "frame.h"
 #include "packet.h"
 
 int LLVMFuzzerTestOneInput(const u8 *data, size_t len);
@@ -45,6 +47,58 @@ static void fuzz_connect(const u8 *data, size_t len)
 	check_inside(&connect.password, data, len);
 }
 
+/* @data with the fixed header that it must have had, but for the payload. */
+static void check_built(const struct packet_publish *publish, u8 first,
+			const u8 *data, size_t len)
+{
+	static u8 head[PACKET_PUBLISH_HEAD_MAX(65535)];
+	u8 header[KMQTT_HEADER_MAX];
+	size_t size, n;
+
+	n = kmqtt_frame_build(header, first, len);
+	size = packet_build_publish_head(head, first & 0x0f,
+					 publish->topic.data,
+					 publish->topic.len, publish->id,
+					 publish->payload_len);
+	check(size + publish->payload_len == n + len);
+	check(size + publish->payload_len ==
+	      packet_publish_size(publish->topic.len, publish->qos,
+				  publish->payload_len));
+	check(!memcmp(head, header, n));
+	check(!memcmp(head + n, data, size - n));
+}
+
+static void fuzz_publish(const u8 *data, size_t len)
+{
+	struct packet_publish publish;
+	u8 first;
+
+	if (!len)
+		return;
+	first = KMQTT_PUBLISH << 4 | (data[0] & 0x0f);
+	data++;
+	len--;
+	if (packet_parse_publish(first, data, len, &publish))
+		return;
+	check(publish.qos <= 2);
+	check(!publish.id == !publish.qos);
+	check_inside(&publish.topic, data, len);
+	check(publish.payload + publish.payload_len == data + len);
+	check_built(&publish, first, data, len);
+}
+
+static void fuzz_ack(const u8 *data, size_t len)
+{
+	u8 packet[PACKET_ACK_SIZE];
+	u16 id;
+
+	if (packet_parse_ack(data, len, &id))
+		return;
+	check(id && len == 2);
+	packet_build_ack(packet, KMQTT_PUBREC, id);
+	check(!memcmp(packet + 2, data, 2));
+}
+
 static void fuzz_filters(const u8 *data, size_t len, bool subscribe)
 {
 	struct packet_filters filters;
@@ -67,6 +121,8 @@ static void fuzz_filters(const u8 *data, size_t len, bool subscribe)
 int LLVMFuzzerTestOneInput(const u8 *data, size_t len)
 {
 	fuzz_connect(data, len);
+	fuzz_publish(data, len);
+	fuzz_ack(data, len);
 	fuzz_filters(data, len, true);
 	fuzz_filters(data, len, false);
 	return 0;

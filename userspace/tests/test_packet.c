@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "frame.h"
 #include "ktap.h"
 #include "packet.h"
 
@@ -493,21 +494,227 @@ static void test_filters_malformed(void)
 	}
 }
 
+/* The PUBLISH that @first announces, after the fixed header. */
+static void put_publish(struct writer *writer, u8 first, const char *topic,
+			u16 topic_len)
+{
+	writer->len = 0;
+	put_bytes(writer, topic, topic_len);
+	if (first & KMQTT_FLAG_QOS)
+		put_u16(writer, 0x1234);
+	put_u8(writer, 0xff);
+	put_u8(writer, 0);
+}
+
+static int publish_result(const struct writer *writer, size_t len, u8 first)
+{
+	u8 *copy = malloc(len ? len : 1);
+	struct packet_publish publish;
+	int err;
+
+	memcpy(copy, writer->data, len);
+	err = packet_parse_publish(first, copy, len, &publish);
+	free(copy);
+	return err;
+}
+
+static void test_publish_flags(void)
+{
+	static struct writer writer;
+	struct packet_publish publish;
+	unsigned int flags, qos;
+	int err, expected;
+
+	for (flags = 0; flags < 16; flags++) {
+		qos = flags >> 1 & 3;
+		expected = qos == 3 || flags >> 1 == 4 ? -EBADMSG : 0;
+		put_publish(&writer, 0x30 | flags, "a/b", 3);
+		err = packet_parse_publish(0x30 | flags, writer.data,
+					   writer.len, &publish);
+		EXPECT(err == expected, "flags %x: %d", flags, err);
+		if (err)
+			continue;
+		EXPECT(publish.qos == qos, "flags %x", flags);
+		EXPECT(publish.dup == (flags >> 3 & 1), "flags %x", flags);
+		EXPECT(publish.retain == (flags & 1), "flags %x", flags);
+		EXPECT(publish.id == (qos ? 0x1234 : 0), "flags %x", flags);
+		EXPECT(is(&publish.topic, "a/b"), "flags %x", flags);
+		EXPECT(publish.payload_len == 2 &&
+		       !memcmp(publish.payload, "\xff\0", 2), "flags %x",
+		       flags);
+	}
+}
+
+/* Cut in the payload, it has a shorter one; before, it is broken. */
+static void test_publish_truncated(void)
+{
+	static struct writer writer;
+	size_t len, head;
+	u8 first;
+	int err;
+
+	for (first = 0x30; first <= 0x34; first += 2) {
+		put_publish(&writer, first, "a/b", 3);
+		head = first == 0x30 ? 5 : 7;
+		for (len = 0; len <= writer.len; len++) {
+			err = publish_result(&writer, len, first);
+			EXPECT(err == (len < head ? -EBADMSG : 0),
+			       "first %02x length %zu: %d", first, len, err);
+		}
+	}
+}
+
+static void test_publish_malformed(void)
+{
+	static const char *const bad[] = {
+		"", "#", "+", "a/#", "a/+/b", "a+", "#b",
+	};
+	static struct writer writer;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		put_publish(&writer, 0x30, bad[i], strlen(bad[i]));
+		EXPECT(publish_result(&writer, writer.len, 0x30) == -EBADMSG,
+		       "topic \"%s\"", bad[i]);
+	}
+	for (i = 0; i < ARRAY_SIZE(bad_strings); i++) {
+		put_publish(&writer, 0x32, bad_strings[i].bytes,
+			    bad_strings[i].len);
+		EXPECT(publish_result(&writer, writer.len, 0x32) == -EBADMSG,
+		       "string %zu", i);
+	}
+	for (i = 0; i < ARRAY_SIZE(good_strings); i++) {
+		put_publish(&writer, 0x32, good_strings[i],
+			    strlen(good_strings[i]));
+		EXPECT(!publish_result(&writer, writer.len, 0x32), "string %zu",
+		       i);
+	}
+	/* [MQTT-2.3.1-1] */
+	put_publish(&writer, 0x32, "a", 1);
+	writer.data[3] = 0;
+	EXPECT(!publish_result(&writer, writer.len, 0x32), "0x0034");
+	writer.data[4] = 0;
+	EXPECT(publish_result(&writer, writer.len, 0x32) == -EBADMSG,
+	       "identifier 0");
+}
+
+/* What is built parses back, wherever the fixed header grows by a byte. */
+static void test_publish_built(void)
+{
+	static const u32 remainings[] = {
+		10, 127, 128, 16383, 16384, 2097151, 2097152, 268435455,
+	};
+	u8 head[PACKET_PUBLISH_HEAD_MAX(3)];
+	struct packet_publish publish;
+	struct kmqtt_frame frame;
+	size_t i, size, used;
+	u32 payload_len;
+	u8 flags, qos;
+
+	for (flags = 0; flags < 16; flags++) {
+		qos = flags >> 1 & 3;
+		if (qos == 3 || flags >> 1 == 4)
+			continue;
+		for (i = 0; i < ARRAY_SIZE(remainings); i++) {
+			payload_len = remainings[i] - 5 - (qos ? 2 : 0);
+			memset(head, 0xee, sizeof(head));
+			size = packet_build_publish_head(head, flags,
+							 (const u8 *)"a/b", 3,
+							 0xfffe, payload_len);
+			EXPECT(size <= sizeof(head), "%zu", size);
+			EXPECT(size + payload_len ==
+			       packet_publish_size(3, qos, payload_len),
+			       "flags %x length %u", flags, remainings[i]);
+
+			frame = (struct kmqtt_frame){ 0 };
+			EXPECT(!kmqtt_frame_feed(&frame, head, size, 4, &used),
+			       "flags %x length %u", flags, remainings[i]);
+			EXPECT(frame.done && frame.remaining == remainings[i],
+			       "flags %x length %u", flags, frame.remaining);
+			EXPECT(frame.first == (0x30 | flags), "%02x",
+			       frame.first);
+			EXPECT(!packet_parse_publish(frame.first, head + used,
+						     size - used, &publish),
+			       "flags %x length %u", flags, remainings[i]);
+			EXPECT(!publish.payload_len, "%u", publish.payload_len);
+			EXPECT(is(&publish.topic, "a/b"), "flags %x", flags);
+			EXPECT(publish.id == (qos ? 0xfffe : 0), "flags %x",
+			       flags);
+		}
+	}
+}
+
+static void test_publish_longest_topic(void)
+{
+	static u8 topic[65535], head[PACKET_PUBLISH_HEAD_MAX(65535)];
+	struct packet_publish publish;
+	size_t size;
+
+	memset(topic, 'x', sizeof(topic));
+	size = packet_build_publish_head(head, 0x02, topic, sizeof(topic), 1,
+					 0);
+	EXPECT(size == 4 + 2 + 65535 + 2, "%zu", size);
+	EXPECT(size == packet_publish_size(65535, 1, 0), "%zu", size);
+	EXPECT(!packet_parse_publish(0x32, head + 4, size - 4, &publish),
+	       "parses");
+	EXPECT(publish.topic.len == 65535, "%u", publish.topic.len);
+}
+
+static void test_acks(void)
+{
+	static const struct {
+		u8 type;
+		u8 first;
+	} cases[] = {
+		{ KMQTT_PUBACK, 0x40 }, { KMQTT_PUBREC, 0x50 },
+		{ KMQTT_PUBREL, 0x62 }, { KMQTT_PUBCOMP, 0x70 },
+	};
+	static const u16 ids[] = { 1, 0xff, 0x100, 0x1234, 0xffff };
+	u8 packet[PACKET_ACK_SIZE + 1] = { 0 };
+	size_t i, j, len;
+	u16 id;
+
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		for (j = 0; j < ARRAY_SIZE(ids); j++) {
+			packet_build_ack(packet, cases[i].type, ids[j]);
+			EXPECT(packet[0] == cases[i].first, "%02x", packet[0]);
+			EXPECT(packet[1] == 2, "%02x", packet[1]);
+			EXPECT(!packet_parse_ack(packet + 2, 2, &id), "%zu", i);
+			EXPECT(id == ids[j], "%u", id);
+			for (len = 0; len <= 3; len++)
+				EXPECT(packet_parse_ack(packet + 2, len, &id) ==
+				       (len == 2 ? 0 : -EBADMSG), "%zu", len);
+		}
+	}
+	packet_build_ack(packet, KMQTT_PUBACK, 0);
+	EXPECT(packet_parse_ack(packet + 2, 2, &id) == -EBADMSG, "0");
+}
+
 static void test_connack(void)
 {
 	u8 packet[PACKET_CONNACK_MAX];
+	int code, present;
 	size_t len;
-	int code;
+	u8 level;
 
 	for (code = 0; code <= 5; code++) {
-		const u8 expected[] = { 0x20, 2, 0, code };
+		for (present = 0; present <= 1; present++) {
+			for (level = 3; level <= 4; level++) {
+				/* [MQTT-3.2.2-4]; nothing of it in 3.1 */
+				const u8 expected[] = {
+					0x20, 2,
+					present && !code && level == 4, code
+				};
 
-		len = packet_build_connack(packet, 4, code);
-		EXPECT(len == 4 && !memcmp(packet, expected, 4), "%d", code);
-		len = packet_build_connack(packet, 3, code);
-		EXPECT(len == 4 && !memcmp(packet, expected, 4), "%d", code);
+				len = packet_build_connack(packet, level, code,
+							   present);
+				EXPECT(len == 4 && !memcmp(packet, expected, 4),
+				       "level %u code %d present %d", level,
+				       code, present);
+			}
+		}
 	}
-	len = packet_build_connack(packet, 5, PACKET_CONNACK_BAD_LEVEL);
+	len = packet_build_connack(packet, 5, PACKET_CONNACK_BAD_LEVEL, false);
 	EXPECT(len == 5 && !memcmp(packet, "\x20\x03\x00\x84\x00", 5), "5");
 }
 
@@ -568,6 +775,12 @@ int main(void)
 		{ "subscribe_qos", test_subscribe_qos },
 		{ "unsubscribe", test_unsubscribe },
 		{ "filters_malformed", test_filters_malformed },
+		{ "publish_flags", test_publish_flags },
+		{ "publish_truncated", test_publish_truncated },
+		{ "publish_malformed", test_publish_malformed },
+		{ "publish_built", test_publish_built },
+		{ "publish_longest_topic", test_publish_longest_topic },
+		{ "acks", test_acks },
 		{ "connack", test_connack },
 		{ "suback", test_suback },
 		{ "other_answers", test_other_answers },
