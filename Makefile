@@ -26,7 +26,8 @@ USER_CFLAGS := -std=gnu11 -D_GNU_SOURCE $(WARNINGS) -Ikmod/uapi
 # The module's pure files, with stand-ins for the kernel's headers.
 PURE_CFLAGS := $(USER_CFLAGS) -Wno-unused-parameter -Ikmod/shim -Ikmod
 
-KMQTTD_SRC := $(wildcard userspace/*.c) kmod/frame.c kmod/topic.c
+KMQTTD_SRC := $(wildcard userspace/*.c) kmod/frame.c kmod/topic.c \
+	kmod/trie.c
 CTL_SRC := $(wildcard tools/ctl/*.c)
 BENCH_SRC := $(wildcard tools/bench/*.c)
 

@@ -12,7 +12,11 @@
 #include <unistd.h>
 
 #include "frame.h"
+#include "inject.h"
 #include "packet.h"
+#include "publish.h"
+#include "session.h"
+#include "store.h"
 
 /* The largest CONNECT: the module's own default until it knows better. */
 #define CONNECT_MAX	131072
@@ -20,13 +24,32 @@
 #define IN_MAX		16384
 /* Bytes to be sent, beyond which no more requests of the client are handled. */
 #define OUT_MAX		65536
+/* Bytes of messages whose acknowledgments wait for the disk, likewise. */
+#define HELD_MAX	(1 << 20)
 /* Milliseconds between two lines about dropped messages of one client. */
 #define DROPPED_EVERY	10000
 
+/**
+ * struct hold - an acknowledgment that waits for the disk
+ * @link: in the client's
+ * @change: that it waits for
+ * @packet: to be sent then
+ */
+struct hold {
+	STAILQ_ENTRY(hold) link;
+	u64 change;
+	u8 packet[PACKET_ACK_SIZE];
+};
+
+TAILQ_HEAD(clients, client);
+
 const struct config *client_config;
 
-static TAILQ_HEAD(, client) clients = TAILQ_HEAD_INITIALIZER(clients);
-static TAILQ_HEAD(, client) greetings = TAILQ_HEAD_INITIALIZER(greetings);
+static struct clients clients = TAILQ_HEAD_INITIALIZER(clients);
+static struct clients greetings = TAILQ_HEAD_INITIALIZER(greetings);
+static struct clients unsent = TAILQ_HEAD_INITIALIZER(unsent);
+static struct clients committing = TAILQ_HEAD_INITIALIZER(committing);
+static struct clients paused = TAILQ_HEAD_INITIALIZER(paused);
 static struct table by_conn_id;
 static u32 count;
 
@@ -75,9 +98,9 @@ const char *client_address(const struct client *client,
 const char *client_name(const struct client *client,
 			char name[CLIENT_NAME_SIZE])
 {
-	if (!client->session.id)
+	if (!client->session)
 		return strcpy(name, "<unknown>");
-	return log_escape(name, client->session.id, client->session.id_len);
+	return log_escape(name, client->session->id, client->session->id_len);
 }
 
 /* The end */
@@ -121,10 +144,31 @@ static void log_end(const struct client *client)
 		log_print(LOG_TYPE_NOTICE, "Client %s disconnected.", name);
 }
 
+/* What waits for the client to go on, goes no more. */
+static void forget_waits(struct client *client)
+{
+	struct hold *hold;
+
+	while ((hold = STAILQ_FIRST(&client->held))) {
+		STAILQ_REMOVE_HEAD(&client->held, link);
+		free(hold);
+	}
+	if (client->committing)
+		TAILQ_REMOVE(&committing, client, commit);
+	if (client->has_unsent)
+		TAILQ_REMOVE(&unsent, client, unsent);
+	if (client->is_paused)
+		TAILQ_REMOVE(&paused, client, paused);
+	client->awaited = 0;
+	client->committing = false;
+	client->has_unsent = false;
+	client->is_paused = false;
+}
+
 static void client_free(struct client *client)
 {
 	close(client->fd);
-	subscription_free(client->subscription);
+	subscribe_free(client->subscribing);
 	buffer_free(&client->in);
 	buffer_free(&client->out);
 	buffer_free(&client->sent);
@@ -164,11 +208,41 @@ static void cancel(struct client *client, struct ring_op *target)
 	ring_cancel(&client->cancel, target);
 }
 
+/*
+ * [MQTT-3.1.2-8]: unless the client said DISCONNECT. It must have been accepted
+ * to leave one.
+ */
+static void publish_the_will(struct client *client, bool accepted)
+{
+	char name[CLIENT_NAME_SIZE];
+
+	if (accepted && client->will &&
+	    !publish_will(client->will, client->will_retain))
+		log_print(LOG_TYPE_ERROR,
+			  "Error: The will of client %s could not be published.",
+			  client_name(client, name));
+	if (client->will)
+		message_put(client->will);
+	client->will = NULL;
+}
+
+static void release_session(struct client *client)
+{
+	struct session *session = client->session;
+
+	if (!session)
+		return;
+	publish_the_will(client, session->client == client);
+	session_release(session, client);
+	client->session = NULL;
+}
+
 static void deleted(struct client *client)
 {
 	log_end(client);
 	client->deleted = true;
-	session_release(&client->session);
+	forget_waits(client);
+	release_session(client);
 	if (client->receiving)
 		cancel(client, &client->receive);
 	if (client->sending)
@@ -246,10 +320,12 @@ void client_end(struct client *client, const char *reason)
 
 void client_end_all(const char *reason)
 {
-	struct client *client;
+	struct client *client, *next;
 
-	TAILQ_FOREACH(client, &clients, link)
+	for (client = TAILQ_FIRST(&clients); client; client = next) {
+		next = TAILQ_NEXT(client, link);
 		client_end(client, reason);
+	}
 }
 
 /* Requests */
@@ -288,12 +364,146 @@ static void flush(struct client *client)
 	ring_send(&client->send, client->fd, buffer_head(&client->sent), len);
 }
 
+void client_flush(void)
+{
+	struct client *client;
+
+	while ((client = TAILQ_FIRST(&unsent))) {
+		TAILQ_REMOVE(&unsent, client, unsent);
+		client->has_unsent = false;
+		flush(client);
+	}
+}
+
+/* All that a turn of the ring has for a client leaves in one send. */
+static void flush_later(struct client *client)
+{
+	if (client->has_unsent || client->sending)
+		return;
+	client->has_unsent = true;
+	TAILQ_INSERT_TAIL(&unsent, client, unsent);
+}
+
 void client_send(struct client *client, const void *packet, size_t len)
 {
 	if (buffer_append(&client->out, packet, len))
 		client_end(client, "out of memory");
 	else
-		flush(client);
+		flush_later(client);
+}
+
+bool client_writable(const struct client *client)
+{
+	return client->state == CLIENT_ACTIVE &&
+	       buffer_used(&client->out) < OUT_MAX;
+}
+
+void client_publish(struct client *client, const struct message *message,
+		    u8 flags, u16 id)
+{
+	size_t max = PACKET_PUBLISH_HEAD_MAX(message->topic_len) +
+		     message->payload_len;
+	u8 *to = buffer_reserve(&client->out, max);
+	size_t head;
+
+	if (!to) {
+		client_end(client, "out of memory");
+		return;
+	}
+	head = packet_build_publish_head(to, flags, message->data,
+					 message->topic_len, id,
+					 message->payload_len);
+	memcpy(to + head, message_payload(message), message->payload_len);
+	client->out.tail += head + message->payload_len;
+	flush_later(client);
+}
+
+/* Waiting for the disk */
+
+static void wait_for_commit(struct client *client)
+{
+	if (client->committing)
+		return;
+	client->committing = true;
+	TAILQ_INSERT_TAIL(&committing, client, commit);
+}
+
+void client_acknowledge(struct client *client, u8 type, u16 id, u64 change)
+{
+	u8 packet[PACKET_ACK_SIZE];
+	struct hold *hold;
+
+	packet_build_ack(packet, type, id);
+	if (change <= store_committed() && STAILQ_EMPTY(&client->held)) {
+		client_send(client, packet, sizeof(packet));
+		return;
+	}
+	hold = malloc(sizeof(*hold));
+	if (!hold) {
+		client_end(client, "out of memory");
+		return;
+	}
+	hold->change = change;
+	memcpy(hold->packet, packet, sizeof(packet));
+	STAILQ_INSERT_TAIL(&client->held, hold, link);
+	wait_for_commit(client);
+}
+
+void client_await(struct client *client, u64 change,
+		  void (*then)(struct client *client))
+{
+	if (change <= store_committed()) {
+		then(client);
+		return;
+	}
+	client->awaited = change;
+	client->then = then;
+	wait_for_commit(client);
+}
+
+static void release_held(struct client *client)
+{
+	u64 committed = store_committed();
+	struct hold *hold;
+
+	while ((hold = STAILQ_FIRST(&client->held)) &&
+	       hold->change <= committed) {
+		STAILQ_REMOVE_HEAD(&client->held, link);
+		client_send(client, hold->packet, sizeof(hold->packet));
+		free(hold);
+	}
+	if (STAILQ_EMPTY(&client->held))
+		client->held_weight = 0;
+}
+
+static void commit_client(struct client *client)
+{
+	if (client->state == CLIENT_ENDING)
+		return;
+	release_held(client);
+	if (client->awaited && client->awaited <= store_committed()) {
+		client->awaited = 0;
+		client->then(client);
+	}
+	if (client->state == CLIENT_ENDING)
+		return;
+	if (client->awaited || !STAILQ_EMPTY(&client->held))
+		wait_for_commit(client);
+	client_pump(client);
+}
+
+void client_committed(void)
+{
+	struct clients waited = TAILQ_HEAD_INITIALIZER(waited);
+	struct client *client;
+
+	TAILQ_CONCAT(&waited, &committing, commit);
+	while ((client = TAILQ_FIRST(&waited))) {
+		TAILQ_REMOVE(&waited, client, commit);
+		client->committing = false;
+		commit_client(client);
+	}
+	outbound_committed();
 }
 
 static void send_done(struct ring_op *op, const struct ring_result *result)
@@ -317,36 +527,47 @@ static void send_done(struct ring_op *op, const struct ring_result *result)
 		connect_activate(client);
 	} else {
 		flush(client);
+		outbound_pump(client->session);
 		client_pump(client);
 	}
 }
 
 /* Handling of packets */
 
-/* Until an answer is there, or the last ones have left, the next packet waits.
+/*
+ * Until an answer is there, or the last ones have left, or what they are about
+ * is on disk, the next packet waits.
  */
 static bool may_handle(const struct client *client)
 {
 	return (client->state == CLIENT_CONNECTING ||
 		client->state == CLIENT_ACTIVE) &&
-	       !client->requesting && buffer_used(&client->out) < OUT_MAX;
+	       !client->requesting && !client->awaited &&
+	       !client->is_paused && client->held_weight < HELD_MAX &&
+	       buffer_used(&client->out) < OUT_MAX;
 }
 
-static void refuse_publish(struct client *client,
-			   const struct kmqtt_frame *frame)
+/* Messages wait for the module: so do the packets that may be more of them. */
+static bool pause_if_busy(struct client *client)
 {
-	char name[CLIENT_NAME_SIZE];
+	if (!inject_busy() || client->state != CLIENT_ACTIVE)
+		return false;
+	client->is_paused = true;
+	TAILQ_INSERT_TAIL(&paused, client, paused);
+	return true;
+}
 
-	client_name(client, name);
-	if (kmqtt_frame_qos(frame))
-		log_print(LOG_TYPE_NOTICE,
-			  "Client %s: QoS %u publish is not supported yet, closing.",
-			  name, kmqtt_frame_qos(frame));
-	else
-		log_print(LOG_TYPE_NOTICE,
-			  "Client %s: retained publish is not supported yet, closing.",
-			  name);
-	client_end(client, "implementation specific error");
+void client_resume_publishers(void)
+{
+	struct clients resumed = TAILQ_HEAD_INITIALIZER(resumed);
+	struct client *client;
+
+	TAILQ_CONCAT(&resumed, &paused, paused);
+	while ((client = TAILQ_FIRST(&resumed))) {
+		TAILQ_REMOVE(&resumed, client, paused);
+		client->is_paused = false;
+		client_pump(client);
+	}
 }
 
 /* Ends the client when such a packet may not come from it, or not now. */
@@ -368,15 +589,17 @@ static bool expected(struct client *client, const struct kmqtt_frame *frame)
 		max = max < CONNECT_MAX ? max : CONNECT_MAX;
 		break;
 	case KMQTT_PUBLISH:
-		refuse_publish(client, frame);
-		return false;
+	case KMQTT_PUBACK:
+	case KMQTT_PUBREC:
+	case KMQTT_PUBREL:
+	case KMQTT_PUBCOMP:
 	case KMQTT_SUBSCRIBE:
 	case KMQTT_UNSUBSCRIBE:
 	case KMQTT_PINGREQ:
 	case KMQTT_DISCONNECT:
 		break;
 	default:
-		/* Nothing is sent that these could be about. */
+		/* Only servers send the others. */
 		client_end(client, "protocol error");
 		return false;
 	}
@@ -395,23 +618,66 @@ static void handle_pingreq(struct client *client)
 	client_send(client, packet, sizeof(packet));
 }
 
+static void handle_ack(struct client *client, unsigned int type,
+		       const u8 *data, size_t len)
+{
+	struct session *session = client->session;
+	u16 id;
+
+	if (packet_parse_ack(data, len, &id)) {
+		client_end(client, "malformed packet");
+		return;
+	}
+	switch (type) {
+	case KMQTT_PUBACK:
+		outbound_puback(session, id);
+		break;
+	case KMQTT_PUBREC:
+		outbound_pubrec(session, id);
+		break;
+	case KMQTT_PUBREL:
+		publish_release(client, id);
+		break;
+	default:
+		outbound_pubcomp(session, id);
+	}
+}
+
+/* [MQTT-3.14.4-3] */
+static void handle_disconnect(struct client *client)
+{
+	if (client->will)
+		message_put(client->will);
+	client->will = NULL;
+	client_end(client, "");
+}
+
 /* True when @packet has been done with. */
 static bool handle(struct client *client, const struct kmqtt_frame *frame,
 		   const u8 *packet)
 {
 	unsigned int type = kmqtt_frame_type(frame);
+	const u8 *data = packet + frame->seen;
 
 	switch (type) {
 	case KMQTT_CONNECT:
-		connect_handle(client, packet + frame->seen, frame->remaining);
+		connect_handle(client, data, frame->remaining);
+		return true;
+	case KMQTT_PUBLISH:
+		publish_handle(client, frame->first, data, frame->remaining);
+		return true;
+	case KMQTT_PUBACK:
+	case KMQTT_PUBREC:
+	case KMQTT_PUBREL:
+	case KMQTT_PUBCOMP:
+		handle_ack(client, type, data, frame->remaining);
 		return true;
 	case KMQTT_SUBSCRIBE:
 	case KMQTT_UNSUBSCRIBE:
-		return subscription_handle(client, type == KMQTT_SUBSCRIBE,
-					   frame->seen,
-					   kmqtt_frame_size(frame));
+		return subscribe_handle(client, type == KMQTT_SUBSCRIBE,
+					frame->seen, kmqtt_frame_size(frame));
 	case KMQTT_DISCONNECT:
-		client_end(client, "");
+		handle_disconnect(client);
 		return true;
 	default:
 		handle_pingreq(client);
@@ -466,15 +732,22 @@ static void adjust_receiving(struct client *client)
 	}
 }
 
+/* What is before the packets that are here has not come to its end. */
+static bool busy(const struct client *client)
+{
+	return client->state == CLIENT_ACTIVE &&
+	       (client->requesting || client->awaited || client->is_paused ||
+		client->held_weight >= HELD_MAX);
+}
+
 void client_pump(struct client *client)
 {
-	while (may_handle(client) && handle_next(client))
+	while (may_handle(client) && !pause_if_busy(client) && handle_next(client))
 		;
 	if (client->state == CLIENT_ENDING)
 		return;
-	/* Only a request that waits for its answer may have more behind it. */
-	if (client->eof &&
-	    !(client->state == CLIENT_ACTIVE && client->requesting))
+	/* Then there may be more behind it, a DISCONNECT for one. */
+	if (client->eof && !busy(client))
 		client_end(client, client->reason);
 	else
 		adjust_receiving(client);
@@ -596,6 +869,7 @@ void client_accept(struct listener *listener, int fd)
 	client->receive.done = receive_done;
 	client->send.done = send_done;
 	client->cancel.done = cancel_done;
+	STAILQ_INIT(&client->held);
 	/* It may be gone already. */
 	if (getpeername(fd, &client->peer.any, &len) || !admitted(client)) {
 		close(fd);

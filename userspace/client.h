@@ -3,7 +3,8 @@
  * Clients: one for each connection, from accept to the end.
  *
  * client.c has the connection's life and its bytes, connect.c what leads from
- * CONNECT to an active connection, subscription.c SUBSCRIBE and UNSUBSCRIBE.
+ * CONNECT to an active connection, subscribe.c SUBSCRIBE and UNSUBSCRIBE,
+ * publish.c (with a header of its own) PUBLISH and PUBREL.
  */
 #ifndef _KMQTTD_CLIENT_H_
 #define _KMQTTD_CLIENT_H_
@@ -16,6 +17,7 @@
 #include "kmod.h"
 #include "listener.h"
 #include "log.h"
+#include "message.h"
 #include "ring.h"
 #include "session.h"
 #include "table.h"
@@ -44,14 +46,18 @@ enum client_state {
 	CLIENT_ENDING,
 };
 
-struct subscription;
+struct hold;
+struct subscribing;
 
 /**
  * struct client - one connection
  * @link: among all clients
  * @greeting: among those that are not active yet, the oldest first
  * @node: by @conn_id
- * @session: its identifier
+ * @commit: among those that wait for the disk
+ * @unsent: among those with packets to be sent
+ * @paused: among those whose packets wait for the module
+ * @session: from CONNECT on; NULL before
  * @listener: where it came from
  * @peer: the address at the other end
  * @fd: its socket
@@ -61,7 +67,14 @@ struct subscription;
  *	likewise
  * @keepalive: seconds
  * @level: protocol level, 0 before CONNECT
+ * @clean: it asked for a clean session
+ * @present: there was a session to go on with
+ * @will_retain: publish @will retained
+ * @will: to be published if it does not disconnect in order, or NULL
  * @state: enum client_state
+ * @committing: it is in the list of @commit
+ * @has_unsent: it is in the list of @unsent
+ * @is_paused: it is in the list of @paused
  * @attached: the kernel has it, as @conn_id
  * @requesting: @request is under way
  * @receiving: @receive is under way
@@ -78,7 +91,12 @@ struct subscription;
  * @send: sends @sent
  * @cancel: cancels
  * @ops: operations of the ring under way
- * @subscription: the SUBSCRIBE or UNSUBSCRIBE being worked on, or NULL
+ * @subscribing: the SUBSCRIBE or UNSUBSCRIBE being worked on, or NULL
+ * @restoring: the next subscription of the session for the module, or NULL
+ * @awaited: what has to be on disk before @then is called; 0: nothing
+ * @then: what goes on when it is
+ * @held: acknowledgments that wait for the disk, in order
+ * @held_weight: bytes of messages that they are about, and 1 each
  * @in: bytes received and not handled yet
  * @out: packets to be sent, whole ones
  * @sent: packets being sent
@@ -87,7 +105,10 @@ struct client {
 	TAILQ_ENTRY(client) link;
 	TAILQ_ENTRY(client) greeting;
 	struct table_node node;
-	struct session session;
+	TAILQ_ENTRY(client) commit;
+	TAILQ_ENTRY(client) unsent;
+	TAILQ_ENTRY(client) paused;
+	struct session *session;
 	struct listener *listener;
 	union {
 		struct sockaddr any;
@@ -101,6 +122,12 @@ struct client {
 	u16 keepalive;
 	u8 level;
 	u8 state;
+	bool clean;
+	bool present;
+	bool will_retain;
+	bool committing;
+	bool has_unsent;
+	bool is_paused;
 	bool attached;
 	bool requesting;
 	bool receiving;
@@ -117,7 +144,13 @@ struct client {
 	struct ring_op send;
 	struct ring_op cancel;
 	u32 ops;
-	struct subscription *subscription;
+	struct message *will;
+	struct subscribing *subscribing;
+	struct subscription *restoring;
+	u64 awaited;
+	void (*then)(struct client *client);
+	STAILQ_HEAD(, hold) held;
+	size_t held_weight;
 	struct buffer in;
 	struct buffer out;
 	struct buffer sent;
@@ -137,6 +170,15 @@ void client_record(const struct kmod_reply *record);
 
 /* To be called once a second, for time-outs. */
 void client_tick(void);
+
+/* To be called before each turn of the ring: sends what there is to send. */
+void client_flush(void);
+
+/* More changes are on disk, or the store's health has changed. */
+void client_committed(void);
+
+/* The module takes messages again. */
+void client_resume_publishers(void);
 
 /* Ends all clients. */
 void client_end_all(const char *reason);
@@ -178,8 +220,31 @@ static inline struct client *client_of_request(struct kmod_request *request)
 	return container_of(request, struct client, request);
 }
 
-/* Sends a whole packet, or ends the client when there is no memory for it. */
+/*
+ * Sends a whole packet, with the next client_flush(), or ends the client when
+ * there is no memory for it.
+ */
 void client_send(struct client *client, const void *packet, size_t len);
+
+/* Whether messages may be sent to it now. */
+bool client_writable(const struct client *client);
+
+/* Sends a PUBLISH: @flags of its first byte, @id for QoS 1 and 2. */
+void client_publish(struct client *client, const struct message *message,
+		    u8 flags, u16 id);
+
+/*
+ * Sends a PUBACK, PUBREC, PUBREL or PUBCOMP, as @type says, once @change is on
+ * disk, and in the order of the calls.
+ */
+void client_acknowledge(struct client *client, u8 type, u16 id, u64 change);
+
+/*
+ * Calls @then once @change is on disk, which may be at once. Until then no
+ * packet of the client is handled.
+ */
+void client_await(struct client *client, u64 change,
+		  void (*then)(struct client *client));
 
 /* It is active from here on, or its time is otherwise no longer limited. */
 void client_greeted(struct client *client);
@@ -198,7 +263,7 @@ void connect_greet(struct client *client);
 /* Goes on after CLIENT_GREETING: CONNACK has been sent. */
 void connect_activate(struct client *client);
 
-/* subscription.c */
+/* subscribe.c */
 
 /*
  * Handles a SUBSCRIBE, or with !@subscribe an UNSUBSCRIBE, which is at the head
@@ -206,10 +271,17 @@ void connect_activate(struct client *client);
  * is done; else the packet must stay where it is: it will be consumed, and the
  * client pumped, later.
  */
-bool subscription_handle(struct client *client, bool subscribe, size_t header,
-			 size_t size);
+bool subscribe_handle(struct client *client, bool subscribe, size_t header,
+		      size_t size);
+
+/*
+ * Tells the module the subscriptions of a session that goes on; then calls
+ * @then.
+ */
+void subscribe_restore(struct client *client,
+		       void (*then)(struct client *client));
 
 /* Frees what is left of it when the client ends; may be NULL. */
-void subscription_free(struct subscription *subscription);
+void subscribe_free(struct subscribing *subscribing);
 
 #endif /* _KMQTTD_CLIENT_H_ */

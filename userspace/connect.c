@@ -10,14 +10,17 @@
 
 #include "client.h"
 #include "packet.h"
+#include "session.h"
+#include "store.h"
 
-static void send_connack(struct client *client, enum packet_connack code)
+static void send_connack(struct client *client, enum packet_connack code,
+			 bool present)
 {
 	u8 packet[PACKET_CONNACK_MAX];
 	char name[CLIENT_NAME_SIZE];
 
-	log_print(LOG_TYPE_DEBUG, "Sending CONNACK to %s (0, %d)",
-		  client_name(client, name), code);
+	log_print(LOG_TYPE_DEBUG, "Sending CONNACK to %s (%d, %d)",
+		  client_name(client, name), present, code);
 	client_send(client, packet,
 		    packet_build_connack(packet, client->level, code,
 					 false));
@@ -44,6 +47,11 @@ static enum packet_connack judge(const struct packet_connect *connect,
 		*reason = "keep alive exceeds max_keepalive";
 		return PACKET_CONNACK_BAD_ID;
 	}
+	if (connect->will_topic.data && connect->will_retain &&
+	    !client_config->retain_available) {
+		*reason = "retain not supported";
+		return PACKET_CONNACK_NOT_AUTHORISED;
+	}
 	/* There are no users yet that a password could be compared with. */
 	if (!client_config->allow_anonymous) {
 		*reason = "not authorised";
@@ -57,7 +65,7 @@ static void refuse(struct client *client, enum packet_connack code,
 {
 	client->state = CLIENT_REFUSING;
 	client->reason = reason;
-	send_connack(client, code);
+	send_connack(client, code, false);
 }
 
 static void log_connect(const struct client *client,
@@ -79,7 +87,7 @@ static void log_connect(const struct client *client,
 		  connect->keepalive, user);
 	if (connect->will_topic.data)
 		log_print(LOG_TYPE_DEBUG,
-			  "Will message specified (%u bytes) (r%d, q%u), which is not supported yet: %s",
+			  "Will message specified (%u bytes) (r%d, q%u): %s",
 			  connect->will_message.len, connect->will_retain,
 			  connect->will_qos,
 			  log_escape(text, connect->will_topic.data,
@@ -87,9 +95,8 @@ static void log_connect(const struct client *client,
 }
 
 /* [MQTT-3.1.4-2]: whoever has the identifier must go. */
-static void take_over(struct client *client, struct session *session)
+static void take_over(struct client *client, struct client *former)
 {
-	struct client *former = container_of(session, struct client, session);
 	char name[CLIENT_NAME_SIZE];
 
 	if (former->state != CLIENT_ENDING)
@@ -102,10 +109,25 @@ static void take_over(struct client *client, struct session *session)
 	client_end(former, "session taken over");
 }
 
+/* [MQTT-3.1.2-8] */
+static int take_will(struct client *client,
+		     const struct packet_connect *connect)
+{
+	if (!connect->will_topic.data)
+		return 0;
+	client->will_retain = connect->will_retain;
+	client->will = message_new(connect->will_topic.data,
+				   connect->will_topic.len,
+				   connect->will_message.data,
+				   connect->will_message.len,
+				   connect->will_qos);
+	return client->will ? 0 : -ENOMEM;
+}
+
 void connect_handle(struct client *client, const u8 *data, size_t len)
 {
 	struct packet_connect connect;
-	struct session *former = NULL;
+	struct client *former = NULL;
 	enum packet_connack code;
 	const char *reason;
 	int err;
@@ -126,12 +148,15 @@ void connect_handle(struct client *client, const u8 *data, size_t len)
 		refuse(client, code, reason);
 		return;
 	}
-	if (session_name(&client->session, connect.id.data, connect.id.len) ||
-	    session_claim(&client->session, &former)) {
+	if (!take_will(client, &connect))
+		client->session = session_claim(client, connect.id.data,
+						connect.id.len, &former);
+	if (!client->session) {
 		refuse(client, PACKET_CONNACK_UNAVAILABLE, "out of memory");
 		return;
 	}
 
+	client->clean = connect.clean;
 	client->keepalive = connect.keepalive;
 	if (former)
 		take_over(client, former);
@@ -140,10 +165,26 @@ void connect_handle(struct client *client, const u8 *data, size_t len)
 		connect_greet(client);
 }
 
+static void greet(struct client *client)
+{
+	send_connack(client, PACKET_CONNACK_ACCEPTED, client->present);
+}
+
+/* What CONNACK says of the session must hold after a crash, too. */
 void connect_greet(struct client *client)
 {
+	u64 before = store_queued();
+
+	if (!client->clean && store_enabled() && !store_healthy()) {
+		refuse(client, PACKET_CONNACK_UNAVAILABLE,
+		       "the store cannot be written");
+		return;
+	}
 	client->state = CLIENT_GREETING;
-	send_connack(client, PACKET_CONNACK_ACCEPTED);
+	client->present = session_begin(client->session, client,
+					client->clean);
+	client_await(client, store_queued() == before ? 0 : store_queued(),
+		     greet);
 }
 
 static void build_conn_set(struct kmod_request *request,
@@ -157,8 +198,8 @@ static void build_conn_set(struct kmod_request *request,
 	mnl_attr_put_u16(message, KMQTT_A_CONN_KEEPALIVE, client->keepalive);
 	mnl_attr_put_u32(message, KMQTT_A_CONN_MAX_PACKET,
 			 client_config->max_packet_size);
-	mnl_attr_put(message, KMQTT_A_CONN_CLIENT_ID, client->session.id_len,
-		     client->session.id);
+	mnl_attr_put(message, KMQTT_A_CONN_CLIENT_ID, client->session->id_len,
+		     client->session->id);
 	mnl_attr_put(message, KMQTT_A_CONN_ACTIVE, 0, NULL);
 }
 
@@ -182,10 +223,11 @@ static void conn_set_done(struct kmod_request *request,
 	}
 	client->state = CLIENT_ACTIVE;
 	client_greeted(client);
+	outbound_resume(client->session);
 	client_pump(client);
 }
 
-void connect_activate(struct client *client)
+static void activate(struct client *client)
 {
 	static const struct kmod_command conn_set = {
 		.cmd = KMQTT_CMD_CONN_SET,
@@ -194,6 +236,12 @@ void connect_activate(struct client *client)
 		.done = conn_set_done,
 	};
 
-	client->state = CLIENT_ACTIVATING;
 	client_request(client, &conn_set);
+}
+
+/* The module gets the session's subscriptions before it takes any message. */
+void connect_activate(struct client *client)
+{
+	client->state = CLIENT_ACTIVATING;
+	subscribe_restore(client, activate);
 }

@@ -20,6 +20,8 @@
 #include "log.h"
 #include "notify.h"
 #include "ring.h"
+#include "session.h"
+#include "store.h"
 #include "user.h"
 
 #ifndef KMQTT_VERSION
@@ -259,6 +261,8 @@ static void tick_done(struct ring_op *op, const struct ring_result *result)
 	failure = kmod_poll();
 	client_tick();
 	listener_tick();
+	if (!(uptime % 60))
+		session_expire();
 	ring_tick(op);
 }
 
@@ -282,8 +286,17 @@ static int start(const struct config *config)
 	if (!err && config->user && !geteuid())
 		err = user_become(config->user);
 	if (!err)
+		err = session_open(config, client_committed);
+	if (!err)
 		ring_tick(&tick);
 	return err;
+}
+
+/* What a turn made ready to be sent leaves with the next one. */
+static int turn(void)
+{
+	client_flush();
+	return ring_turn();
 }
 
 static int serve(void)
@@ -296,7 +309,7 @@ static int serve(void)
 		  "kmqttd version " KMQTT_VERSION " running");
 	listener_accept_all();
 	while (!err && !stopping) {
-		err = ring_turn();
+		err = turn();
 		if (!err)
 			err = failure;
 	}
@@ -308,7 +321,7 @@ static int serve(void)
 	client_end_all("server shutting down");
 	until = uptime + FAREWELL;
 	while (!err && client_count() && uptime < until)
-		err = ring_turn();
+		err = turn();
 	return err;
 }
 
@@ -331,6 +344,8 @@ static int run(const struct arguments *arguments, const struct config *config)
 	err = start(config);
 	if (!err)
 		err = serve();
+	if (store_enabled() && store_close() && !err)
+		err = -EIO;
 	log_print(LOG_TYPE_INFORMATION,
 		  "kmqttd version " KMQTT_VERSION " terminating");
 	if (config->pid_file)

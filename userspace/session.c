@@ -6,18 +6,85 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <time.h>
 
-/* mosquitto's default auto_id_prefix, and a UUID in text. */
-#define AUTO_ID_SIZE sizeof("auto-XXXXXXXX-XXXX-XXXX-XXXX-XXXXXXXXXXXX")
+#include "log.h"
+#include "retained.h"
+#include "store.h"
 
-static struct table sessions;
+/* A UUID in text. */
+#define UUID_SIZE sizeof("XXXXXXXX-XXXX-XXXX-XXXX-XXXXXXXXXXXX")
 
-static struct session *session_of(struct table_node *node)
+static const struct config *settings;
+static TAILQ_HEAD(, session) all = TAILQ_HEAD_INITIALIZER(all);
+static struct table by_id;
+static struct table by_sid;	/* while the store is loaded */
+
+static s64 now(void)
 {
-	return container_of(node, struct session, node);
+	return time(NULL);
 }
 
-static int make_up(char *id)
+static struct session *find(const u8 *id, u16 len, u32 hash)
+{
+	struct table_node *node;
+	struct session *session;
+
+	for (node = table_chain(&by_id, hash); node; node = node->next) {
+		session = container_of(node, struct session, node);
+		if (node->hash == hash && session->id_len == len &&
+		    !memcmp(session->id, id, len))
+			return session;
+	}
+	return NULL;
+}
+
+static struct session *make(const u8 *id, u16 len, u32 hash)
+{
+	struct session *session = calloc(1, sizeof(*session));
+
+	if (!session)
+		return NULL;
+	session->id = malloc(len);
+	if (!session->id || table_add(&by_id, &session->node, hash)) {
+		free(session->id);
+		free(session);
+		return NULL;
+	}
+	memcpy(session->id, id, len);
+	session->id_len = len;
+	TAILQ_INIT(&session->subscriptions);
+	outbound_init(&session->outbound);
+	TAILQ_INSERT_TAIL(&all, session, link);
+	return session;
+}
+
+/* Discards all state: what begins is a new session. */
+static void reset(struct session *session)
+{
+	struct subscription *subscription;
+
+	while ((subscription = TAILQ_FIRST(&session->subscriptions)))
+		filters_unsubscribe(subscription);
+	inbound_free(&session->inbound);
+	outbound_clear(session);
+	if (session->sid)
+		store_session_del(session->sid);
+	session->sid = 0;
+	session->durable = false;
+}
+
+static void destroy(struct session *session)
+{
+	reset(session);
+	table_del(&by_id, &session->node);
+	TAILQ_REMOVE(&all, session, link);
+	free(session->id);
+	free(session);
+}
+
+/* Writes an identifier that nobody has to @id; its length, or -ENOMEM. */
+static int make_up(char **id)
 {
 	u8 r[16];
 
@@ -25,70 +92,207 @@ static int make_up(char *id)
 		return -EIO;
 	r[6] = (r[6] & 0x0f) | 0x40;	/* a random one (RFC 4122) */
 	r[8] = (r[8] & 0x3f) | 0x80;
-	return snprintf(id, AUTO_ID_SIZE,
-			"auto-%02X%02X%02X%02X-%02X%02X-%02X%02X-%02X%02X-%02X%02X%02X%02X%02X%02X",
-			r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7], r[8],
-			r[9], r[10], r[11], r[12], r[13], r[14], r[15]);
+	return asprintf(id,
+			"%s%02X%02X%02X%02X-%02X%02X-%02X%02X-%02X%02X-%02X%02X%02X%02X%02X%02X",
+			settings->auto_id_prefix, r[0], r[1], r[2], r[3], r[4],
+			r[5], r[6], r[7], r[8], r[9], r[10], r[11], r[12],
+			r[13], r[14], r[15]);
 }
 
-int session_name(struct session *session, const u8 *id, u16 len)
+static struct session *find_or_make(const u8 *id, u16 len)
 {
-	char made_up[AUTO_ID_SIZE];
+	u32 hash = table_hash(id, len);
+	struct session *session = find(id, len, hash);
+
+	return session ? session : make(id, len, hash);
+}
+
+struct session *session_claim(struct client *client, const u8 *id, u16 len,
+			      struct client **former)
+{
+	struct session *session;
+	char *made_up = NULL;
 	int n;
 
 	if (!len) {
-		n = make_up(made_up);
+		n = make_up(&made_up);
 		if (n < 0)
-			return n;
+			return NULL;
 		id = (const u8 *)made_up;
 		len = n;
 	}
-	session->id = malloc(len);
-	if (!session->id)
-		return -ENOMEM;
-	memcpy(session->id, id, len);
-	session->id_len = len;
-	return 0;
+	session = find_or_make(id, len);
+	free(made_up);
+	if (!session)
+		return NULL;
+	*former = session->claimant;
+	session->claimant = client;
+	session->claims++;
+	return session;
 }
 
-static struct session *find(const struct session *like, u32 hash)
+bool session_begin(struct session *session, struct client *client, bool clean)
+{
+	bool present = session->durable && !clean;
+
+	if (!present)
+		reset(session);
+	session->client = client;
+	session->durable = !clean;
+	if (!session->durable || !store_enabled())
+		return present;
+
+	if (!session->sid) {
+		session->sid = store_new_sid();
+		store_session_add(session->sid, session->id, session->id_len);
+	} else {
+		store_session_seen(session->sid, 0);
+	}
+	return present;
+}
+
+void session_release(struct session *session, struct client *client)
+{
+	if (session->claimant == client)
+		session->claimant = NULL;
+	session->claims--;
+	if (session->client == client) {
+		session->client = NULL;
+		session->seen = now();
+		if (session->durable)
+			outbound_suspend(session);
+		else
+			reset(session);
+		if (session->sid)
+			store_session_seen(session->sid, session->seen);
+	}
+	if (!session->claims && !session->durable)
+		destroy(session);
+}
+
+u64 session_change(const struct session *session, u64 change)
+{
+	return session->sid ? change : 0;
+}
+
+void session_expire(void)
+{
+	struct session *session, *next;
+	char text[LOG_ESCAPED(LOG_TEXT_MAX)];
+	s64 limit = now() - settings->client_expiration;
+
+	if (!settings->client_expiration)
+		return;
+	for (session = TAILQ_FIRST(&all); session; session = next) {
+		next = TAILQ_NEXT(session, link);
+		if (session->claims || session->seen > limit)
+			continue;
+		log_print(LOG_TYPE_NOTICE,
+			  "Expiring client %s due to timeout.",
+			  log_escape(text, session->id, session->id_len));
+		destroy(session);
+	}
+}
+
+u32 session_away_count(void)
+{
+	struct session *session;
+	u32 count = 0;
+
+	TAILQ_FOREACH(session, &all, link)
+		count += !session->claims;
+	return count;
+}
+
+/* Loading */
+
+static struct session *find_sid(u64 sid)
 {
 	struct table_node *node;
 	struct session *session;
 
-	for (node = table_chain(&sessions, hash); node; node = node->next) {
-		session = session_of(node);
-		if (node->hash == hash && session->id_len == like->id_len &&
-		    !memcmp(session->id, like->id, like->id_len))
+	for (node = table_chain(&by_sid, table_hash_u32(sid)); node;
+	     node = node->next) {
+		session = container_of(node, struct session, loaded);
+		if (session->sid == sid)
 			return session;
 	}
 	return NULL;
 }
 
-static void unlist(struct session *session)
+static int load_session(const struct store_session *stored)
 {
-	table_del(&sessions, &session->node);
-	session->listed = false;
+	struct session *session;
+
+	session = make(stored->id, stored->id_len,
+		       table_hash(stored->id, stored->id_len));
+	if (!session || table_add(&by_sid, &session->loaded,
+				  table_hash_u32(stored->sid)))
+		return -ENOMEM;
+	session->durable = true;
+	session->sid = stored->sid;
+	/* A crash ended its connection if it had one. */
+	session->seen = stored->seen ? stored->seen : now();
+	outbound_load(&session->outbound, stored);
+	return 0;
 }
 
-int session_claim(struct session *session, struct session **former)
+static int load_subscription(u64 sid, const u8 *filter, u16 len, u8 qos)
 {
-	u32 hash = table_hash(session->id, session->id_len);
-	int err;
+	struct session *session = find_sid(sid);
 
-	*former = find(session, hash);
-	if (*former)
-		unlist(*former);
-	err = table_add(&sessions, &session->node, hash);
-	if (!err)
-		session->listed = true;
+	if (session && !filters_subscribe(session, filter, len, qos))
+		return -ENOMEM;
+	return 0;
+}
+
+static int load_inbound(u64 sid, u16 packet_id)
+{
+	struct session *session = find_sid(sid);
+
+	return session ? inbound_add(&session->inbound, packet_id) : 0;
+}
+
+static int load_retained(struct message *message)
+{
+	int err = retained_set(message);
+
+	message_put(message);
 	return err;
 }
 
-void session_release(struct session *session)
+/* DIR/FILE, or FILE without a directory; owned by the caller. */
+static char *store_path(void)
 {
-	if (session->listed)
-		unlist(session);
-	free(session->id);
-	session->id = NULL;
+	const char *directory = settings->persistence_location;
+	char *path = NULL;
+	int n;
+
+	n = asprintf(&path, "%s%s%s", directory ? directory : "",
+		     directory ? "/" : "", settings->persistence_file);
+	return n < 0 ? NULL : path;
+}
+
+int session_open(const struct config *config, void (*committed)(void))
+{
+	static const struct store_loader loader = {
+		.session = load_session,
+		.subscription = load_subscription,
+		.inbound = load_inbound,
+		.retained = load_retained,
+	};
+	char *path;
+	int err;
+
+	settings = config;
+	outbound_configure(config);
+	if (filters_open())
+		return -ENOMEM;
+	if (!config->persistence)
+		return 0;
+	path = store_path();
+	err = path ? store_open(path, &loader, committed) : -ENOMEM;
+	free(path);
+	table_free(&by_sid);
+	return err;
 }

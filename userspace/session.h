@@ -1,41 +1,102 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Sessions by client identifier. So far a session lives as long as its
- * connection, and is embedded in its client.
+ * Sessions by client identifier (section 3.1.2.4): subscriptions, what is
+ * queued, and QoS 2 messages half received. One of clean session 1 ends with
+ * its connection; others stay, and are in the store when there is one.
+ *
+ * Several connections may claim a session at once: the one that has it, and
+ * those that wait for it to be gone.
  */
 #ifndef _KMQTTD_SESSION_H_
 #define _KMQTTD_SESSION_H_
 
+#include "config.h"
+#include "filters.h"
+#include "inbound.h"
+#include "outbound.h"
 #include "table.h"
 #include "types.h"
 
+struct client;
+
 /**
- * struct session - all zeroes: no identifier yet
+ * struct session - a session
  * @node: in the map of identifiers
- * @id: client identifier, NULL without; owned
+ * @link: among all sessions
+ * @loaded: in a map by @sid, while the store is loaded
+ * @commit: among those whose next message waits for the disk
+ * @committing: it is one of them
+ * @id: client identifier; owned
  * @id_len: bytes of it
- * @listed: in the map
+ * @durable: it outlives its connection: clean session 0
+ * @client: the connection that has it, or NULL
+ * @claimant: the last connection that came for it, or NULL
+ * @claims: connections that have it or wait for it
+ * @sid: its name in the store; 0: it is not there
+ * @seen: seconds since 1970, when its connection ended
+ * @subscriptions: its subscriptions
+ * @inbound: QoS 2 messages of its client, half received
+ * @outbound: messages for its client
+ * @match_stamp: of filters_match()
+ * @match_qos: likewise
+ * @next_match: likewise
  */
 struct session {
 	struct table_node node;
-	u8 *id;
+	TAILQ_ENTRY(session) link;
+	struct table_node loaded;
+	TAILQ_ENTRY(session) commit;
+	bool committing;
+	bool durable;
 	u16 id_len;
-	bool listed;
+	u8 *id;
+	struct client *client;
+	struct client *claimant;
+	u32 claims;
+	u64 sid;
+	s64 seen;
+	struct subscriptions subscriptions;
+	struct inbound inbound;
+	struct outbound outbound;
+	u64 match_stamp;
+	struct session *next_match;
+	u8 match_qos;
 };
 
 /*
- * Gives a session its identifier; an empty one stands for a unique one that is
- * made up [MQTT-3.1.3-6]. 0 or -ENOMEM.
+ * @config: the settings, which must stay. With persistence, opens the store,
+ * which calls @committed, and loads what it holds. 0 or -errno.
  */
-int session_name(struct session *session, const u8 *id, u16 len);
+int session_open(const struct config *config, void (*committed)(void));
 
 /*
- * Makes @session the one of its identifier. *@former is the one that it was
- * before, now no longer listed, or NULL. 0 or -ENOMEM.
+ * @client comes for the session of the identifier @id, which is made if need
+ * be; an empty one stands for a unique one that is made up [MQTT-3.1.3-6].
+ * *@former: the connection that came for it before and has not released it, or
+ * NULL. The session, or NULL without memory.
  */
-int session_claim(struct session *session, struct session **former);
+struct session *session_claim(struct client *client, const u8 *id, u16 len,
+			      struct client **former);
 
-/* Takes @session from the map if it is there, and frees its identifier. */
-void session_release(struct session *session);
+/*
+ * @client, which nobody is before any more, has it now. @clean: it begins anew
+ * [MQTT-3.1.2-6]. Returns whether there was a session to go on with.
+ */
+bool session_begin(struct session *session, struct client *client, bool clean);
+
+/*
+ * @client is gone. The session stays if it is durable, or if somebody waits for
+ * it.
+ */
+void session_release(struct session *session, struct client *client);
+
+/* The number of the change after which this session's state is on disk. */
+u64 session_change(const struct session *session, u64 change);
+
+/* To be called once a minute: ends sessions that have been away too long. */
+void session_expire(void);
+
+/* Sessions that are not connected. */
+u32 session_away_count(void);
 
 #endif /* _KMQTTD_SESSION_H_ */

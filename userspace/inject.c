@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "inject.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/queue.h>
+#include <unistd.h>
+
+#include "client.h"
+#include "kmod.h"
+#include "log.h"
+
+/* Messages that may wait before their publishers do. */
+#define INJECT_MAX 1024
+
+/**
+ * struct injection - a message on its way to the module
+ * @request: to the module
+ * @link: among those that wait for their turn
+ * @message: with a reference
+ * @fd: a memfd of its payload, or -1
+ * @retain: it was published retained
+ */
+struct injection {
+	struct kmod_request request;
+	STAILQ_ENTRY(injection) link;
+	struct message *message;
+	int fd;
+	bool retain;
+};
+
+/*
+ * One is on its way at a time: one that the module has no room for must not be
+ * overtaken when it is tried again.
+ */
+static STAILQ_HEAD(, injection) waiting = STAILQ_HEAD_INITIALIZER(waiting);
+static bool under_way;
+static u32 count;
+
+static void build(struct kmod_request *request, struct nlmsghdr *message,
+		  size_t room)
+{
+	const struct injection *injection =
+		container_of(request, struct injection, request);
+	const struct message *content = injection->message;
+
+	(void)room;
+	mnl_attr_put(message, KMQTT_A_MSG_TOPIC, content->topic_len,
+		     content->data);
+	mnl_attr_put_u8(message, KMQTT_A_MSG_QOS, content->qos);
+	if (injection->fd >= 0)
+		mnl_attr_put_u32(message, KMQTT_A_MSG_PAYLOAD_FD,
+				 injection->fd);
+	else
+		mnl_attr_put(message, KMQTT_A_MSG_PAYLOAD, content->payload_len,
+			     message_payload(content));
+}
+
+static void submit_next(void);
+
+static void finish(struct injection *injection)
+{
+	if (injection->fd >= 0)
+		close(injection->fd);
+	message_put(injection->message);
+	free(injection);
+	count--;
+}
+
+static void done(struct kmod_request *request, const struct kmod_reply *reply)
+{
+	struct injection *injection =
+		container_of(request, struct injection, request);
+
+	under_way = false;
+	if (reply->err == -EAGAIN) {
+		STAILQ_INSERT_HEAD(&waiting, injection, link);
+	} else {
+		if (reply->err)
+			log_print(LOG_TYPE_WARNING,
+				  "Warning: The kernel module did not deliver a message: %s %s",
+				  strerror(-reply->err), reply->text);
+		finish(injection);
+	}
+	submit_next();
+	if (!inject_busy())
+		client_resume_publishers();
+}
+
+static void submit_next(void)
+{
+	static const struct kmod_command publish = {
+		.cmd = KMQTT_CMD_PUBLISH,
+		.flags = NLM_F_ACK,
+		.build = build,
+		.done = done,
+	};
+	struct injection *injection = STAILQ_FIRST(&waiting);
+
+	if (under_way || !injection)
+		return;
+	STAILQ_REMOVE_HEAD(&waiting, link);
+	under_way = true;
+	kmod_submit(&injection->request, &publish);
+}
+
+/* What does not fit an attribute, or a message, travels in a file of memory. */
+static bool needs_file(const struct message *message)
+{
+	return message->payload_len > KMQTT_PAYLOAD_INLINE ||
+	       message->payload_len + message->topic_len > KMOD_ROOM_MIN / 2;
+}
+
+static int make_file(const struct message *message)
+{
+	size_t left = message->payload_len;
+	const u8 *data = message_payload(message);
+	int fd = memfd_create("kmqtt-payload", MFD_CLOEXEC);
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	for (; left; data += n, left -= n) {
+		n = write(fd, data, left);
+		if (n <= 0) {
+			close(fd);
+			return -ENOMEM;
+		}
+	}
+	return fd;
+}
+
+static void log_failed(int err)
+{
+	log_print(LOG_TYPE_ERROR,
+		  "Error: A message cannot be given to the kernel module: %s.",
+		  strerror(-err));
+}
+
+void inject(struct message *message, bool retain)
+{
+	struct injection *injection = calloc(1, sizeof(*injection));
+	int fd = -1;
+
+	if (!injection) {
+		log_failed(-ENOMEM);
+		return;
+	}
+	if (needs_file(message)) {
+		fd = make_file(message);
+		if (fd < 0) {
+			log_failed(fd);
+			free(injection);
+			return;
+		}
+	}
+	injection->message = message_hold(message);
+	injection->fd = fd;
+	injection->retain = retain;
+	STAILQ_INSERT_TAIL(&waiting, injection, link);
+	count++;
+	submit_next();
+}
+
+bool inject_busy(void)
+{
+	return count >= INJECT_MAX;
+}

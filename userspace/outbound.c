@@ -1,0 +1,518 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "outbound.h"
+
+#include <stdlib.h>
+
+#include "client.h"
+#include "frame.h"
+#include "log.h"
+#include "session.h"
+#include "store.h"
+
+/* Deliveries read from the store at once; memory holds at most twice that. */
+#define PAGE 256
+
+/* Packet identifiers, from 1 (section 2.3.1). */
+#define PACKET_IDS 65535
+
+/**
+ * struct reading - a page being read for a session
+ * @read: the store's
+ * @session: for whom; NULL: nobody waits for it any more
+ * @expected: deliveries that were beyond when it was asked for
+ * @change: the last one before it
+ */
+struct reading {
+	struct store_read read;
+	struct session *session;
+	u32 expected;
+	u64 change;
+};
+
+TAILQ_HEAD(sessions, session);
+
+static const struct config *settings;
+static struct sessions committing = TAILQ_HEAD_INITIALIZER(committing);
+
+void outbound_configure(const struct config *config)
+{
+	settings = config;
+}
+
+void outbound_init(struct outbound *outbound)
+{
+	TAILQ_INIT(&outbound->waiting);
+	TAILQ_INIT(&outbound->inflight);
+}
+
+static u16 packet_id(const struct delivery *delivery)
+{
+	return delivery->seq % PACKET_IDS + 1;
+}
+
+static bool is_stored(const struct session *session,
+		      const struct delivery *delivery)
+{
+	return session->sid && delivery->qos;
+}
+
+/* Counting */
+
+static void count_queued(struct outbound *outbound,
+			 const struct delivery *delivery)
+{
+	outbound->queued++;
+	outbound->exempt += delivery->retain;
+	if (delivery->message)
+		outbound->queued_bytes += message_bytes(delivery->message);
+}
+
+static void uncount_queued(struct outbound *outbound,
+			   const struct delivery *delivery)
+{
+	outbound->queued--;
+	outbound->exempt -= delivery->retain && outbound->exempt;
+	if (delivery->message)
+		outbound->queued_bytes -= message_bytes(delivery->message);
+}
+
+/* Limits are of what waits; 0 is none, as in mosquitto. */
+static bool full(const struct outbound *outbound, const struct message *message)
+{
+	u32 max_messages = settings->max_queued_messages;
+	u64 max_bytes = settings->max_queued_bytes;
+
+	return (max_messages &&
+		outbound->queued - outbound->exempt >= max_messages) ||
+	       (max_bytes &&
+		outbound->queued_bytes + message_bytes(message) > max_bytes);
+}
+
+static void log_dropping(struct session *session)
+{
+	char text[LOG_ESCAPED(LOG_TEXT_MAX)];
+
+	if (session->outbound.dropping)
+		return;
+	session->outbound.dropping = true;
+	log_print(LOG_TYPE_NOTICE,
+		  "Outgoing messages are being dropped for client %s.",
+		  log_escape(text, session->id, session->id_len));
+}
+
+/* Deliveries */
+
+static void delivery_free(struct delivery *delivery)
+{
+	if (delivery->message)
+		message_put(delivery->message);
+	free(delivery);
+}
+
+static void to_waiting(struct outbound *outbound, struct delivery *delivery)
+{
+	TAILQ_INSERT_TAIL(&outbound->waiting, delivery, link);
+	outbound->waiting_count++;
+}
+
+static void from_waiting(struct outbound *outbound, struct delivery *delivery)
+{
+	TAILQ_REMOVE(&outbound->waiting, delivery, link);
+	outbound->waiting_count--;
+	uncount_queued(outbound, delivery);
+}
+
+static void to_inflight(struct outbound *outbound, struct delivery *delivery)
+{
+	TAILQ_INSERT_TAIL(&outbound->inflight, delivery, link);
+	outbound->inflight_count++;
+}
+
+static void from_inflight(struct outbound *outbound, struct delivery *delivery)
+{
+	TAILQ_REMOVE(&outbound->inflight, delivery, link);
+	outbound->inflight_count--;
+}
+
+/*
+ * Whether a delivery that is in the store may be left there: there are others
+ * before it, or nobody to send it to.
+ */
+static bool leave_in_store(const struct session *session)
+{
+	const struct outbound *outbound = &session->outbound;
+
+	return !session->client || outbound->beyond || outbound->reading ||
+	       outbound->waiting_count >= PAGE;
+}
+
+void outbound_add(struct session *session, struct message *message, u8 qos,
+		  bool retain)
+{
+	struct outbound *outbound = &session->outbound;
+	struct delivery *delivery, added = {
+		.message = message,
+		.qos = qos,
+		.retain = retain,
+	};
+
+	if (!retain && full(outbound, message)) {
+		log_dropping(session);
+		return;
+	}
+	if (qos)
+		added.seq = outbound->next_seq++;
+	if (is_stored(session, &added)) {
+		added.change = store_delivery_add(session->sid, added.seq,
+						  message, qos, retain);
+		if (leave_in_store(session)) {
+			outbound->beyond++;
+			count_queued(outbound, &added);
+			return;
+		}
+	}
+	delivery = malloc(sizeof(*delivery));
+	if (!delivery) {
+		log_dropping(session);
+		return;
+	}
+	*delivery = added;
+	message_hold(message);
+	count_queued(outbound, delivery);
+	to_waiting(outbound, delivery);
+}
+
+/* Reading of those beyond */
+
+static void take(struct session *session, const struct reading *reading,
+		 const struct store_delivery *stored)
+{
+	struct outbound *outbound = &session->outbound;
+	struct delivery *delivery = calloc(1, sizeof(*delivery));
+
+	if (!delivery) {
+		/* What was in the store stays there, for the next connection. */
+		log_dropping(session);
+		if (stored->message)
+			message_put(stored->message);
+		return;
+	}
+	delivery->message = stored->message;
+	delivery->seq = stored->seq;
+	delivery->change = reading->change;
+	delivery->qos = stored->qos;
+	delivery->retain = stored->retain;
+	delivery->state = stored->state;
+	delivery->dup = stored->state == STORE_SENT;
+	to_waiting(outbound, delivery);
+}
+
+static void read_done(struct store_read *read, struct store_delivery *deliveries,
+		      u32 nr)
+{
+	struct reading *reading = container_of(read, struct reading, read);
+	struct session *session = reading->session;
+	struct outbound *outbound;
+	u32 i;
+
+	for (i = 0; i < nr; i++) {
+		if (session)
+			take(session, reading, &deliveries[i]);
+		else if (deliveries[i].message)
+			message_put(deliveries[i].message);
+	}
+	if (session) {
+		outbound = &session->outbound;
+		outbound->reading = NULL;
+		/* With fewer than were asked for, there are no more. */
+		outbound->beyond -= nr < reading->read.max ?
+				    reading->expected : nr;
+		outbound_pump(session);
+	}
+	free(reading);
+}
+
+static u64 next_beyond(const struct outbound *outbound)
+{
+	const struct delivery *last;
+
+	TAILQ_FOREACH_REVERSE(last, &outbound->waiting, deliveries, link)
+		if (last->qos)
+			return last->seq + 1;
+	last = TAILQ_LAST(&outbound->inflight, deliveries);
+	return last ? last->seq + 1 : 0;
+}
+
+static void read_more(struct session *session)
+{
+	struct outbound *outbound = &session->outbound;
+	struct reading *reading;
+
+	if (!outbound->beyond || outbound->reading ||
+	    outbound->waiting_count > PAGE / 2)
+		return;
+	reading = calloc(1, sizeof(*reading));
+	if (!reading)
+		return;		/* the next acknowledgment tries again */
+	reading->session = session;
+	reading->expected = outbound->beyond;
+	reading->change = store_queued();
+	reading->read.sid = session->sid;
+	reading->read.from = next_beyond(outbound);
+	reading->read.max = PAGE;
+	reading->read.done = read_done;
+	outbound->reading = reading;
+	store_read(&reading->read);
+}
+
+/* Sending */
+
+/*
+ * Identifiers in flight are unique: the oldest one's must not come round. No
+ * more than max_inflight at once.
+ */
+static bool window_open(const struct outbound *outbound,
+			const struct delivery *delivery)
+{
+	const struct delivery *oldest = TAILQ_FIRST(&outbound->inflight);
+
+	return !oldest || (outbound->inflight_count < settings->max_inflight &&
+			   delivery->seq - oldest->seq < PACKET_IDS);
+}
+
+/*
+ * A QoS 2 message must be on disk before its client sees it: were it forgotten,
+ * the next with its identifier would pass for the same one.
+ */
+static bool wait_for_disk(struct session *session,
+			  const struct delivery *delivery)
+{
+	if (delivery->qos < 2 || !is_stored(session, delivery) ||
+	    delivery->change <= store_committed())
+		return false;
+	if (!session->committing) {
+		session->committing = true;
+		TAILQ_INSERT_TAIL(&committing, session, commit);
+	}
+	return true;
+}
+
+static void send_publish(struct session *session, struct delivery *delivery)
+{
+	u8 flags = delivery->qos << 1;
+
+	if (delivery->retain)
+		flags |= KMQTT_FLAG_RETAIN;
+	if (delivery->dup)
+		flags |= KMQTT_FLAG_DUP;
+	client_publish(session->client, delivery->message, flags,
+		       delivery->qos ? packet_id(delivery) : 0);
+	if (is_stored(session, delivery) && delivery->state == STORE_QUEUED)
+		store_delivery_state(session->sid, delivery->seq, STORE_SENT);
+	delivery->state = STORE_SENT;
+}
+
+/* PUBREL forbids ever to send PUBLISH again [MQTT-4.3.3-1]: the disk first. */
+static void send_pubrel(struct session *session,
+			const struct delivery *delivery, u64 change)
+{
+	client_acknowledge(session->client, KMQTT_PUBREL, packet_id(delivery),
+			   session_change(session, change));
+}
+
+static void send_next(struct session *session, struct delivery *delivery)
+{
+	struct outbound *outbound = &session->outbound;
+
+	from_waiting(outbound, delivery);
+	if (delivery->state == STORE_RELEASED)
+		send_pubrel(session, delivery, delivery->change);
+	else
+		send_publish(session, delivery);
+	if (delivery->qos)
+		to_inflight(outbound, delivery);
+	else
+		delivery_free(delivery);
+}
+
+void outbound_pump(struct session *session)
+{
+	struct outbound *outbound = &session->outbound;
+	struct delivery *delivery;
+
+	while (session->client && client_writable(session->client)) {
+		delivery = TAILQ_FIRST(&outbound->waiting);
+		if (!delivery ||
+		    (delivery->qos && !window_open(outbound, delivery)) ||
+		    wait_for_disk(session, delivery))
+			break;
+		send_next(session, delivery);
+	}
+	if (!outbound->waiting_count)
+		outbound->dropping = false;
+	if (session->client)
+		read_more(session);
+}
+
+void outbound_resume(struct session *session)
+{
+	outbound_pump(session);
+}
+
+/* Those in flight become the first of those that wait, in order. */
+static void requeue(struct outbound *outbound)
+{
+	struct delivery *delivery;
+
+	while ((delivery = TAILQ_LAST(&outbound->inflight, deliveries))) {
+		from_inflight(outbound, delivery);
+		TAILQ_INSERT_HEAD(&outbound->waiting, delivery, link);
+		outbound->waiting_count++;
+		count_queued(outbound, delivery);
+		delivery->dup = delivery->state == STORE_SENT;
+	}
+}
+
+static void stop_reading(struct outbound *outbound)
+{
+	if (outbound->reading)
+		outbound->reading->session = NULL;
+	outbound->reading = NULL;
+}
+
+/* The answer to a SUBSCRIBE of this connection, and not acknowledged. */
+static bool is_fleeting(const struct delivery *delivery)
+{
+	return !delivery->qos && delivery->retain;
+}
+
+void outbound_suspend(struct session *session)
+{
+	struct outbound *outbound = &session->outbound;
+	struct delivery *delivery, *next;
+
+	stop_reading(outbound);
+	requeue(outbound);
+	for (delivery = TAILQ_FIRST(&outbound->waiting); delivery;
+	     delivery = next) {
+		next = TAILQ_NEXT(delivery, link);
+		if (!is_stored(session, delivery) && !is_fleeting(delivery))
+			continue;
+		TAILQ_REMOVE(&outbound->waiting, delivery, link);
+		outbound->waiting_count--;
+		if (delivery->qos)
+			outbound->beyond++;
+		else
+			uncount_queued(outbound, delivery);
+		delivery_free(delivery);
+	}
+}
+
+/* Acknowledgments */
+
+static struct delivery *find_inflight(struct session *session, u16 id)
+{
+	struct delivery *delivery;
+
+	TAILQ_FOREACH(delivery, &session->outbound.inflight, link)
+		if (packet_id(delivery) == id)
+			return delivery;
+	return NULL;
+}
+
+static void finish(struct session *session, struct delivery *delivery)
+{
+	if (is_stored(session, delivery))
+		store_delivery_del(session->sid, delivery->seq);
+	from_inflight(&session->outbound, delivery);
+	delivery_free(delivery);
+	outbound_pump(session);
+}
+
+void outbound_puback(struct session *session, u16 id)
+{
+	struct delivery *delivery = find_inflight(session, id);
+
+	if (delivery && delivery->qos == 1)
+		finish(session, delivery);
+}
+
+void outbound_pubrec(struct session *session, u16 id)
+{
+	struct delivery *delivery = find_inflight(session, id);
+	u64 change = 0;
+
+	if (!delivery) {
+		/* It has been forgotten here; let it end there, too. */
+		client_acknowledge(session->client, KMQTT_PUBREL, id, 0);
+		return;
+	}
+	if (delivery->qos != 2)
+		return;
+	if (delivery->state == STORE_SENT) {
+		if (session->sid)
+			change = store_delivery_state(session->sid,
+						      delivery->seq,
+						      STORE_RELEASED);
+		delivery->state = STORE_RELEASED;
+		delivery->change = change;
+		message_put(delivery->message);
+		delivery->message = NULL;
+	}
+	send_pubrel(session, delivery, delivery->change);
+}
+
+void outbound_pubcomp(struct session *session, u16 id)
+{
+	struct delivery *delivery = find_inflight(session, id);
+
+	if (delivery && delivery->state == STORE_RELEASED)
+		finish(session, delivery);
+}
+
+void outbound_committed(void)
+{
+	struct sessions waited = TAILQ_HEAD_INITIALIZER(waited);
+	struct session *session;
+
+	TAILQ_CONCAT(&waited, &committing, commit);
+	while ((session = TAILQ_FIRST(&waited))) {
+		TAILQ_REMOVE(&waited, session, commit);
+		session->committing = false;
+		outbound_pump(session);
+	}
+}
+
+/* The end, and the beginning */
+
+static void forget(struct deliveries *deliveries)
+{
+	struct delivery *delivery;
+
+	while ((delivery = TAILQ_FIRST(deliveries))) {
+		TAILQ_REMOVE(deliveries, delivery, link);
+		delivery_free(delivery);
+	}
+}
+
+void outbound_clear(struct session *session)
+{
+	struct outbound *outbound = &session->outbound;
+
+	stop_reading(outbound);
+	forget(&outbound->waiting);
+	forget(&outbound->inflight);
+	if (session->committing)
+		TAILQ_REMOVE(&committing, session, commit);
+	session->committing = false;
+	*outbound = (struct outbound){ 0 };
+	outbound_init(outbound);
+}
+
+void outbound_load(struct outbound *outbound, const struct store_session *stored)
+{
+	outbound->beyond = stored->queued;
+	outbound->queued = stored->queued;
+	outbound->queued_bytes = stored->queued_bytes;
+	outbound->next_seq = stored->next_seq;
+}

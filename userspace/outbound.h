@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What a session still has to get: messages that wait, and those sent and not
+ * acknowledged yet (sections 4.3 and 4.4).
+ *
+ * Each delivery above QoS 0 has a place in the session's order, @seq, and the
+ * packet identifier follows from it, so that both are the same after a restart
+ * without a write in between.
+ *
+ * Of a session in the store, memory holds only the head of the queue, and
+ * nothing while it is away; the rest is read when there is room.
+ */
+#ifndef _KMQTTD_OUTBOUND_H_
+#define _KMQTTD_OUTBOUND_H_
+
+#include <sys/queue.h>
+
+#include "config.h"
+#include "message.h"
+#include "types.h"
+
+struct reading;
+struct session;
+struct store_session;
+
+/**
+ * struct delivery - a message for one session
+ * @link: in struct outbound
+ * @message: with a reference; NULL once released
+ * @seq: place in the session's order; of QoS 0: none
+ * @change: of the store, that has to be on disk before a QoS 2 PUBLISH leaves
+ * @qos: delivered at
+ * @retain: sent because of a subscription, with the retain flag
+ * @dup: it has been sent on an earlier connection
+ * @state: enum store_state
+ */
+struct delivery {
+	TAILQ_ENTRY(delivery) link;
+	struct message *message;
+	u64 seq;
+	u64 change;
+	u8 qos;
+	bool retain;
+	bool dup;
+	u8 state;
+};
+
+TAILQ_HEAD(deliveries, delivery);
+
+/**
+ * struct outbound - the queue of a session
+ * @waiting: not sent on this connection, in order
+ * @inflight: sent, not acknowledged, in order
+ * @waiting_count: of @waiting
+ * @inflight_count: of @inflight
+ * @beyond: deliveries that come after @waiting and are in the store only
+ * @queued: all that are not in flight, those beyond included
+ * @exempt: those of @queued that no limit counts: retained messages
+ * @queued_bytes: message_bytes() of @queued
+ * @next_seq: of the next delivery
+ * @reading: a page of those beyond is being read
+ * @dropping: the last delivery was dropped at a limit
+ */
+struct outbound {
+	struct deliveries waiting;
+	struct deliveries inflight;
+	u32 waiting_count;
+	u32 inflight_count;
+	u32 beyond;
+	u32 queued;
+	u32 exempt;
+	u64 queued_bytes;
+	u64 next_seq;
+	struct reading *reading;
+	bool dropping;
+};
+
+/* The limits; they must stay. */
+void outbound_configure(const struct config *config);
+
+void outbound_init(struct outbound *outbound);
+
+/*
+ * Queues @message for @session at @qos. @retain: it is the retained message of
+ * a new subscription. It may be dropped at a limit, which is logged. It leaves
+ * at the next outbound_pump().
+ */
+void outbound_add(struct session *session, struct message *message, u8 qos,
+		  bool retain);
+
+/* Sends what may be sent now. */
+void outbound_pump(struct session *session);
+
+/* The session is connected (and active), or its connection has ended. */
+void outbound_resume(struct session *session);
+void outbound_suspend(struct session *session);
+
+/* What the client answered; unknown identifiers do no harm. */
+void outbound_puback(struct session *session, u16 packet_id);
+void outbound_pubrec(struct session *session, u16 packet_id);
+void outbound_pubcomp(struct session *session, u16 packet_id);
+
+/* More changes are on disk. */
+void outbound_committed(void);
+
+/* Makes the queue of a session what it was in the store. */
+void outbound_load(struct outbound *outbound,
+		   const struct store_session *stored);
+
+/* Forgets everything, in memory only. */
+void outbound_clear(struct session *session);
+
+#endif /* _KMQTTD_OUTBOUND_H_ */

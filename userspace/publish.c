@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "publish.h"
+
+#include <errno.h>
+
+#include "client.h"
+#include "filters.h"
+#include "frame.h"
+#include "inject.h"
+#include "log.h"
+#include "packet.h"
+#include "retained.h"
+#include "session.h"
+#include "store.h"
+
+/* What an acknowledgment that waits for the disk weighs besides its message. */
+#define HELD_EACH 64
+
+/* What a session gets: the lower of the two (section 4.3). */
+static u8 delivered_qos(const struct session *session,
+			const struct message *message)
+{
+	return session->match_qos < message->qos ? session->match_qos
+						 : message->qos;
+}
+
+static bool is_queued(const struct session *session,
+		      const struct message *message)
+{
+	return delivered_qos(session, message) ||
+	       (!session->client && session->durable &&
+		client_config->queue_qos0);
+}
+
+/* Work that must be durable is refused while the disk does not take it. */
+static bool can_be_kept(const struct session *matched,
+			const struct message *message, bool retain)
+{
+	if (!store_enabled() || store_healthy())
+		return true;
+	if (retain)
+		return false;
+	for (; matched; matched = matched->next_match)
+		if (matched->sid && delivered_qos(matched, message))
+			return false;
+	return true;
+}
+
+/* [MQTT-3.3.1-5] to [MQTT-3.3.1-11] */
+static int keep(struct message *message)
+{
+	int err = retained_set(message);
+
+	if (!err && store_enabled())
+		store_retained_set(message);
+	return err;
+}
+
+/* Whoever is owed a copy by the daemon gets it; the module serves the rest. */
+static void deliver(struct session *matched, struct message *message,
+		    bool retain)
+{
+	bool others = !message->qos;
+
+	for (; matched; matched = matched->next_match) {
+		if (is_queued(matched, message)) {
+			outbound_add(matched, message,
+				     delivered_qos(matched, message), false);
+			outbound_pump(matched);
+		} else if (matched->client) {
+			others = true;
+		}
+	}
+	if (others)
+		inject(message, retain);
+}
+
+/* 0 or -errno, and then nothing has happened. */
+static int distribute(struct message *message, bool retain)
+{
+	struct session *matched;
+	int err;
+
+	err = filters_match(message->data, message->topic_len, &matched);
+	if (err)
+		return err;
+	if (!can_be_kept(matched, message, retain))
+		return -EIO;
+	if (retain) {
+		err = keep(message);
+		if (err)
+			return err;
+	}
+	deliver(matched, message, retain);
+	return 0;
+}
+
+bool publish_will(struct message *message, bool retain)
+{
+	return !distribute(message, retain);
+}
+
+static void refuse(struct client *client, int err)
+{
+	if (err == -E2BIG)
+		client_end(client, "topic matches too many filters");
+	else if (err == -EIO)
+		client_end(client, "server unavailable: the store cannot be written");
+	else
+		client_end(client, "out of memory");
+}
+
+/*
+ * Takes a message over. Returns the change that has to be on disk before it is
+ * acknowledged, 0 for none; or ends the client: then *@err is not 0.
+ */
+static u64 take(struct client *client, const struct packet_publish *publish,
+		  int *err)
+{
+	u64 before = store_queued();
+	struct message *message;
+
+	message = message_new(publish->topic.data, publish->topic.len,
+			      publish->payload, publish->payload_len,
+			      publish->qos);
+	*err = message ? distribute(message, publish->retain) : -ENOMEM;
+	if (message)
+		message_put(message);
+	if (*err) {
+		refuse(client, *err);
+		return 0;
+	}
+	if (store_queued() == before)
+		return 0;
+	client->held_weight += HELD_EACH + publish->payload_len;
+	return store_queued();
+}
+
+static void handle_qos1(struct client *client,
+			const struct packet_publish *publish)
+{
+	int err;
+	u64 change = take(client, publish, &err);
+
+	if (!err)
+		client_acknowledge(client, KMQTT_PUBACK, publish->id, change);
+}
+
+/*
+ * It goes on its way at once; its identifier is kept until PUBREL, so that it
+ * does so once (section 4.3.3, figure 4.3, method B).
+ */
+static void handle_qos2(struct client *client,
+			const struct packet_publish *publish)
+{
+	struct session *session = client->session;
+	u64 change = 0;
+	int err = 0;
+
+	if (inbound_has(&session->inbound, publish->id)) {
+		/* PUBREC is sent again, after the first. */
+		change = session_change(session, store_queued());
+	} else {
+		if (inbound_add(&session->inbound, publish->id)) {
+			client_end(client, "out of memory");
+			return;
+		}
+		change = take(client, publish, &err);
+		if (err) {
+			inbound_del(&session->inbound, publish->id);
+			return;
+		}
+		if (session->sid)
+			change = store_inbound_add(session->sid, publish->id);
+	}
+	client_acknowledge(client, KMQTT_PUBREC, publish->id, change);
+}
+
+static void log_publish(const struct client *client,
+			const struct packet_publish *publish)
+{
+	char topic[LOG_ESCAPED(LOG_TEXT_MAX)];
+	char name[CLIENT_NAME_SIZE];
+
+	if (!log_enabled(LOG_TYPE_DEBUG))
+		return;
+	log_print(LOG_TYPE_DEBUG,
+		  "Received PUBLISH from %s (d%d, q%d, r%d, m%u, '%s', ... (%u bytes))",
+		  client_name(client, name), publish->dup, publish->qos,
+		  publish->retain, publish->id,
+		  log_escape(topic, publish->topic.data, publish->topic.len),
+		  publish->payload_len);
+}
+
+void publish_handle(struct client *client, u8 first, const u8 *data, size_t len)
+{
+	struct packet_publish publish;
+	int err;
+
+	if (packet_parse_publish(first, data, len, &publish)) {
+		client_end(client, "malformed packet");
+		return;
+	}
+	log_publish(client, &publish);
+	if (publish.retain && !client_config->retain_available)
+		client_end(client, "retain not supported");
+	else if (publish.qos == 2)
+		handle_qos2(client, &publish);
+	else if (publish.qos == 1)
+		handle_qos1(client, &publish);
+	else
+		take(client, &publish, &err);
+}
+
+void publish_release(struct client *client, u16 packet_id)
+{
+	struct session *session = client->session;
+	u64 change = 0;
+
+	if (inbound_del(&session->inbound, packet_id) && session->sid)
+		change = store_inbound_del(session->sid, packet_id);
+	client_acknowledge(client, KMQTT_PUBCOMP, packet_id, change);
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Messages that come in: what clients publish above QoS 0 (sections 4.3.2 and
+ * 4.3.3), and wills; to whom they go, and what is retained.
+ */
+#ifndef _KMQTTD_PUBLISH_H_
+#define _KMQTTD_PUBLISH_H_
+
+#include "message.h"
+#include "types.h"
+
+struct client;
+
+/*
+ * Handles a PUBLISH: @first its first byte, @len bytes after the fixed header.
+ */
+void publish_handle(struct client *client, u8 first, const u8 *data,
+		    size_t len);
+
+/* Handles a PUBREL of @packet_id. */
+void publish_release(struct client *client, u16 packet_id);
+
+/*
+ * Distributes a message, which nobody acknowledges: a will. Returns whether
+ * that could be done.
+ */
+bool publish_will(struct message *message, bool retain);
+
+#endif /* _KMQTTD_PUBLISH_H_ */

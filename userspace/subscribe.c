@@ -1,0 +1,468 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * SUBSCRIBE and UNSUBSCRIBE: what they ask of the module, in as few messages as
+ * hold it; then of the session; and then the acknowledgment: a SUBACK promises
+ * that all have the subscriptions. Retained messages follow it.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client.h"
+#include "packet.h"
+#include "retained.h"
+#include "session.h"
+#include "store.h"
+#include "topic.h"
+
+/**
+ * struct subscribing - a packet being worked on, at the head of @client->in
+ * @subscribe: it is a SUBSCRIBE
+ * @header: bytes of its fixed header
+ * @size: bytes of all of it
+ * @at: where the next filter is, after the fixed header
+ * @index: number of the next filter
+ * @first_at: where the first filter of the message to the module is
+ * @first: its number
+ * @count: filters
+ * @codes: of SUBACK: the return codes, in @ack
+ * @ack_size: bytes of @ack
+ * @ack: the acknowledgment
+ */
+struct subscribing {
+	bool subscribe;
+	size_t header;
+	size_t size;
+	size_t at;
+	u32 index;
+	size_t first_at;
+	u32 first;
+	u32 count;
+	u8 *codes;
+	size_t ack_size;
+	u8 ack[];
+};
+
+/* A filter in the packet, and where the one after it is. */
+struct filter {
+	struct packet_bytes topic;
+	u8 qos;
+	size_t next;
+};
+
+void subscribe_free(struct subscribing *subscribing)
+{
+	free(subscribing);
+}
+
+static const u8 *body(const struct client *client)
+{
+	return buffer_head(&client->in) + client->subscribing->header;
+}
+
+static void read_filter(const struct client *client, size_t at,
+			struct filter *filter)
+{
+	filter->next = packet_next_filter(body(client), at,
+					  client->subscribing->subscribe,
+					  &filter->topic, &filter->qos);
+}
+
+static bool is_valid(const struct filter *filter)
+{
+	return !kmqtt_topic_filter_check(filter->topic.data, filter->topic.len);
+}
+
+/*
+ * The next filter that is one (section 4.7); others are skipped, and refused in
+ * the SUBACK [MQTT-3.8.4-5]. False at the end.
+ */
+static bool next_valid(struct client *client, struct filter *filter)
+{
+	struct subscribing *subscribing = client->subscribing;
+
+	for (; subscribing->index < subscribing->count;
+	     subscribing->index++, subscribing->at = filter->next) {
+		read_filter(client, subscribing->at, filter);
+		if (is_valid(filter))
+			return true;
+		if (subscribing->subscribe)
+			subscribing->codes[subscribing->index] =
+				PACKET_SUBACK_FAILURE;
+	}
+	return false;
+}
+
+static void log_filter(const struct client *client, const struct filter *filter)
+{
+	enum log_type type = client->subscribing->subscribe ?
+			     LOG_TYPE_SUBSCRIBE : LOG_TYPE_UNSUBSCRIBE;
+	char topic[LOG_ESCAPED(LOG_TEXT_MAX)];
+	char name[CLIENT_NAME_SIZE];
+
+	if (!log_enabled(type))
+		return;
+	client_name(client, name);
+	log_escape(topic, filter->topic.data, filter->topic.len);
+	if (type == LOG_TYPE_SUBSCRIBE)
+		log_print(type, "%s %u %s", name, filter->qos, topic);
+	else
+		log_print(type, "%s %s", name, topic);
+}
+
+/* Adds a filter to a message to the module. */
+static void put_filter(struct nlmsghdr *message, const void *topic, u16 len,
+		       u8 qos)
+{
+	struct nlattr *nest;
+
+	nest = mnl_attr_nest_start(message, KMQTT_A_SUB_FILTER);
+	mnl_attr_put(message, KMQTT_A_FILTER_TOPIC, len, topic);
+	mnl_attr_put_u8(message, KMQTT_A_FILTER_QOS, qos);
+	mnl_attr_nest_end(message, nest);
+}
+
+/* Bytes that put_filter() adds. */
+static size_t filter_room(u16 len)
+{
+	return 3 * MNL_ATTR_HDRLEN + MNL_ALIGN(len) + MNL_ALIGN(sizeof(u8));
+}
+
+/* As many filters as fit; next_valid() has found that there is one. */
+static void build(struct kmod_request *request, struct nlmsghdr *message,
+		  size_t room)
+{
+	struct client *client = client_of_request(request);
+	struct subscribing *subscribing = client->subscribing;
+	size_t end = message->nlmsg_len + room;
+	struct filter filter;
+
+	mnl_attr_put_u32(message, KMQTT_A_SUB_CONN_ID, client->conn_id);
+	subscribing->first_at = subscribing->at;
+	subscribing->first = subscribing->index;
+	while (next_valid(client, &filter)) {
+		if (end - message->nlmsg_len < filter_room(filter.topic.len))
+			return;
+		put_filter(message, filter.topic.data, filter.topic.len,
+			   filter.qos);
+		log_filter(client, &filter);
+		subscribing->index++;
+		subscribing->at = filter.next;
+	}
+}
+
+/* The session */
+
+/* False: the SUBACK says that it has failed. */
+static bool subscribe(struct client *client, const struct filter *filter)
+{
+	struct session *session = client->session;
+
+	if (!filters_subscribe(session, filter->topic.data, filter->topic.len,
+			       filter->qos))
+		return false;
+	if (session->sid)
+		store_subscription_set(session->sid, filter->topic.data,
+				       filter->topic.len, filter->qos);
+	return true;
+}
+
+static void unsubscribe(struct client *client, const struct filter *filter)
+{
+	struct session *session = client->session;
+	struct subscription *subscription;
+
+	subscription = filters_find(session, filter->topic.data,
+				    filter->topic.len);
+	if (!subscription)
+		return;
+	filters_unsubscribe(subscription);
+	if (session->sid)
+		store_subscription_del(session->sid, filter->topic.data,
+				       filter->topic.len);
+}
+
+/* The module has done what the last message asked for: the session follows. */
+static void follow(struct client *client)
+{
+	struct subscribing *subscribing = client->subscribing;
+	size_t at = subscribing->first_at;
+	struct filter filter;
+	u32 i;
+
+	for (i = subscribing->first; i < subscribing->index; i++) {
+		read_filter(client, at, &filter);
+		at = filter.next;
+		if (!is_valid(&filter))
+			continue;
+		if (!subscribing->subscribe)
+			unsubscribe(client, &filter);
+		else if (subscribe(client, &filter))
+			subscribing->codes[i] = filter.qos;
+		else
+			subscribing->codes[i] = PACKET_SUBACK_FAILURE;
+	}
+}
+
+/* Retained messages [MQTT-3.8.4-3] */
+
+/* What retained_match() is told: for whom, and the QoS granted. */
+struct wanted {
+	struct session *session;
+	u8 qos;
+};
+
+static int send_retained(struct message *message, void *arg)
+{
+	const struct wanted *wanted = arg;
+
+	outbound_add(wanted->session, message,
+		     message->qos < wanted->qos ? message->qos : wanted->qos,
+		     true);
+	return 0;
+}
+
+static void send_all_retained(struct client *client)
+{
+	struct subscribing *subscribing = client->subscribing;
+	struct wanted wanted = { .session = client->session };
+	size_t at = PACKET_FILTERS_AT;
+	struct filter filter;
+	u32 i;
+
+	for (i = 0; i < subscribing->count; i++) {
+		read_filter(client, at, &filter);
+		at = filter.next;
+		if (subscribing->codes[i] == PACKET_SUBACK_FAILURE)
+			continue;
+		wanted.qos = filter.qos;
+		retained_match(filter.topic.data, filter.topic.len,
+			       send_retained, &wanted);
+	}
+	outbound_pump(client->session);
+}
+
+/* One after the other */
+
+static void done(struct kmod_request *request, const struct kmod_reply *reply);
+
+static void acknowledge(struct client *client)
+{
+	struct subscribing *subscribing = client->subscribing;
+
+	client_send(client, subscribing->ack, subscribing->ack_size);
+	if (subscribing->subscribe)
+		send_all_retained(client);
+	client->subscribing = NULL;
+	subscribe_free(subscribing);
+}
+
+/* As subscribe_handle() promises when it has returned false. */
+static void acknowledge_later(struct client *client)
+{
+	size_t size = client->subscribing->size;
+
+	acknowledge(client);
+	buffer_consume(&client->in, size);
+	client_pump(client);
+}
+
+/* Asks the module for the rest. True when there was none: it is acknowledged.
+ */
+static bool go_on(struct client *client)
+{
+	static const struct kmod_command sub_add = {
+		.cmd = KMQTT_CMD_SUB_ADD,
+		.flags = NLM_F_ACK,
+		.build = build,
+		.done = done,
+	};
+	static const struct kmod_command sub_del = {
+		.cmd = KMQTT_CMD_SUB_DEL,
+		.flags = NLM_F_ACK,
+		.build = build,
+		.done = done,
+	};
+	struct subscribing *subscribing = client->subscribing;
+	struct filter filter;
+	u64 change;
+
+	if (next_valid(client, &filter)) {
+		client_request(client,
+			       subscribing->subscribe ? &sub_add : &sub_del);
+		return false;
+	}
+	change = session_change(client->session, store_queued());
+	if (change > store_committed()) {
+		client_await(client, change, acknowledge_later);
+		return false;
+	}
+	acknowledge(client);
+	return true;
+}
+
+static void log_refused(struct client *client, const char *what,
+			const struct kmod_reply *reply)
+{
+	char name[CLIENT_NAME_SIZE];
+
+	/* It has ended meanwhile. There may be a DISCONNECT behind this one. */
+	if (reply->err == -ENOTCONN || reply->err == -ENOENT)
+		return;
+	log_print(LOG_TYPE_ERROR,
+		  "Error: The kernel module refused %s of client %s: %s %s",
+		  what, client_name(client, name), strerror(-reply->err),
+		  reply->text);
+}
+
+/* The request failed, as a whole. True when the client can go on. */
+static bool failed(struct client *client, const struct kmod_reply *reply)
+{
+	struct subscribing *subscribing = client->subscribing;
+	bool ended = reply->err == -ENOTCONN || reply->err == -ENOENT;
+	bool lost = reply->err == -ENOBUFS;	/* and who knows what it was */
+
+	if (subscribing->subscribe)
+		memset(subscribing->codes + subscribing->first,
+		       PACKET_SUBACK_FAILURE,
+		       subscribing->index - subscribing->first);
+	log_refused(client, subscribing->subscribe ? "subscriptions"
+						   : "to unsubscribe", reply);
+	/* UNSUBACK cannot tell. */
+	return ended || (subscribing->subscribe && !lost);
+}
+
+static void done(struct kmod_request *request, const struct kmod_reply *reply)
+{
+	struct client *client = client_of_request(request);
+	size_t size = client->subscribing->size;
+
+	if (!client_answered(client))
+		return;
+	if (!reply->err) {
+		follow(client);
+	} else if (!failed(client, reply)) {
+		client_end(client, NULL);
+		return;
+	}
+	if (!go_on(client))
+		return;
+	buffer_consume(&client->in, size);
+	client_pump(client);
+}
+
+static struct subscribing *make(bool subscribe,
+				const struct packet_filters *filters)
+{
+	size_t ack_size = subscribe ? packet_suback_size(filters->count)
+				    : PACKET_UNSUBACK_SIZE;
+	struct subscribing *subscribing;
+
+	subscribing = calloc(1, sizeof(*subscribing) + ack_size);
+	if (!subscribing)
+		return NULL;
+	subscribing->subscribe = subscribe;
+	subscribing->at = PACKET_FILTERS_AT;
+	subscribing->count = filters->count;
+	subscribing->ack_size = ack_size;
+	if (subscribe)
+		subscribing->codes = packet_build_suback(subscribing->ack,
+							 filters->id,
+							 filters->count);
+	else
+		packet_build_unsuback(subscribing->ack, filters->id);
+	return subscribing;
+}
+
+/* Nothing that has to be durable is begun while the disk takes no writes. */
+static void refuse_all(struct subscribing *subscribing)
+{
+	memset(subscribing->codes, PACKET_SUBACK_FAILURE, subscribing->count);
+	subscribing->index = subscribing->count;
+}
+
+bool subscribe_handle(struct client *client, bool subscribe, size_t header,
+		      size_t size)
+{
+	const u8 *data = buffer_head(&client->in) + header;
+	struct packet_filters filters;
+	char name[CLIENT_NAME_SIZE];
+
+	log_print(LOG_TYPE_DEBUG, "Received %s from %s",
+		  subscribe ? "SUBSCRIBE" : "UNSUBSCRIBE",
+		  client_name(client, name));
+	if (packet_parse_filters(data, size - header, subscribe, &filters)) {
+		client_end(client, "malformed packet");
+		return true;
+	}
+	client->subscribing = make(subscribe, &filters);
+	if (!client->subscribing) {
+		client_end(client, "out of memory");
+		return true;
+	}
+	client->subscribing->header = header;
+	client->subscribing->size = size;
+	if (subscribe && client->session->sid && !store_healthy())
+		refuse_all(client->subscribing);
+	return go_on(client);
+}
+
+/* A session that goes on */
+
+static void build_restore(struct kmod_request *request,
+			  struct nlmsghdr *message, size_t room)
+{
+	struct client *client = client_of_request(request);
+	size_t end = message->nlmsg_len + room;
+	static u8 filter[UINT16_MAX];
+	u16 len;
+
+	mnl_attr_put_u32(message, KMQTT_A_SUB_CONN_ID, client->conn_id);
+	while (client->restoring) {
+		len = filters_text(client->restoring, filter);
+		if (end - message->nlmsg_len < filter_room(len))
+			return;
+		put_filter(message, filter, len, client->restoring->qos);
+		client->restoring = TAILQ_NEXT(client->restoring, own);
+	}
+}
+
+static void restore(struct client *client);
+
+static void restore_done(struct kmod_request *request,
+			 const struct kmod_reply *reply)
+{
+	struct client *client = client_of_request(request);
+
+	if (!client_answered(client))
+		return;
+	if (reply->err) {
+		log_refused(client, "subscriptions", reply);
+		client_end(client, NULL);
+		return;
+	}
+	restore(client);
+}
+
+static void restore(struct client *client)
+{
+	static const struct kmod_command sub_add = {
+		.cmd = KMQTT_CMD_SUB_ADD,
+		.flags = NLM_F_ACK,
+		.build = build_restore,
+		.done = restore_done,
+	};
+
+	if (client->restoring)
+		client_request(client, &sub_add);
+	else
+		client->then(client);
+}
+
+void subscribe_restore(struct client *client,
+		       void (*then)(struct client *client))
+{
+	client->restoring = TAILQ_FIRST(&client->session->subscriptions);
+	client->then = then;
+	restore(client);
+}
