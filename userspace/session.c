@@ -7,9 +7,6 @@
 #include <string.h>
 #include <sys/random.h>
 
-/* mosquitto's default auto_id_prefix, and a UUID in text. */
-#define AUTO_ID_SIZE sizeof("auto-XXXXXXXX-XXXX-XXXX-XXXX-XXXXXXXXXXXX")
-
 static struct table sessions;
 
 static struct session *session_of(struct table_node *node)
@@ -17,31 +14,36 @@ static struct session *session_of(struct table_node *node)
 	return container_of(node, struct session, node);
 }
 
-static int make_up(char *id)
+/* A UUID in text behind @prefix, to be freed; NULL without memory. */
+static char *make_up(const char *prefix)
 {
 	u8 r[16];
+	char *id;
 
 	if (getrandom(r, sizeof(r), 0) != sizeof(r))
-		return -EIO;
+		return NULL;
 	r[6] = (r[6] & 0x0f) | 0x40;	/* a random one (RFC 4122) */
 	r[8] = (r[8] & 0x3f) | 0x80;
-	return snprintf(id, AUTO_ID_SIZE,
-			"auto-%02X%02X%02X%02X-%02X%02X-%02X%02X-%02X%02X-%02X%02X%02X%02X%02X%02X",
-			r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7], r[8],
-			r[9], r[10], r[11], r[12], r[13], r[14], r[15]);
+	if (asprintf(&id,
+		     "%s%02X%02X%02X%02X-%02X%02X-%02X%02X-%02X%02X-%02X%02X%02X%02X%02X%02X",
+		     prefix, r[0], r[1], r[2], r[3], r[4], r[5], r[6], r[7],
+		     r[8], r[9], r[10], r[11], r[12], r[13], r[14], r[15]) < 0)
+		return NULL;
+	return id;
 }
 
-int session_name(struct session *session, const u8 *id, u16 len)
+int session_name(struct session *session, const u8 *id, u16 len,
+		 const char *prefix)
 {
-	char made_up[AUTO_ID_SIZE];
-	int n;
+	char *made_up;
 
 	if (!len) {
-		n = make_up(made_up);
-		if (n < 0)
-			return n;
-		id = (const u8 *)made_up;
-		len = n;
+		made_up = make_up(prefix);
+		if (!made_up)
+			return -ENOMEM;
+		session->id = (u8 *)made_up;
+		session->id_len = strlen(made_up);
+		return 0;
 	}
 	session->id = malloc(len);
 	if (!session->id)

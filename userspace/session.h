@@ -25,9 +25,10 @@ struct session {
 
 /*
  * Gives a session its identifier; an empty one stands for a unique one that is
- * made up [MQTT-3.1.3-6]. 0 or -ENOMEM.
+ * made up [MQTT-3.1.3-6] and begins with @prefix. 0 or -ENOMEM.
  */
-int session_name(struct session *session, const u8 *id, u16 len);
+int session_name(struct session *session, const u8 *id, u16 len,
+		 const char *prefix);
 
 /*
  * Makes @session the one of its identifier. *@former is the one that it was

@@ -105,16 +105,16 @@ static void test_session(void)
 {
 	struct session a = { 0 }, b = { 0 }, c = { 0 }, *former;
 
-	EXPECT(!session_name(&a, (const u8 *)"x\0y", 3), "name");
-	EXPECT(!session_name(&b, (const u8 *)"x\0y", 3), "name");
-	EXPECT(!session_name(&c, (const u8 *)"x\0z", 3), "name");
+	EXPECT(!session_name(&a, (const u8 *)"x\0y", 3, ""), "name");
+	EXPECT(!session_name(&b, (const u8 *)"x\0y", 3, ""), "name");
+	EXPECT(!session_name(&c, (const u8 *)"x\0z", 3, ""), "name");
 	EXPECT(!session_claim(&a, &former) && !former, "the first");
 	EXPECT(!session_claim(&c, &former) && !former, "another");
 	EXPECT(!session_claim(&b, &former) && former == &a, "the second");
 	EXPECT(!a.listed && b.listed, "listed");
 	session_release(&a);
 	session_release(&b);
-	EXPECT(!session_name(&a, (const u8 *)"x\0y", 3), "name");
+	EXPECT(!session_name(&a, (const u8 *)"x\0y", 3, ""), "name");
 	EXPECT(!session_claim(&a, &former) && !former, "free again");
 	session_release(&a);
 	session_release(&c);
@@ -124,7 +124,8 @@ static void test_session_made_up(void)
 {
 	struct session a = { 0 }, b = { 0 };
 
-	EXPECT(!session_name(&a, NULL, 0) && !session_name(&b, NULL, 0), "name");
+	EXPECT(!session_name(&a, NULL, 0, "auto-") &&
+	       !session_name(&b, NULL, 0, "auto-"), "name");
 	EXPECT(a.id_len == 41 && b.id_len == 41, "%u", a.id_len);
 	EXPECT(!memcmp(a.id, "auto-", 5), "%.41s", (char *)a.id);
 	EXPECT(memcmp(a.id, b.id, 41), "%.41s", (char *)a.id);
