@@ -135,6 +135,8 @@ static void log_end(const struct client *client)
 {
 	char name[CLIENT_NAME_SIZE], address[CLIENT_ADDRESS_SIZE];
 
+	if (!client_config->connection_messages)
+		return;
 	client_name(client, name);
 	if (client->reason[0])
 		log_print(LOG_TYPE_NOTICE, "Client %s [%s] disconnected: %s.",
@@ -884,8 +886,10 @@ void client_accept(struct listener *listener, int fd)
 	count++;
 	TAILQ_INSERT_TAIL(&clients, client, link);
 	TAILQ_INSERT_TAIL(&greetings, client, greeting);
-	log_print(LOG_TYPE_NOTICE, "New connection from %s on port %u.",
-		  client_address(client, address), listener->config->port);
+	if (client_config->connection_messages)
+		log_print(LOG_TYPE_NOTICE, "New connection from %s on port %u.",
+			  client_address(client, address),
+			  listener->config->port);
 	client_request(client, &conn_add);
 }
 

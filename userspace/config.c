@@ -1,20 +1,38 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "config.h"
 
+#include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <linux/kmqtt.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/types.h>
+#include <syslog.h>
 
 #include "log.h"
+#include "topic.h"
 
-#define DEFAULT_PORT 1883
-#define CONNECT_TIMEOUT 10
+#define DEFAULT_PORT		1883
+#define CONNECT_TIMEOUT		10
 /* mosquitto 2.1's default. A packet's header reserves memory for all of it. */
 #define PACKET_SIZE_DEFAULT	2000000
-#define MIN_PACKET_SIZE 20	/* mosquitto's: no CONNECT fits in less */
+#define MIN_PACKET_SIZE		20	/* mosquitto's: no CONNECT fits in less */
+#define INFLIGHT_DEFAULT	20
+#define INFLIGHT_MAX		65535	/* there are no more packet identifiers */
+#define QUEUED_DEFAULT		1000
+#define AUTO_ID_PREFIX		"auto-"
+#define UUID_LEN		36	/* what follows the prefix */
+/* Not mosquitto.db: that one is mosquitto's, whose format is another. */
+#define PERSISTENCE_FILE	"kmqtt.db"
+
+/* Seconds. */
+#define HOUR	3600
+#define DAY	(24 * HOUR)
+
+/* Before the first listener: settings are the default listener's. */
+#define NO_LISTENER	SIZE_MAX
 
 /**
  * struct parser - what is known while the file is read
@@ -22,7 +40,13 @@
  * @base: the default listener, of port and bind_address; settings of a listener
  *	that come before the first one are its, too
  * @base_used: port or bind_address was there
- * @anonymous: allow_anonymous, -1 while not given
+ * @base_set: a setting of a listener was there before the first one
+ * @current: index of the listener that settings of a listener belong to, or
+ *	NO_LISTENER for @base
+ * @access: of all listeners, unless @per_listener
+ * @access_used: one of its settings was there, whoever's
+ * @per_listener: per_listener_settings is true
+ * @included: it is a file of include_dir that is read
  * @dest_given: log_dest was there, the default does not apply
  * @type_given: log_type was there, the default does not apply
  */
@@ -30,7 +54,12 @@ struct parser {
 	struct config *config;
 	struct config_listener base;
 	bool base_used;
-	int anonymous;
+	bool base_set;
+	size_t current;
+	struct config_access access;
+	bool access_used;
+	bool per_listener;
+	bool included;
 	bool dest_given;
 	bool type_given;
 };
@@ -39,11 +68,17 @@ struct parser {
  * struct option - a variable of the configuration file
  * @name: as in the file
  * @parse: takes its value, not empty. 0 or -errno, which has been logged.
+ * @offset: of the setting in struct config, where @parse is for many
+ * @min: least value of a number
+ * @max: largest
  */
 struct option {
 	const char *name;
 	int (*parse)(struct parser *parser, const struct option *option,
 		     char *value);
+	size_t offset;
+	long min;
+	long max;
 };
 
 static int invalid(const char *name, const char *value)
@@ -59,14 +94,21 @@ static int not_supported(const char *name, const char *value)
 	return -EINVAL;
 }
 
+static int empty(const char *name)
+{
+	log_print(LOG_TYPE_ERROR, "Error: Empty %s value in configuration.",
+		  name);
+	return -EINVAL;
+}
+
 static int no_memory(void)
 {
 	log_print(LOG_TYPE_ERROR, "Error: Out of memory.");
 	return -ENOMEM;
 }
 
-static int parse_number(const char *name, const char *value, long min, long max,
-			long *number)
+static int read_number(const char *name, const char *value, long min, long max,
+		       long *number)
 {
 	char *end;
 
@@ -77,7 +119,7 @@ static int parse_number(const char *name, const char *value, long min, long max,
 	return 0;
 }
 
-static int parse_bool(const char *name, const char *value, bool *yes)
+static int read_bool(const char *name, const char *value, bool *yes)
 {
 	*yes = !strcmp(value, "true") || !strcmp(value, "1");
 	if (*yes || !strcmp(value, "false") || !strcmp(value, "0"))
@@ -85,7 +127,7 @@ static int parse_bool(const char *name, const char *value, bool *yes)
 	return invalid(name, value);
 }
 
-static int parse_string(const char *name, const char *value, char **string)
+static int read_string(const char *name, const char *value, char **string)
 {
 	if (*string) {
 		log_print(LOG_TYPE_ERROR,
@@ -96,14 +138,54 @@ static int parse_string(const char *name, const char *value, char **string)
 	return *string ? 0 : no_memory();
 }
 
+/* What an option without a function of its own is about. */
+static void *setting(struct parser *parser, const struct option *option)
+{
+	return (char *)parser->config + option->offset;
+}
+
+/* A u32. Where negative numbers are allowed, they mean 0, as in mosquitto. */
+static int parse_number(struct parser *parser, const struct option *option,
+			char *value)
+{
+	u32 *to = setting(parser, option);
+	long number;
+	int err;
+
+	err = read_number(option->name, value, option->min, option->max,
+			  &number);
+	if (!err)
+		*to = number < 0 ? 0 : number;
+	return err;
+}
+
+static int parse_bool(struct parser *parser, const struct option *option,
+		      char *value)
+{
+	return read_bool(option->name, value, setting(parser, option));
+}
+
+static int parse_string(struct parser *parser, const struct option *option,
+			char *value)
+{
+	return read_string(option->name, value, setting(parser, option));
+}
+
 /* The listener that settings of a listener belong to at this line. */
 static struct config_listener *current(struct parser *parser)
 {
-	struct config *config = parser->config;
+	if (parser->current != NO_LISTENER)
+		return &parser->config->listeners[parser->current];
+	parser->base_set = true;
+	return &parser->base;
+}
 
-	if (!config->listener_count)
-		return &parser->base;
-	return &config->listeners[config->listener_count - 1];
+/* Where settings go that per_listener_settings is about. */
+static struct config_access *access_of(struct parser *parser)
+{
+	parser->access_used = true;
+	return parser->per_listener ? &current(parser)->access
+				    : &parser->access;
 }
 
 static int add_listener(struct config *config,
@@ -123,7 +205,9 @@ static int add_listener(struct config *config,
 static int parse_listener(struct parser *parser, const struct option *option,
 			  char *value)
 {
-	struct config_listener listener = { 0 };
+	struct config_listener listener = {
+		.access.allow_zero_length_clientid = true,
+	};
 	char *save, *port, *host;
 	long number;
 	int err;
@@ -133,7 +217,7 @@ static int parse_listener(struct parser *parser, const struct option *option,
 	if (strtok_r(NULL, " ", &save))
 		return invalid(option->name, "more than a port and an address");
 
-	err = parse_number("port", port, 1, USHRT_MAX, &number);
+	err = read_number("port", port, 1, USHRT_MAX, &number);
 	if (err)
 		return err;
 	listener.port = number;
@@ -145,6 +229,8 @@ static int parse_listener(struct parser *parser, const struct option *option,
 	err = add_listener(parser->config, &listener);
 	if (err)
 		free(listener.host);
+	else
+		parser->current = parser->config->listener_count - 1;
 	return err;
 }
 
@@ -152,7 +238,7 @@ static int parse_port(struct parser *parser, const struct option *option,
 		      char *value)
 {
 	long number;
-	int err = parse_number(option->name, value, 1, USHRT_MAX, &number);
+	int err = read_number(option->name, value, 1, USHRT_MAX, &number);
 
 	if (err)
 		return err;
@@ -168,63 +254,160 @@ static int parse_bind_address(struct parser *parser,
 			      const struct option *option, char *value)
 {
 	parser->base_used = true;
-	return parse_string(option->name, value, &parser->base.host);
+	return read_string(option->name, value, &parser->base.host);
 }
 
 static int parse_max_connections(struct parser *parser,
 				 const struct option *option, char *value)
 {
 	long number;
-	int err = parse_number(option->name, value, -1, INT_MAX, &number);
+	int err = read_number(option->name, value, -1, INT_MAX, &number);
 
 	if (!err)
 		current(parser)->max_connections = number < 0 ? 0 : number;
 	return err;
 }
 
+static int parse_per_listener_settings(struct parser *parser,
+				       const struct option *option, char *value)
+{
+	bool yes;
+	int err = read_bool(option->name, value, &yes);
+
+	if (err || !yes)
+		return err;
+	if (parser->access_used && !parser->per_listener) {
+		log_print(LOG_TYPE_ERROR,
+			  "Error: per_listener_settings must be set before any other security settings.");
+		return -EINVAL;
+	}
+	parser->per_listener = true;
+	return 0;
+}
+
 static int parse_allow_anonymous(struct parser *parser,
 				 const struct option *option, char *value)
 {
+	struct config_access *access = access_of(parser);
+
+	access->anonymous_given = true;
+	return read_bool(option->name, value, &access->allow_anonymous);
+}
+
+static int parse_allow_zero_length_clientid(struct parser *parser,
+					    const struct option *option,
+					    char *value)
+{
+	return read_bool(option->name, value,
+			 &access_of(parser)->allow_zero_length_clientid);
+}
+
+static int parse_auto_id_prefix(struct parser *parser,
+				const struct option *option, char *value)
+{
+	size_t len = strlen(value);
+
+	if (len > KMQTT_CLIENT_ID_MAX - UUID_LEN ||
+	    kmqtt_utf8_check((const u8 *)value, len))
+		return invalid(option->name, value);
+	return read_string(option->name, value,
+			   &access_of(parser)->auto_id_prefix);
+}
+
+static int parse_max_inflight_messages(struct parser *parser,
+				       const struct option *option, char *value)
+{
+	long number;
+	int err = read_number(option->name, value, INT_MIN, INFLIGHT_MAX,
+			      &number);
+
+	if (!err)
+		parser->config->max_inflight = number > 0 ? number
+							  : INFLIGHT_MAX;
+	return err;
+}
+
+static int parse_max_queued_bytes(struct parser *parser,
+				  const struct option *option, char *value)
+{
+	long number;
+	int err = read_number(option->name, value, LONG_MIN, LONG_MAX, &number);
+
+	if (!err)
+		parser->config->max_queued_bytes = number < 0 ? 0 : number;
+	return err;
+}
+
+static long unit_of_time(char unit)
+{
+	switch (unit) {
+	case 'h':
+		return HOUR;
+	case 'd':
+		return DAY;
+	case 'w':
+		return 7 * DAY;
+	case 'm':
+		return 30 * DAY;
+	case 'y':
+		return 365 * DAY;
+	default:
+		return 0;
+	}
+}
+
+static int parse_persistent_client_expiration(struct parser *parser,
+					      const struct option *option,
+					      char *value)
+{
+	char *last = value + strlen(value) - 1;
+	long unit = unit_of_time(*last);
+	long number;
+	int err;
+
+	if (!unit)
+		return invalid(option->name, value);
+	*last = '\0';
+	err = read_number(option->name, value, 1, INT_MAX, &number);
+	if (!err)
+		parser->config->client_expiration = (s64)number * unit;
+	return err;
+}
+
+static int parse_autosave_interval(struct parser *parser,
+				   const struct option *option, char *value)
+{
+	long number;
+
+	(void)parser;
+	log_print(LOG_TYPE_WARNING,
+		  "Warning: %s has no effect: what kmqttd has acknowledged is on disk already.",
+		  option->name);
+	return read_number(option->name, value, INT_MIN, INT_MAX, &number);
+}
+
+static int parse_autosave_on_changes(struct parser *parser,
+				     const struct option *option, char *value)
+{
 	bool yes;
-	int err = parse_bool(option->name, value, &yes);
 
-	if (!err)
-		parser->anonymous = yes;
-	return err;
+	(void)parser;
+	log_print(LOG_TYPE_WARNING,
+		  "Warning: %s has no effect: what kmqttd has acknowledged is on disk already.",
+		  option->name);
+	return read_bool(option->name, value, &yes);
 }
 
-static int parse_max_keepalive(struct parser *parser,
-			       const struct option *option, char *value)
+/* Not in mosquitto either since 1.5, but still in many a file. */
+static int parse_retry_interval(struct parser *parser,
+				const struct option *option, char *value)
 {
-	long number;
-	int err = parse_number(option->name, value, 0, USHRT_MAX, &number);
-
-	if (!err)
-		parser->config->max_keepalive = number;
-	return err;
-}
-
-static int parse_max_packet_size(struct parser *parser,
-				 const struct option *option, char *value)
-{
-	long number;
-	int err = parse_number(option->name, value, MIN_PACKET_SIZE,
-			       KMQTT_PACKET_MAX, &number);
-
-	if (!err)
-		parser->config->max_packet_size = number;
-	return err;
-}
-
-static int parse_connect_timeout(struct parser *parser,
-				 const struct option *option, char *value)
-{
-	long number;
-	int err = parse_number(option->name, value, 1, USHRT_MAX, &number);
-
-	if (!err)
-		parser->config->connect_timeout = number;
-	return err;
+	(void)parser;
+	(void)value;
+	log_print(LOG_TYPE_WARNING,
+		  "Warning: The %s option is no longer available.",
+		  option->name);
+	return 0;
 }
 
 static int parse_log_file(struct config *config, const char *path)
@@ -236,7 +419,7 @@ static int parse_log_file(struct config *config, const char *path)
 		return -EINVAL;
 	}
 	config->log_dests |= LOG_DEST_FILE;
-	return parse_string("\"log_dest file\"", path, &config->log_path);
+	return read_string("\"log_dest file\"", path, &config->log_path);
 }
 
 static int parse_log_dest(struct parser *parser, const struct option *option,
@@ -259,7 +442,7 @@ static int parse_log_dest(struct parser *parser, const struct option *option,
 	else if (!strcmp(value, "file") || !strncmp(value, "file ", 5))
 		return parse_log_file(config, value + 4);
 	else if (!strcmp(value, "topic") || !strcmp(value, "dlt"))
-		return not_supported("log_dest", value);
+		return not_supported(option->name, value);
 	else
 		return invalid(option->name, value);
 	return 0;
@@ -301,95 +484,197 @@ static int parse_log_type(struct parser *parser, const struct option *option,
 	return invalid(option->name, value);
 }
 
-static int parse_log_timestamp(struct parser *parser,
-			       const struct option *option, char *value)
+static int parse_log_facility(struct parser *parser,
+			      const struct option *option, char *value)
 {
-	return parse_bool(option->name, value, &parser->config->log_timestamp);
+	static const int facilities[] = {
+		LOG_LOCAL0, LOG_LOCAL1, LOG_LOCAL2, LOG_LOCAL3,
+		LOG_LOCAL4, LOG_LOCAL5, LOG_LOCAL6, LOG_LOCAL7,
+	};
+	long number;
+	int err;
+
+	err = read_number(option->name, value, 0, ARRAY_SIZE(facilities) - 1,
+			  &number);
+	if (!err)
+		parser->config->log_facility = facilities[number];
+	return err;
 }
 
-static int parse_pid_file(struct parser *parser, const struct option *option,
-			  char *value)
-{
-	return parse_string(option->name, value, &parser->config->pid_file);
-}
+/* include_dir calls for the reader of files, which is below. */
+static int parse_include_dir(struct parser *parser, const struct option *option,
+			     char *value);
 
-static int parse_user(struct parser *parser, const struct option *option,
-		      char *value)
-{
-	return parse_string(option->name, value, &parser->config->user);
-}
+/* One with a function of its own, and the three kinds without. */
+#define OPTION(variable) { .name = #variable, .parse = parse_##variable }
+#define SETTING(variable, function, field)				\
+	.name = #variable, .parse = function,				\
+	.offset = offsetof(struct config, field)
+#define BOOL(variable, field) { SETTING(variable, parse_bool, field) }
+#define STRING(variable, field) { SETTING(variable, parse_string, field) }
+#define NUMBER(variable, field, least, most)				\
+	{ SETTING(variable, parse_number, field), .min = least, .max = most }
 
 static const struct option options[] = {
-	{ "allow_anonymous", parse_allow_anonymous },
-	{ "bind_address", parse_bind_address },
-	{ "connect_timeout", parse_connect_timeout },
-	{ "listener", parse_listener },
-	{ "log_dest", parse_log_dest },
-	{ "log_timestamp", parse_log_timestamp },
-	{ "log_type", parse_log_type },
-	{ "max_connections", parse_max_connections },
-	{ "max_keepalive", parse_max_keepalive },
-	{ "max_packet_size", parse_max_packet_size },
-	{ "pid_file", parse_pid_file },
-	{ "port", parse_port },
-	{ "user", parse_user },
+	OPTION(allow_anonymous),
+	OPTION(allow_zero_length_clientid),
+	OPTION(auto_id_prefix),
+	OPTION(autosave_interval),
+	OPTION(autosave_on_changes),
+	OPTION(bind_address),
+	NUMBER(connect_timeout, connect_timeout, 1, USHRT_MAX),
+	BOOL(connection_messages, connection_messages),
+	OPTION(include_dir),
+	OPTION(listener),
+	OPTION(log_dest),
+	OPTION(log_facility),
+	BOOL(log_timestamp, log_timestamp),
+	STRING(log_timestamp_format, log_timestamp_format),
+	OPTION(log_type),
+	OPTION(max_connections),
+	OPTION(max_inflight_messages),
+	NUMBER(max_keepalive, max_keepalive, 0, USHRT_MAX),
+	NUMBER(max_packet_size, max_packet_size, MIN_PACKET_SIZE,
+	       KMQTT_PACKET_MAX),
+	OPTION(max_queued_bytes),
+	NUMBER(max_queued_messages, max_queued_messages, INT_MIN, INT_MAX),
+	OPTION(per_listener_settings),
+	BOOL(persistence, persistence),
+	STRING(persistence_file, persistence_file),
+	STRING(persistence_location, persistence_location),
+	OPTION(persistent_client_expiration),
+	STRING(pid_file, pid_file),
+	OPTION(port),
+	BOOL(queue_qos0_messages, queue_qos0),
+	BOOL(retain_available, retain_available),
+	OPTION(retry_interval),
+	STRING(user, user),
 };
 
-/* What mosquitto 2.1 knows besides, so that it can be told from a typo. */
-static const char *const unsupported[] = {
-	"accept_protocol_versions", "acl_file", "address", "addresses",
-	"allow_duplicate_messages", "allow_zero_length_clientid",
-	"auth_plugin", "auth_plugin_deny_special_chars", "auto_id_prefix",
-	"autosave_interval", "autosave_on_changes", "bind_interface",
-	"bridge_alpn", "bridge_attempt_unsubscribe", "bridge_bind_address",
-	"bridge_cafile", "bridge_capath", "bridge_certfile", "bridge_identity",
-	"bridge_insecure", "bridge_keyfile", "bridge_max_packet_size",
-	"bridge_max_topic_alias", "bridge_outgoing_retain",
-	"bridge_protocol_version", "bridge_psk", "bridge_receive_maximum",
-	"bridge_reload_type", "bridge_require_ocsp", "bridge_session_expiry_interval",
-	"bridge_tcp_keepalive", "bridge_tcp_user_timeout", "bridge_tls_version",
-	"cafile", "capath", "certfile", "check_retain_source", "ciphers",
-	"ciphers_tls1.3", "cleansession", "clientid", "clientid_prefixes",
-	"connection", "connection_messages", "crlfile", "dhparamfile",
-	"disable_client_cert_date_checks", "enable_control_api",
-	"enable_proxy_protocol", "global_max_clients", "global_max_connections",
-	"global_plugin", "http_dir", "idle_timeout", "include_dir",
-	"keepalive_interval", "keyfile", "listener_allow_anonymous",
-	"listener_auto_id_prefix", "local_cleansession", "local_clientid",
-	"local_password", "local_username", "log_facility",
-	"log_timestamp_format", "max_inflight_bytes", "max_inflight_messages",
-	"max_log_entries", "max_qos", "max_queued_bytes",
-	"max_queued_messages", "max_topic_alias", "max_topic_alias_broker",
-	"memory_limit", "message_size_limit", "mount_point", "notification_topic",
-	"notifications", "notifications_local_only", "packet_buffer_size",
-	"packet_max_auth", "packet_max_connect", "packet_max_simple",
-	"packet_max_sub", "packet_max_un", "password", "password_file",
-	"per_listener_settings", "persistence", "persistence_file",
-	"persistence_location", "persistent_client_expiration", "plugin",
-	"plugin_load", "plugin_use", "protocol",
-	"proxy_protocol_v2_require_tls", "psk_file", "psk_hint",
-	"queue_qos0_messages", "remote_clientid", "remote_password",
-	"remote_username", "require_certificate", "restart_timeout",
-	"retain_available", "retain_expiry_interval", "retry_interval",
-	"round_robin", "set_tcp_nodelay", "socket_domain", "start_type",
-	"store_clean_interval", "sys_interval", "threshold", "tls_engine",
-	"tls_engine_kpass_sha1", "tls_keyform", "tls_version", "topic",
-	"trace_level", "try_private", "upgrade_outgoing_qos",
-	"use_identity_as_username", "use_subject_as_username",
-	"use_username_as_clientid", "username", "websockets_headers_size",
-	"websockets_log_level", "websockets_origin",
+/**
+ * struct fixed_option - a variable that can only say what kmqttd does anyway
+ * @name: as in the file
+ * @values: what is accepted; the second may be NULL
+ * @why: another value is not
+ */
+struct fixed_option {
+	const char *name;
+	const char *values[2];
+	const char *why;
 };
 
-static bool is_unsupported(const char *name)
+static const struct fixed_option fixed_options[] = {
+	{ "allow_duplicate_messages", { "false", "0" },
+	  "a client gets one copy, however many of its subscriptions match" },
+	{ "max_inflight_bytes", { "0" },
+	  "max_inflight_messages bounds what is in flight" },
+	{ "message_size_limit", { "0" },
+	  "max_packet_size bounds the whole packet" },
+	{ "protocol", { "mqtt" }, "there is only MQTT over TCP" },
+	{ "set_tcp_nodelay", { "true", "1" }, "TCP_NODELAY is always set" },
+	{ "sys_interval", { "0" }, "there is no $SYS tree" },
+	{ "upgrade_outgoing_qos", { "false", "0" },
+	  "a message is never delivered at a higher QoS than its own" },
+};
+
+/**
+ * struct unsupported - what mosquitto 2.1 knows besides, so that it can be told
+ *	from a typo
+ * @what: a feature, NULL for one that its name says all of
+ * @prefix: with which its variables begin, or NULL
+ * @names: its variables, up to a NULL
+ */
+struct unsupported {
+	const char *what;
+	const char *prefix;
+	const char *const *names;
+};
+
+#define NAMES(...) ((const char *const[]){ __VA_ARGS__, NULL })
+
+static const struct unsupported unsupported[] = {
+	{ "TLS", "tls_",
+	  NAMES("cafile", "capath", "certfile", "ciphers", "ciphers_tls1.3",
+		"crlfile", "dhparamfile", "disable_client_cert_date_checks",
+		"keyfile", "psk_file", "psk_hint", "require_certificate",
+		"use_identity_as_username", "use_subject_as_username") },
+	{ "bridges", "bridge_",
+	  NAMES("address", "addresses", "cleansession", "clientid",
+		"connection", "idle_timeout", "keepalive_interval",
+		"local_cleansession", "local_clientid", "local_password",
+		"local_username", "notification_topic", "notifications",
+		"notifications_local_only", "password", "remote_clientid",
+		"remote_password", "remote_username", "restart_timeout",
+		"round_robin", "start_type", "threshold", "topic",
+		"try_private", "username") },
+	{ "plugins", "plugin_",
+	  NAMES("auth_plugin", "auth_plugin_deny_special_chars",
+		"global_plugin", "plugin") },
+	{ "plugins", "auth_opt_", NAMES(NULL) },
+	{ "passwords", NULL, NAMES("password_file") },
+	{ "access control", NULL, NAMES("acl_file", "check_retain_source") },
+	{ "websockets", "websockets_", NAMES("http_dir") },
+	{ "MQTT 5", NULL,
+	  NAMES("max_topic_alias", "max_topic_alias_broker",
+		"retain_expiry_interval") },
+	{ NULL, NULL,
+	  NAMES("accept_protocol_versions", "bind_interface",
+		"clientid_prefixes", "enable_control_api",
+		"enable_proxy_protocol", "global_max_clients",
+		"global_max_connections", "listener_allow_anonymous",
+		"listener_auto_id_prefix", "max_log_entries", "max_qos",
+		"maximum_qos", "memory_limit", "mount_point",
+		"packet_buffer_size", "packet_max_auth", "packet_max_connect",
+		"packet_max_simple", "packet_max_sub", "packet_max_un",
+		"proxy_protocol_v2_require_tls", "retained_persistence",
+		"socket_domain", "store_clean_interval", "trace_level",
+		"use_username_as_clientid") },
+};
+
+static bool is_of(const struct unsupported *feature, const char *name)
+{
+	const char *const *known;
+
+	if (feature->prefix &&
+	    !strncmp(name, feature->prefix, strlen(feature->prefix)))
+		return true;
+	for (known = feature->names; *known; known++)
+		if (!strcmp(name, *known))
+			return true;
+	return false;
+}
+
+/* A variable that is none of @options. */
+static int refuse(const char *name)
 {
 	size_t i;
 
-	for (i = 0; i < ARRAY_SIZE(unsupported); i++)
-		if (!strcmp(name, unsupported[i]))
-			return true;
-	/* plugin_opt_NAME and its older spelling are names of their own. */
-	return !strncmp(name, "plugin_opt_", 11) ||
-	       !strncmp(name, "auth_opt_", 9);
+	for (i = 0; i < ARRAY_SIZE(unsupported); i++) {
+		const struct unsupported *feature = &unsupported[i];
+
+		if (!is_of(feature, name))
+			continue;
+		if (!feature->what)
+			return not_supported("Configuration variable", name);
+		log_print(LOG_TYPE_ERROR,
+			  "Error: Configuration variable %s is not supported by kmqttd: it has no %s yet.",
+			  name, feature->what);
+		return -EINVAL;
+	}
+	log_print(LOG_TYPE_ERROR,
+		  "Error: Unknown configuration variable \"%s\".", name);
+	return -EINVAL;
+}
+
+static int check_fixed(const struct fixed_option *option, const char *value)
+{
+	if (!strcmp(value, option->values[0]) ||
+	    (option->values[1] && !strcmp(value, option->values[1])))
+		return 0;
+	log_print(LOG_TYPE_ERROR,
+		  "Error: %s %s is not supported by kmqttd: %s.",
+		  option->name, value, option->why);
+	return -EINVAL;
 }
 
 static int parse_variable(struct parser *parser, char *name, char *value)
@@ -397,20 +682,17 @@ static int parse_variable(struct parser *parser, char *name, char *value)
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(options); i++) {
-		if (strcmp(name, options[i].name))
-			continue;
-		if (*value)
-			return options[i].parse(parser, &options[i], value);
-		log_print(LOG_TYPE_ERROR,
-			  "Error: Empty %s value in configuration.", name);
-		return -EINVAL;
+		if (!strcmp(name, options[i].name))
+			return *value ? options[i].parse(parser, &options[i],
+							 value)
+				      : empty(name);
 	}
-
-	if (is_unsupported(name))
-		return not_supported("Configuration variable", name);
-	log_print(LOG_TYPE_ERROR,
-		  "Error: Unknown configuration variable \"%s\".", name);
-	return -EINVAL;
+	for (i = 0; i < ARRAY_SIZE(fixed_options); i++) {
+		if (!strcmp(name, fixed_options[i].name))
+			return *value ? check_fixed(&fixed_options[i], value)
+				      : empty(name);
+	}
+	return refuse(name);
 }
 
 /* "name value", the value up to the end of the line, spaces around dropped. */
@@ -462,13 +744,133 @@ static int parse_file(struct parser *parser, FILE *file, const char *name)
 	return err;
 }
 
-/* What depends on the whole file. */
-static int finish(struct parser *parser, u16 port)
+static FILE *open_file(const char *path)
+{
+	FILE *file = fopen(path, "re");
+
+	if (!file)
+		log_print(LOG_TYPE_ERROR,
+			  "Error: Unable to open config file %s: %s.", path,
+			  strerror(errno));
+	return file;
+}
+
+/* Its lines are about listeners of its own, as in mosquitto. */
+static int include(struct parser *parser, const char *path)
+{
+	size_t outer = parser->current;
+	FILE *file;
+	int err;
+
+	log_print(LOG_TYPE_INFORMATION, "Loading config file %s", path);
+	file = open_file(path);
+	if (!file)
+		return -EINVAL;
+	parser->current = NO_LISTENER;
+	parser->included = true;
+	err = parse_file(parser, file, path);
+	parser->included = false;
+	parser->current = outer;
+	fclose(file);
+	return err;
+}
+
+static int is_conf(const struct dirent *entry)
+{
+	size_t len = strlen(entry->d_name);
+
+	return len > 5 && !strcmp(entry->d_name + len - 5, ".conf");
+}
+
+/* mosquitto's order: A a B b, whatever the locale. */
+static int compare(const struct dirent **one, const struct dirent **two)
+{
+	const unsigned char *a = (const unsigned char *)(*one)->d_name;
+	const unsigned char *b = (const unsigned char *)(*two)->d_name;
+
+	while (*a && *a == *b) {
+		a++;
+		b++;
+	}
+	if (toupper(*a) != toupper(*b))
+		return toupper(*a) - toupper(*b);
+	return *a - *b;
+}
+
+static int parse_include_dir(struct parser *parser, const struct option *option,
+			     char *value)
+{
+	struct dirent **entries;
+	int i, count, err = 0;
+	char *path;
+
+	if (parser->included) {
+		log_print(LOG_TYPE_WARNING,
+			  "Warning: %s in an included file has no effect.",
+			  option->name);
+		return 0;
+	}
+	count = scandir(value, &entries, is_conf, compare);
+	if (count < 0) {
+		log_print(LOG_TYPE_ERROR,
+			  "Error: Unable to open include_dir '%s': %s.", value,
+			  strerror(errno));
+		return -EINVAL;
+	}
+	for (i = 0; i < count; i++) {
+		if (!err && asprintf(&path, "%s/%s", value,
+				     entries[i]->d_name) < 0) {
+			err = no_memory();
+		} else if (!err) {
+			err = include(parser, path);
+			free(path);
+		}
+		free(entries[i]);
+	}
+	free(entries);
+	return err;
+}
+
+static int set_default(char **string, const char *value)
+{
+	if (*string)
+		return 0;
+	*string = strdup(value);
+	return *string ? 0 : no_memory();
+}
+
+/*
+ * As in mosquitto since 2.0: only a broker that nobody else reaches is open
+ * unless told otherwise.
+ */
+static int finish_listener(struct parser *parser,
+			   struct config_listener *listener)
+{
+	struct config_access *access = &listener->access;
+
+	if (!parser->per_listener) {
+		*access = parser->access;
+		access->auto_id_prefix = NULL;
+		if (parser->access.auto_id_prefix &&
+		    set_default(&access->auto_id_prefix,
+				parser->access.auto_id_prefix))
+			return -ENOMEM;
+	}
+	if (!access->anonymous_given)
+		access->allow_anonymous = listener->local_only;
+	return set_default(&access->auto_id_prefix, AUTO_ID_PREFIX);
+}
+
+static int finish_listeners(struct parser *parser, u16 port)
 {
 	struct config *config = parser->config;
 	bool local_only = !parser->base_used && !config->listener_count;
 	int err = 0;
+	size_t i;
 
+	if (parser->base_set && !parser->base_used && !local_only)
+		log_print(LOG_TYPE_WARNING,
+			  "Warning: Settings of a listener before the first one have no effect without a port.");
 	if (local_only) {
 		parser->base.local_only = true;
 		parser->base.port = port;
@@ -478,49 +880,100 @@ static int finish(struct parser *parser, u16 port)
 			parser->base.port = DEFAULT_PORT;
 		err = add_listener(config, &parser->base);
 		if (!err)
-			parser->base.host = NULL;
+			parser->base = (struct config_listener){ 0 };
 	}
-
-	/* As in mosquitto since 2.0: only a broker that nobody else reaches is
-	 * open unless told otherwise.
-	 */
-	config->allow_anonymous = parser->anonymous < 0 ? local_only
-							: parser->anonymous;
+	for (i = 0; !err && i < config->listener_count; i++)
+		err = finish_listener(parser, &config->listeners[i]);
 	return err;
+}
+
+/* Who moves from mosquitto must not believe that its sessions came along. */
+static int refuse_foreign_database(const struct config *config)
+{
+	static const char magic[] = "\0\xb5\0mosquitto db";
+	char start[sizeof(magic) - 1];
+	bool foreign = false;
+	FILE *file;
+	char *path;
+
+	if (asprintf(&path, "%s/%s", config->persistence_location,
+		     config->persistence_file) < 0)
+		return no_memory();
+	file = fopen(path, "re");
+	if (file) {
+		foreign = fread(start, sizeof(start), 1, file) == 1 &&
+			  !memcmp(start, magic, sizeof(start));
+		fclose(file);
+	}
+	if (foreign)
+		log_print(LOG_TYPE_ERROR,
+			  "Error: %s is a database of mosquitto, which kmqttd cannot read: give another persistence_file.",
+			  path);
+	free(path);
+	return foreign ? -EINVAL : 0;
+}
+
+/* What depends on the whole file. */
+static int finish(struct parser *parser, u16 port)
+{
+	struct config *config = parser->config;
+	int err;
+
+	err = finish_listeners(parser, port);
+	if (!err)
+		err = set_default(&config->persistence_location, ".");
+	if (!err)
+		err = set_default(&config->persistence_file, PERSISTENCE_FILE);
+	if (!err && config->persistence)
+		err = refuse_foreign_database(config);
+	return err;
+}
+
+static void free_listener(struct config_listener *listener)
+{
+	free(listener->host);
+	free(listener->access.auto_id_prefix);
 }
 
 int config_read(struct config *config, FILE *file, const char *name, u16 port)
 {
-	struct parser parser = { .config = config, .anonymous = -1 };
+	struct parser parser = {
+		.config = config,
+		.current = NO_LISTENER,
+		.base.access.allow_zero_length_clientid = true,
+		.access.allow_zero_length_clientid = true,
+	};
 	int err = 0;
 
 	*config = (struct config){
 		.max_packet_size = PACKET_SIZE_DEFAULT,
 		.connect_timeout = CONNECT_TIMEOUT,
+		.max_inflight = INFLIGHT_DEFAULT,
+		.max_queued_messages = QUEUED_DEFAULT,
+		.retain_available = true,
 		.log_dests = LOG_DEST_STDERR,
 		.log_types = LOG_TYPES_DEFAULT,
+		.log_facility = LOG_DAEMON,
 		.log_timestamp = true,
+		.connection_messages = true,
 	};
 	if (file)
 		err = parse_file(&parser, file, name);
 	if (!err)
 		err = finish(&parser, port);
-	free(parser.base.host);
+	free_listener(&parser.base);
+	free(parser.access.auto_id_prefix);
 	return err;
 }
 
 int config_load(struct config *config, const char *path, u16 port)
 {
-	FILE *file = fopen(path, "re");
+	FILE *file = open_file(path);
 	int err;
 
 	if (!file) {
-		err = -errno;
 		*config = (struct config){ 0 };
-		log_print(LOG_TYPE_ERROR,
-			  "Error: Unable to open config file %s: %s.", path,
-			  strerror(-err));
-		return err;
+		return -EINVAL;
 	}
 	err = config_read(config, file, path, port);
 	fclose(file);
@@ -532,8 +985,11 @@ void config_free(struct config *config)
 	size_t i;
 
 	for (i = 0; i < config->listener_count; i++)
-		free(config->listeners[i].host);
+		free_listener(&config->listeners[i]);
 	free(config->listeners);
+	free(config->persistence_location);
+	free(config->persistence_file);
+	free(config->log_timestamp_format);
 	free(config->log_path);
 	free(config->pid_file);
 	free(config->user);

@@ -31,13 +31,15 @@ static void send_connack(struct client *client, enum packet_connack code,
  * empty must ask for a clean session [MQTT-3.1.3-8], and cannot in MQTT 3.1. A
  * keep alive that is too long has no code of its own; mosquitto takes this one.
  */
-static enum packet_connack judge(const struct packet_connect *connect,
+static enum packet_connack judge(const struct config_access *access,
+				 const struct packet_connect *connect,
 				 const char **reason)
 {
-	u16 max_keepalive = client_config->max_keepalive;
+	u32 max_keepalive = client_config->max_keepalive;
 
 	if ((!connect->id.len &&
-	     (connect->level == PACKET_LEVEL_3_1 || !connect->clean)) ||
+	     (connect->level == PACKET_LEVEL_3_1 || !connect->clean ||
+	      !access->allow_zero_length_clientid)) ||
 	    connect->id.len > KMQTT_CLIENT_ID_MAX) {
 		*reason = "client identifier not valid";
 		return PACKET_CONNACK_BAD_ID;
@@ -53,7 +55,7 @@ static enum packet_connack judge(const struct packet_connect *connect,
 		return PACKET_CONNACK_NOT_AUTHORISED;
 	}
 	/* There are no users yet that a password could be compared with. */
-	if (!client_config->allow_anonymous) {
+	if (!access->allow_anonymous) {
 		*reason = "not authorised";
 		return PACKET_CONNACK_NOT_AUTHORISED;
 	}
@@ -80,11 +82,13 @@ static void log_connect(const struct client *client,
 		snprintf(user, sizeof(user), ", u'%s'", text);
 	}
 	/* mosquitto's names of the levels are 1 and 2. */
-	log_print(LOG_TYPE_NOTICE,
-		  "New client connected from %s as %s (p%d, c%d, k%u%s).",
-		  client_address(client, address), client_name(client, name),
-		  connect->level == PACKET_LEVEL_3_1 ? 1 : 2, connect->clean,
-		  connect->keepalive, user);
+	if (client_config->connection_messages)
+		log_print(LOG_TYPE_NOTICE,
+			  "New client connected from %s as %s (p%d, c%d, k%u%s).",
+			  client_address(client, address),
+			  client_name(client, name),
+			  connect->level == PACKET_LEVEL_3_1 ? 1 : 2,
+			  connect->clean, connect->keepalive, user);
 	if (connect->will_topic.data)
 		log_print(LOG_TYPE_DEBUG,
 			  "Will message specified (%u bytes) (r%d, q%u): %s",
@@ -99,7 +103,8 @@ static void take_over(struct client *client, struct client *former)
 {
 	char name[CLIENT_NAME_SIZE];
 
-	if (former->state != CLIENT_ENDING)
+	if (former->state != CLIENT_ENDING &&
+	    client_config->connection_messages)
 		log_print(LOG_TYPE_ERROR,
 			  "Client %s already connected, closing old connection.",
 			  client_name(client, name));
@@ -143,14 +148,16 @@ void connect_handle(struct client *client, const u8 *data, size_t len)
 		client_end(client, "malformed packet");
 		return;
 	}
-	code = judge(&connect, &reason);
+	code = judge(&client->listener->config->access, &connect, &reason);
 	if (code != PACKET_CONNACK_ACCEPTED) {
 		refuse(client, code, reason);
 		return;
 	}
 	if (!take_will(client, &connect))
-		client->session = session_claim(client, connect.id.data,
-						connect.id.len, &former);
+		client->session =
+			session_claim(client,
+				      client->listener->config->access.auto_id_prefix,
+				      connect.id.data, connect.id.len, &former);
 	if (!client->session) {
 		refuse(client, PACKET_CONNACK_UNAVAILABLE, "out of memory");
 		return;

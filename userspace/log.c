@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "config.h"
 #include "topic.h"
 
 #define LOG_LINE_MAX 4096
@@ -18,6 +19,7 @@ static struct {
 	unsigned int dests;
 	unsigned int types;
 	bool timestamp;
+	const char *timestamp_format;
 	int file;
 } sink = {
 	.dests = LOG_DEST_STDERR,
@@ -26,12 +28,12 @@ static struct {
 	.file = -1,
 };
 
-int log_open(unsigned int dests, unsigned int types, bool timestamp,
-	     const char *path)
+int log_open(const struct config *config)
 {
+	const char *path = config->log_path;
 	int file = -1;
 
-	if (dests & LOG_DEST_FILE) {
+	if (config->log_dests & LOG_DEST_FILE) {
 		file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC,
 			    0640);
 		if (file < 0) {
@@ -43,12 +45,13 @@ int log_open(unsigned int dests, unsigned int types, bool timestamp,
 			return err;
 		}
 	}
-	if (dests & LOG_DEST_SYSLOG)
-		openlog("kmqttd", LOG_PID, LOG_DAEMON);
+	if (config->log_dests & LOG_DEST_SYSLOG)
+		openlog("kmqttd", LOG_PID, config->log_facility);
 
-	sink.dests = dests;
-	sink.types = types;
-	sink.timestamp = timestamp;
+	sink.dests = config->log_dests;
+	sink.types = config->log_types;
+	sink.timestamp = config->log_timestamp;
+	sink.timestamp_format = config->log_timestamp_format;
 	sink.file = file;
 	return 0;
 }
@@ -82,6 +85,24 @@ static void write_line(int fd, const char *line, size_t len)
 	(void)written;
 }
 
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral" /* the administrator's */
+
+/* Returns the bytes written; a time that is too long is left out. */
+static size_t put_time(char *line, size_t size)
+{
+	time_t now = time(NULL);
+	size_t len;
+
+	if (!sink.timestamp_format)
+		return snprintf(line, size, "%lld: ", (long long)now);
+	len = strftime(line, size - 2, sink.timestamp_format, localtime(&now));
+	memcpy(line + len, ": ", 2);
+	return len + 2;
+}
+
+#pragma GCC diagnostic pop
+
 void log_print(enum log_type type, const char *format, ...)
 {
 	char line[LOG_LINE_MAX];
@@ -92,8 +113,7 @@ void log_print(enum log_type type, const char *format, ...)
 		return;
 
 	if (sink.timestamp)
-		text = snprintf(line, sizeof(line), "%lld: ",
-				(long long)time(NULL));
+		text = put_time(line, sizeof(line) / 2);
 	va_start(args, format);
 	vsnprintf(line + text, sizeof(line) - text, format, args);
 	va_end(args);

@@ -39,14 +39,14 @@ enum log_dest {
 /* How much of a client identifier or of a topic is worth a log line. */
 #define LOG_TEXT_MAX 256
 
+struct config;
+
 /*
- * Begins to log as configured; until then all but debugging goes to stderr.
- * @dests: mask of enum log_dest, 0 for none; @types: mask of enum log_type;
- * @path: the file of LOG_DEST_FILE, else not used. 0, or -errno when the file
- * cannot be opened, which has been logged.
+ * Begins to log as configured, by @config, which must stay; until then all but
+ * debugging goes to stderr. 0, or -errno when the log file cannot be opened,
+ * which has been logged.
  */
-int log_open(unsigned int dests, unsigned int types, bool timestamp,
-	     const char *path);
+int log_open(const struct config *config);
 
 /* Is this type written at all? Spares the work for what is not. */
 bool log_enabled(enum log_type type);

@@ -329,8 +329,7 @@ static int run(const struct arguments *arguments, const struct config *config)
 {
 	int err;
 
-	err = log_open(config->log_dests, config->log_types,
-		       config->log_timestamp, config->log_path);
+	err = log_open(config);
 	if (err)
 		return err;
 	log_start(arguments, config);

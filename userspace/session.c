@@ -12,9 +12,6 @@
 #include "retained.h"
 #include "store.h"
 
-/* A UUID in text. */
-#define UUID_SIZE sizeof("XXXXXXXX-XXXX-XXXX-XXXX-XXXXXXXXXXXX")
-
 static const struct config *settings;
 static TAILQ_HEAD(, session) all = TAILQ_HEAD_INITIALIZER(all);
 static struct table by_id;
@@ -84,7 +81,7 @@ static void destroy(struct session *session)
 }
 
 /* Writes an identifier that nobody has to @id; its length, or -ENOMEM. */
-static int make_up(char **id)
+static int make_up(const char *prefix, char **id)
 {
 	u8 r[16];
 
@@ -94,7 +91,7 @@ static int make_up(char **id)
 	r[8] = (r[8] & 0x3f) | 0x80;
 	return asprintf(id,
 			"%s%02X%02X%02X%02X-%02X%02X-%02X%02X-%02X%02X-%02X%02X%02X%02X%02X%02X",
-			settings->auto_id_prefix, r[0], r[1], r[2], r[3], r[4],
+			prefix, r[0], r[1], r[2], r[3], r[4],
 			r[5], r[6], r[7], r[8], r[9], r[10], r[11], r[12],
 			r[13], r[14], r[15]);
 }
@@ -107,16 +104,16 @@ static struct session *find_or_make(const u8 *id, u16 len)
 	return session ? session : make(id, len, hash);
 }
 
-struct session *session_claim(struct client *client, const u8 *id, u16 len,
-			      struct client **former)
+struct session *session_claim(struct client *client, const char *prefix,
+			      const u8 *id, u16 len, struct client **former)
 {
 	struct session *session;
 	char *made_up = NULL;
 	int n;
 
 	if (!len) {
-		n = make_up(&made_up);
-		if (n < 0)
+		n = make_up(prefix, &made_up);
+		if (n < 0 || n > UINT16_MAX)
 			return NULL;
 		id = (const u8 *)made_up;
 		len = n;

@@ -71,12 +71,13 @@ int session_open(const struct config *config, void (*committed)(void));
 
 /*
  * @client comes for the session of the identifier @id, which is made if need
- * be; an empty one stands for a unique one that is made up [MQTT-3.1.3-6].
+ * be; an empty one stands for a unique one that is made up and begins with
+ * @prefix [MQTT-3.1.3-6].
  * *@former: the connection that came for it before and has not released it, or
  * NULL. The session, or NULL without memory.
  */
-struct session *session_claim(struct client *client, const u8 *id, u16 len,
-			      struct client **former);
+struct session *session_claim(struct client *client, const char *prefix,
+			      const u8 *id, u16 len, struct client **former);
 
 /*
  * @client, which nobody is before any more, has it now. @clean: it begins anew

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What the rest stands on: buffers, the hash table, sessions, and the escaping
- * of what clients send.
+ * What the rest stands on: buffers, the hash table, and the escaping of what
+ * clients send.
  */
 #include <string.h>
 
 #include "buffer.h"
 #include "ktap.h"
 #include "log.h"
-#include "session.h"
 #include "table.h"
 
 /* Appends and consumes in turn, and compares with a plain count of bytes. */
@@ -101,37 +100,6 @@ static void test_hash(void)
 	EXPECT(table_hash(text, 9) == table_hash(text, 9), "the same again");
 }
 
-static void test_session(void)
-{
-	struct session a = { 0 }, b = { 0 }, c = { 0 }, *former;
-
-	EXPECT(!session_name(&a, (const u8 *)"x\0y", 3), "name");
-	EXPECT(!session_name(&b, (const u8 *)"x\0y", 3), "name");
-	EXPECT(!session_name(&c, (const u8 *)"x\0z", 3), "name");
-	EXPECT(!session_claim(&a, &former) && !former, "the first");
-	EXPECT(!session_claim(&c, &former) && !former, "another");
-	EXPECT(!session_claim(&b, &former) && former == &a, "the second");
-	EXPECT(!a.listed && b.listed, "listed");
-	session_release(&a);
-	session_release(&b);
-	EXPECT(!session_name(&a, (const u8 *)"x\0y", 3), "name");
-	EXPECT(!session_claim(&a, &former) && !former, "free again");
-	session_release(&a);
-	session_release(&c);
-}
-
-static void test_session_made_up(void)
-{
-	struct session a = { 0 }, b = { 0 };
-
-	EXPECT(!session_name(&a, NULL, 0) && !session_name(&b, NULL, 0), "name");
-	EXPECT(a.id_len == 41 && b.id_len == 41, "%u", a.id_len);
-	EXPECT(!memcmp(a.id, "auto-", 5), "%.41s", (char *)a.id);
-	EXPECT(memcmp(a.id, b.id, 41), "%.41s", (char *)a.id);
-	session_release(&a);
-	session_release(&b);
-}
-
 static void expect_escaped(const char *bytes, size_t len, const char *text)
 {
 	char out[LOG_ESCAPED(LOG_TEXT_MAX)];
@@ -177,8 +145,6 @@ int main(void)
 		{ "buffer", test_buffer },
 		{ "table", test_table },
 		{ "hash", test_hash },
-		{ "session", test_session },
-		{ "session_made_up", test_session_made_up },
 		{ "escape", test_escape },
 	};
 

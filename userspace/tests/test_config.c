@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <string.h>
+#include <syslog.h>
+#include <unistd.h>
 
 #include "config.h"
 #include "ktap.h"
@@ -69,7 +71,7 @@ static void test_defaults(void)
 	EXPECT(!config.listeners[0].host, "host");
 	EXPECT(config.listeners[0].port == 1883, "port");
 	EXPECT(!config.listeners[0].max_connections, "connections");
-	EXPECT(config.allow_anonymous, "anonymous");
+	EXPECT(config.listeners[0].access.allow_anonymous, "anonymous");
 	EXPECT(config.max_keepalive == 0, "%u", config.max_keepalive);
 	EXPECT(config.max_packet_size == 2000000, "%u",
 	       config.max_packet_size);
@@ -77,7 +79,24 @@ static void test_defaults(void)
 	EXPECT(config.log_dests == LOG_DEST_STDERR, "%x", config.log_dests);
 	EXPECT(config.log_types == LOG_TYPES_DEFAULT, "%x", config.log_types);
 	EXPECT(config.log_timestamp, "timestamp");
+	EXPECT(config.log_facility == LOG_DAEMON, "%d", config.log_facility);
+	EXPECT(!config.log_timestamp_format, "%s", config.log_timestamp_format);
+	EXPECT(config.connection_messages, "connection messages");
 	EXPECT(!config.log_path && !config.pid_file && !config.user, "paths");
+	EXPECT(config.max_inflight == 20, "%u", config.max_inflight);
+	EXPECT(config.max_queued_messages == 1000, "%u",
+	       config.max_queued_messages);
+	EXPECT(!config.max_queued_bytes && !config.queue_qos0, "queue");
+	EXPECT(!config.client_expiration, "expiration");
+	EXPECT(config.retain_available, "retain");
+	EXPECT(!config.persistence, "persistence");
+	EXPECT(!strcmp(config.persistence_location, "."), "%s",
+	       config.persistence_location);
+	EXPECT(!strcmp(config.persistence_file, "kmqtt.db"), "%s",
+	       config.persistence_file);
+	EXPECT(config.listeners[0].access.allow_zero_length_clientid, "id");
+	EXPECT(!strcmp(config.listeners[0].access.auto_id_prefix, "auto-"),
+	       "%s", config.listeners[0].access.auto_id_prefix);
 	EXPECT(!logged[0], "%s", logged);
 	config_free(&config);
 
@@ -124,21 +143,99 @@ static void test_unknown(void)
 	expect_error("Port 1883\n",
 		     "Error: Unknown configuration variable \"Port\".\n"
 		     "Error found at x.conf:1.\n");
-	expect_error("persistence true\n",
-		     "Error: Configuration variable persistence is not supported by kmqttd.\n"
+	expect_error("mount_point x\n",
+		     "Error: Configuration variable mount_point is not supported by kmqttd.\n"
 		     "Error found at x.conf:1.\n");
-	expect_error("plugin_opt_db x\n",
-		     "Error: Configuration variable plugin_opt_db is not supported by kmqttd.\n"
+}
+
+/* What is still to come is named, so that nobody looks for a typo. */
+static void test_unsupported(void)
+{
+	static const struct {
+		const char *name;
+		const char *what;
+	} cases[] = {
+		{ "cafile", "TLS" }, { "tls_version", "TLS" },
+		{ "psk_file", "TLS" }, { "connection", "bridges" },
+		{ "address", "bridges" }, { "topic", "bridges" },
+		{ "bridge_cafile", "bridges" }, { "plugin", "plugins" },
+		{ "plugin_opt_db", "plugins" }, { "auth_opt_x", "plugins" },
+		{ "auth_plugin", "plugins" }, { "password_file", "passwords" },
+		{ "acl_file", "access control" },
+		{ "websockets_log_level", "websockets" },
+		{ "http_dir", "websockets" }, { "max_topic_alias", "MQTT 5" },
+	};
+	char text[64], message[160];
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		snprintf(text, sizeof(text), "#\n%s x\n", cases[i].name);
+		snprintf(message, sizeof(message),
+			 "Error: Configuration variable %s is not supported by kmqttd: it has no %s yet.\n"
+			 "Error found at x.conf:2.\n", cases[i].name,
+			 cases[i].what);
+		expect_error(text, message);
+	}
+}
+
+/* What can only be said as it is. */
+static void test_fixed(void)
+{
+	struct config config;
+
+	expect_silence(&config,
+		       "allow_duplicate_messages false\nmax_inflight_bytes 0\n"
+		       "message_size_limit 0\nprotocol mqtt\n"
+		       "set_tcp_nodelay true\nset_tcp_nodelay 1\n"
+		       "sys_interval 0\nupgrade_outgoing_qos 0\n");
+	config_free(&config);
+	expect_error("listener 1883\nprotocol websockets\n",
+		     "Error: protocol websockets is not supported by kmqttd: there is only MQTT over TCP.\n"
+		     "Error found at x.conf:2.\n");
+	expect_error("sys_interval 10\n",
+		     "Error: sys_interval 10 is not supported by kmqttd: there is no $SYS tree.\n"
 		     "Error found at x.conf:1.\n");
+	expect_error("set_tcp_nodelay false\n",
+		     "Error: set_tcp_nodelay false is not supported by kmqttd: TCP_NODELAY is always set.\n"
+		     "Error found at x.conf:1.\n");
+	expect_error("message_size_limit 1000\n",
+		     "Error: message_size_limit 1000 is not supported by kmqttd: max_packet_size bounds the whole packet.\n"
+		     "Error found at x.conf:1.\n");
+}
+
+/* Accepted, but not without a word. */
+static void test_without_effect(void)
+{
+	static const char said[] =
+		"Warning: autosave_interval has no effect: what kmqttd has acknowledged is on disk already.\n"
+		"Warning: autosave_on_changes has no effect: what kmqttd has acknowledged is on disk already.\n"
+		"Warning: The retry_interval option is no longer available.\n"
+		"Warning: Settings of a listener before the first one have no effect without a port.\n";
+	struct config config;
+	int err;
+
+	err = read_text(&config, "autosave_interval 60\n"
+				 "autosave_on_changes true\n"
+				 "retry_interval 20\n"
+				 "max_connections 5\nlistener 1\n");
+	EXPECT(!err && !strcmp(logged, said), "%d %s", err, logged);
+	config_free(&config);
 }
 
 static void test_empty(void)
 {
 	static const char *const names[] = {
-		"allow_anonymous", "bind_address", "connect_timeout",
-		"listener", "log_dest", "log_timestamp", "log_type",
-		"max_connections", "max_keepalive", "max_packet_size",
-		"pid_file", "port", "user",
+		"allow_anonymous", "allow_zero_length_clientid",
+		"auto_id_prefix", "autosave_interval", "autosave_on_changes",
+		"bind_address", "connect_timeout", "connection_messages",
+		"include_dir", "listener", "log_dest", "log_facility",
+		"log_timestamp", "log_timestamp_format", "log_type",
+		"max_connections", "max_inflight_messages", "max_keepalive",
+		"max_packet_size", "max_queued_bytes", "max_queued_messages",
+		"per_listener_settings", "persistence", "persistence_file",
+		"persistence_location", "persistent_client_expiration",
+		"pid_file", "port", "protocol", "queue_qos0_messages",
+		"retain_available", "retry_interval", "sys_interval", "user",
 	};
 	char text[64], message[128];
 	size_t i;
@@ -168,6 +265,13 @@ static void test_numbers(void)
 				       "99999999999999999999" },
 		  { "20", "268435460" } },
 		{ "connect_timeout", { "0", "65536", "x" }, { "1", "65535" } },
+		{ "max_inflight_messages", { "65536", "x", "2x" },
+		  { "-1", "65535" } },
+		{ "max_queued_messages", { "2147483648", "x" },
+		  { "-1", "2147483647" } },
+		{ "max_queued_bytes", { "9223372036854775808", "1k" },
+		  { "-1", "9223372036854775807" } },
+		{ "log_facility", { "-1", "8", "x" }, { "0", "7" } },
 	};
 	char text[64], message[128];
 	struct config config;
@@ -204,10 +308,12 @@ static void test_bools(void)
 	struct config config;
 
 	expect_silence(&config, "log_timestamp false\nallow_anonymous 0\n");
-	EXPECT(!config.log_timestamp && !config.allow_anonymous, "false");
+	EXPECT(!config.log_timestamp &&
+	       !config.listeners[0].access.allow_anonymous, "false");
 	config_free(&config);
 	expect_silence(&config, "log_timestamp 1\nallow_anonymous true\n");
-	EXPECT(config.log_timestamp && config.allow_anonymous, "true");
+	EXPECT(config.log_timestamp &&
+	       config.listeners[0].access.allow_anonymous, "true");
 	config_free(&config);
 	expect_error("allow_anonymous maybe\n",
 		     "Error: Invalid allow_anonymous value (maybe).\n"
@@ -248,20 +354,21 @@ static void test_listeners(void)
 	expect_listener(&config, 1, "127.0.0.1", 2, 0);
 	expect_listener(&config, 2, "example.org", 3, 0);
 	expect_listener(&config, 3, "::1", 1884, 9);
-	EXPECT(!config.allow_anonymous, "closed unless told otherwise");
+	EXPECT(!config.listeners[0].access.allow_anonymous,
+	       "closed unless told otherwise");
 	config_free(&config);
 
 	expect_silence(&config, "bind_address 10.0.0.1\nallow_anonymous true");
 	EXPECT(config.listener_count == 1, "%zu", config.listener_count);
 	expect_listener(&config, 0, "10.0.0.1", 1883, 0);
-	EXPECT(config.allow_anonymous, "told otherwise");
+	EXPECT(config.listeners[0].access.allow_anonymous, "told otherwise");
 	config_free(&config);
 
 	/* Not a listener: who wants only a limit does not open the broker. */
 	expect_silence(&config, "max_connections 3\n");
 	EXPECT(config.listener_count == 1 && config.listeners[0].local_only &&
 	       config.listeners[0].max_connections == 3, "limit");
-	EXPECT(config.allow_anonymous, "still local only");
+	EXPECT(config.listeners[0].access.allow_anonymous, "still local only");
 	config_free(&config);
 
 	EXPECT(!read_text(&config, "port 1\nport 2\n"), "twice");
@@ -344,12 +451,298 @@ static void test_log_type(void)
 		     "Error found at x.conf:1.\n");
 }
 
+static void test_log_lines(void)
+{
+	struct config config;
+
+	expect_silence(&config, "log_facility 3\nconnection_messages false\n"
+				"log_timestamp_format %Y-%m-%dT%H:%M:%S %Z\n");
+	EXPECT(config.log_facility == LOG_LOCAL3, "%d", config.log_facility);
+	EXPECT(!config.connection_messages, "connection messages");
+	EXPECT(!strcmp(config.log_timestamp_format, "%Y-%m-%dT%H:%M:%S %Z"),
+	       "%s", config.log_timestamp_format);
+	config_free(&config);
+}
+
+/* Limits of queues: 0 and less are for any number, as in mosquitto. */
+static void test_queues(void)
+{
+	struct config config;
+
+	expect_silence(&config, "max_inflight_messages 7\n"
+				"max_queued_messages 8\nmax_queued_bytes 9\n"
+				"queue_qos0_messages true\n"
+				"retain_available false\n");
+	EXPECT(config.max_inflight == 7, "%u", config.max_inflight);
+	EXPECT(config.max_queued_messages == 8, "%u",
+	       config.max_queued_messages);
+	EXPECT(config.max_queued_bytes == 9, "%llu", config.max_queued_bytes);
+	EXPECT(config.queue_qos0 && !config.retain_available, "bools");
+	config_free(&config);
+
+	expect_silence(&config, "max_inflight_messages 0\n"
+				"max_queued_messages 0\nmax_queued_bytes 0\n");
+	EXPECT(config.max_inflight == 65535, "%u", config.max_inflight);
+	EXPECT(!config.max_queued_messages && !config.max_queued_bytes, "0");
+	config_free(&config);
+
+	expect_silence(&config, "max_inflight_messages -5\n"
+				"max_queued_messages -5\nmax_queued_bytes -5\n");
+	EXPECT(config.max_inflight == 65535, "%u", config.max_inflight);
+	EXPECT(!config.max_queued_messages && !config.max_queued_bytes, "-5");
+	config_free(&config);
+}
+
+static void test_expiration(void)
+{
+	static const struct {
+		const char *value;
+		s64 seconds;
+	} good[] = {
+		{ "1h", 3600 }, { "2d", 172800 }, { "1w", 604800 },
+		{ "1m", 2592000 }, { "14y", 441504000 },
+		{ "2147483647y", 2147483647LL * 31536000 },
+	};
+	static const char *const bad[] = { "1", "1s", "1H", "h", "0d", "-1d",
+					   "1.5d", "1 d" };
+	struct config config;
+	char text[64];
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(good); i++) {
+		snprintf(text, sizeof(text), "persistent_client_expiration %s",
+			 good[i].value);
+		expect_silence(&config, text);
+		EXPECT(config.client_expiration == good[i].seconds, "%s: %lld",
+		       good[i].value, config.client_expiration);
+		config_free(&config);
+	}
+	for (i = 0; i < ARRAY_SIZE(bad); i++) {
+		snprintf(text, sizeof(text), "persistent_client_expiration %s",
+			 bad[i]);
+		EXPECT(read_text(&config, text) == -EINVAL, "%s", bad[i]);
+		config_free(&config);
+	}
+}
+
+static void expect_access(const struct config *config, size_t i, bool anonymous,
+			  bool nameless, const char *prefix)
+{
+	const struct config_access *access = &config->listeners[i].access;
+
+	EXPECT(access->allow_anonymous == anonymous, "%zu", i);
+	EXPECT(access->allow_zero_length_clientid == nameless, "%zu", i);
+	EXPECT(!strcmp(access->auto_id_prefix, prefix), "%zu: %s", i,
+	       access->auto_id_prefix);
+}
+
+static void test_access(void)
+{
+	struct config config;
+
+	/* Wherever they stand, they are every listener's. */
+	expect_silence(&config, "listener 1\nallow_anonymous true\nlistener 2\n"
+				"allow_zero_length_clientid false\n"
+				"auto_id_prefix x y\nper_listener_settings 0\n");
+	expect_access(&config, 0, true, false, "x y");
+	expect_access(&config, 1, true, false, "x y");
+	config_free(&config);
+
+	expect_silence(&config, "per_listener_settings true\nport 9\n"
+				"auto_id_prefix nine-\n"
+				"listener 1\nallow_anonymous true\n"
+				"listener 2\nallow_zero_length_clientid false\n"
+				"per_listener_settings false\n"
+				"auto_id_prefix two-\nallow_anonymous false\n");
+	expect_access(&config, 0, true, true, "auto-");
+	expect_access(&config, 1, false, false, "two-");
+	EXPECT(config.listeners[2].port == 9, "%u", config.listeners[2].port);
+	expect_access(&config, 2, false, true, "nine-");
+	config_free(&config);
+
+	expect_silence(&config, "per_listener_settings true\n");
+	expect_access(&config, 0, true, true, "auto-");
+	config_free(&config);
+
+	expect_error("allow_anonymous true\nper_listener_settings true\n",
+		     "Error: per_listener_settings must be set before any other security settings.\n"
+		     "Error found at x.conf:2.\n");
+	expect_error("auto_id_prefix a\nauto_id_prefix b\n",
+		     "Error: Duplicate auto_id_prefix value in configuration.\n"
+		     "Error found at x.conf:2.\n");
+	expect_error("auto_id_prefix \xff\n",
+		     "Error: Invalid auto_id_prefix value (\xff).\n"
+		     "Error found at x.conf:1.\n");
+}
+
+/* A directory of its own for what needs files. */
+static char directory[] = "/tmp/test_config.XXXXXX";
+
+static const char *in_directory(const char *name)
+{
+	static char path[256];
+
+	snprintf(path, sizeof(path), "%s/%s", directory, name);
+	return path;
+}
+
+static void write_file(const char *name, const char *bytes, size_t len)
+{
+	FILE *file = fopen(in_directory(name), "w");
+
+	if (!file || fwrite(bytes, 1, len, file) != len || fclose(file))
+		EXPECT(false, "%s: %s", name, strerror(errno));
+}
+
+static void write_text(const char *name, const char *text)
+{
+	write_file(name, text, strlen(text));
+}
+
+static void expect_order(const char *order)
+{
+	const char *at = logged;
+	char name;
+
+	for (; *order; order++) {
+		at = strstr(at, "Loading config file ");
+		name = at ? strstr(at, ".conf")[-1] : '-';
+		EXPECT(name == *order, "%c instead of %c", name, *order);
+		if (!at)
+			return;
+		at++;
+	}
+	EXPECT(!strstr(at, "Loading config file "), "%s", at);
+}
+
+static void test_include_dir(void)
+{
+	static const char *const names[] = { "b", "a", "B", "A", "0", "." };
+	struct config config;
+	char text[300], name[16];
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		snprintf(name, sizeof(name), "%s.conf", names[i]);
+		write_text(name, "log_type all\n");
+	}
+	write_text("x.conf.bak", "not read\n");
+	write_text("xconf", "not read\n");
+	write_text(".conf", "not read\n");
+	write_text("b.conf", "max_connections 3\nlistener 7\n"
+			     "max_connections 7\ninclude_dir /nonexistent\n");
+
+	/* The listener of an included file ends with it, and the outer goes on. */
+	snprintf(text, sizeof(text), "port 1\nlistener 2\ninclude_dir %s\n"
+		 "max_connections 2\n", directory);
+	EXPECT(!read_text(&config, text), "%s", logged);
+	expect_order(".0AaBb");
+	EXPECT(strstr(logged, "Warning: include_dir in an included file has no effect.\n"),
+	       "%s", logged);
+	EXPECT(config.listener_count == 3, "%zu", config.listener_count);
+	expect_listener(&config, 0, NULL, 2, 2);
+	expect_listener(&config, 1, NULL, 7, 7);
+	expect_listener(&config, 2, NULL, 1, 3);
+	config_free(&config);
+
+	/* Both the line that is wrong and the one that included it. */
+	write_text("B.conf", "\nuser x\nfoo\n");
+	EXPECT(read_text(&config, text) == -EINVAL, "foo");
+	expect_order(".0AaB");
+	snprintf(text, sizeof(text),
+		 "Error: Unknown configuration variable \"foo\".\n"
+		 "Error found at %s/B.conf:3.\n"
+		 "Error found at x.conf:3.\n", directory);
+	EXPECT(strstr(logged, text), "%s", logged);
+	config_free(&config);
+
+	expect_error("include_dir /nonexistent\n",
+		     "Error: Unable to open include_dir '/nonexistent': No such file or directory.\n"
+		     "Error found at x.conf:1.\n");
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		snprintf(name, sizeof(name), "%s.conf", names[i]);
+		unlink(in_directory(name));
+	}
+	unlink(in_directory("x.conf.bak"));
+	unlink(in_directory("xconf"));
+	unlink(in_directory(".conf"));
+}
+
+/* Who moves here is told that mosquitto's database stays behind. */
+static void test_foreign_database(void)
+{
+	static const char foreign[] = "\0\xb5\0mosquitto db";
+	struct config config;
+	char text[400];
+
+	snprintf(text, sizeof(text), "persistence true\n"
+		 "persistence_location %s\npersistence_file mosquitto.db\n",
+		 directory);
+	expect_silence(&config, text);
+	EXPECT(config.persistence, "true");
+	EXPECT(!strcmp(config.persistence_location, directory), "%s",
+	       config.persistence_location);
+	EXPECT(!strcmp(config.persistence_file, "mosquitto.db"), "%s",
+	       config.persistence_file);
+	config_free(&config);
+
+	write_file("mosquitto.db", foreign, sizeof(foreign) - 2);
+	expect_silence(&config, text);
+	config_free(&config);
+	write_file("mosquitto.db", foreign, sizeof(foreign));
+	EXPECT(read_text(&config, text) == -EINVAL, "mosquitto's");
+	EXPECT(strstr(logged, "is a database of mosquitto"), "%s", logged);
+	config_free(&config);
+
+	/* Under the default name there is ours. */
+	*strstr(text, "persistence_file") = '\0';
+	expect_silence(&config, text);
+	config_free(&config);
+	unlink(in_directory("mosquitto.db"));
+}
+
+/* Debian's /etc/mosquitto/mosquitto.conf, but for where it includes from. */
+static void test_debian(void)
+{
+	static const char stock[] =
+		"# Place your local configuration in /etc/mosquitto/conf.d/\n"
+		"#\n"
+		"# A full description of the configuration file is at\n"
+		"# /usr/share/doc/mosquitto/examples/mosquitto.conf.example\n"
+		"\n"
+		"pid_file /run/mosquitto/mosquitto.pid\n"
+		"\n"
+		"persistence true\n"
+		"persistence_location /var/lib/mosquitto/\n"
+		"\n"
+		"log_dest file /var/log/mosquitto/mosquitto.log\n"
+		"\n";
+	struct config config;
+	char text[1000];
+
+	snprintf(text, sizeof(text), "%sinclude_dir %s\n", stock, directory);
+	expect_silence(&config, text);
+	EXPECT(config.listeners[0].local_only, "listener");
+	EXPECT(config.listeners[0].access.allow_anonymous, "anonymous");
+	EXPECT(config.persistence, "persistence");
+	EXPECT(!strcmp(config.persistence_location, "/var/lib/mosquitto/"),
+	       "%s", config.persistence_location);
+	EXPECT(!strcmp(config.persistence_file, "kmqtt.db"), "%s",
+	       config.persistence_file);
+	EXPECT(!strcmp(config.pid_file, "/run/mosquitto/mosquitto.pid"), "%s",
+	       config.pid_file);
+	EXPECT(config.log_dests == LOG_DEST_FILE, "%x", config.log_dests);
+	EXPECT(!strcmp(config.log_path, "/var/log/mosquitto/mosquitto.log"),
+	       "%s", config.log_path);
+	config_free(&config);
+}
+
 static void test_files(void)
 {
 	struct config config;
 
 	logged[0] = '\0';
-	EXPECT(config_load(&config, "/nonexistent", 0) == -ENOENT, "absent");
+	EXPECT(config_load(&config, "/nonexistent", 0) == -EINVAL, "absent");
 	EXPECT(strstr(logged, "Error: Unable to open config file /nonexistent"),
 	       "%s", logged);
 	config_free(&config);
@@ -365,14 +758,31 @@ int main(void)
 		{ "defaults", test_defaults },
 		{ "syntax", test_syntax },
 		{ "unknown", test_unknown },
+		{ "unsupported", test_unsupported },
+		{ "fixed", test_fixed },
+		{ "without_effect", test_without_effect },
 		{ "empty", test_empty },
 		{ "numbers", test_numbers },
 		{ "bools", test_bools },
 		{ "listeners", test_listeners },
 		{ "log_dest", test_log_dest },
 		{ "log_type", test_log_type },
+		{ "log_lines", test_log_lines },
+		{ "queues", test_queues },
+		{ "expiration", test_expiration },
+		{ "access", test_access },
+		{ "include_dir", test_include_dir },
+		{ "foreign_database", test_foreign_database },
+		{ "debian", test_debian },
 		{ "files", test_files },
 	};
+	int status;
 
-	return ktap_run(tests, ARRAY_SIZE(tests));
+	if (!mkdtemp(directory)) {
+		perror(directory);
+		return EXIT_FAILURE;
+	}
+	status = ktap_run(tests, ARRAY_SIZE(tests));
+	rmdir(directory);
+	return status;
 }
