@@ -23,7 +23,7 @@ static void send_connack(struct client *client, enum packet_connack code,
 		  client_name(client, name), present, code);
 	client_send(client, packet,
 		    packet_build_connack(packet, client->level, code,
-					 false));
+					 present));
 }
 
 /*
