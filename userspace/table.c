@@ -60,6 +60,12 @@ void table_del(struct table *table, struct table_node *node)
 	table->count--;
 }
 
+void table_free(struct table *table)
+{
+	free(table->slots);
+	*table = (struct table){ 0 };
+}
+
 struct table_node *table_chain(const struct table *table, u32 hash)
 {
 	return table->size ? table->slots[hash & (table->size - 1)] : NULL;

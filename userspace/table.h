@@ -35,6 +35,9 @@ int table_add(struct table *table, struct table_node *node, u32 hash);
 /* Removes @node, which must be in the table. */
 void table_del(struct table *table, struct table_node *node);
 
+/* Gives the memory of an empty table back; it stays a valid one. */
+void table_free(struct table *table);
+
 /* The first of the nodes that may have @hash, or NULL; go on with ->next. */
 struct table_node *table_chain(const struct table *table, u32 hash);
 
