@@ -15,6 +15,7 @@
 
 #include "client.h"
 #include "config.h"
+#include "directory.h"
 #include "kmod.h"
 #include "listener.h"
 #include "log.h"
@@ -325,10 +326,23 @@ static int serve(void)
 	return err;
 }
 
+static void make_directories(const struct config *config)
+{
+	const char *user = geteuid() ? NULL : config->user;
+
+	if (config->log_dests & LOG_DEST_FILE)
+		directory_make_for(config->log_path, user);
+	if (config->pid_file)
+		directory_make_for(config->pid_file, user);
+	if (config->persistence)
+		directory_make(config->persistence_location, user);
+}
+
 static int run(const struct arguments *arguments, const struct config *config)
 {
 	int err;
 
+	make_directories(config);
 	err = log_open(config);
 	if (err)
 		return err;

@@ -22,7 +22,8 @@ int retained_set(struct message *message);
  * @found must not change what is retained. A filter that begins with a
  * wildcard matches no topic that begins with '$' [MQTT-4.7.2-1].
  *
- * Visits no level of the tree that cannot lead to a match.
+ * Visits those levels of the tree that the filter's first levels match, and
+ * nothing else: what it costs does not depend on how much else is retained.
  */
 int retained_match(const void *filter, u16 len,
 		   int (*found)(struct message *message, void *arg), void *arg);

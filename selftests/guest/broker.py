@@ -157,6 +157,10 @@ class Broker(Module):
         """Start the daemon, and wait until it is ready."""
         self.config = self.config if config is None else config
         self.daemon = self.run_daemon(self.config)
+        self.await_ready()
+
+    def await_ready(self):
+        """Wait until the daemon says so."""
         with self.notified as notified:
             wait_until(lambda: self._ready(notified), "ready")
 
@@ -164,6 +168,10 @@ class Broker(Module):
         """Run the daemon, its output going to self.output."""
         path = self.directory / "kmqttd.conf"
         path.write_text(f"{config}\npid_file {self.pid_file}\n{self.extra}")
+        return self.run_command(*prefix, self.program, "-c", path)
+
+    def run_command(self, *command, stdin=None):
+        """Run a command that becomes the daemon, likewise."""
         address = self.directory / "notify"
         address.unlink(missing_ok=True)
         self.notified = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -173,7 +181,7 @@ class Broker(Module):
         self.output = self.directory / "output"
         with open(self.output, "wb") as output:
             return subprocess.Popen(
-                [*prefix, self.program, "-c", path], stdout=output, stderr=output,
+                command, stdin=stdin, stdout=output, stderr=output,
                 env={**os.environ, "NOTIFY_SOCKET": str(address)},
                 preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
 

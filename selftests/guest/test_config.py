@@ -3,12 +3,14 @@
 """What the daemon says when it cannot start."""
 
 import os
+import pathlib
 import re
 import socket
 import subprocess
 
 from broker import CONFIG, DAEMON, NOBODY, PORT, Broker, client
 from ktap import TIMEOUT, cases, equal, main, test
+from mqtt import Client, connect
 
 # (name, lines, number of the wrong line, what is said)
 WRONG = [
@@ -35,7 +37,47 @@ WRONG = [
     ("an unknown log destination", "log_dest nowhere\n", 1, "log_dest"),
     ("log_dest file without a file", "log_dest file\n", 1, "log_dest"),
     ("pid_file twice", "pid_file /a\npid_file /b\n", 2, "pid_file"),
+    ("TLS", "listener 8883\ncafile /x\n", 2, "TLS"),
+    ("a transport that there is not", "listener 80\nprotocol websockets\n", 2,
+     "TCP"),
+    ("$SYS", "sys_interval 10\n", 1, "$SYS"),
+    ("per_listener_settings too late",
+     "allow_anonymous true\nper_listener_settings true\n", 2,
+     "before any other"),
+    ("a duration without a unit", "persistent_client_expiration 14\n", 1,
+     "persistent_client_expiration"),
+    ("too many in flight", "max_inflight_messages 65536\n", 1,
+     "max_inflight_messages"),
+    ("a directory to include that is not there", "include_dir /no/such\n", 1,
+     "/no/such"),
 ]
+
+# /etc/mosquitto/mosquitto.conf of Debian's mosquitto package.
+STOCK = """\
+# Place your local configuration in /etc/mosquitto/conf.d/
+#
+# A full description of the configuration file is at
+# /usr/share/doc/mosquitto/examples/mosquitto.conf.example
+
+pid_file /run/mosquitto/mosquitto.pid
+
+persistence true
+persistence_location /var/lib/mosquitto/
+
+log_dest file /var/log/mosquitto/mosquitto.log
+
+include_dir /etc/mosquitto/conf.d
+"""
+# A machine without mosquitto, as its service would see it.
+BARE = """
+mkdir -p /etc/mosquitto
+for dir in /run /var/lib /var/log /etc/mosquitto; do
+    mount -t tmpfs tmpfs $dir || exit
+done
+mkdir /etc/mosquitto/conf.d
+cat >/etc/mosquitto/mosquitto.conf
+exec "$0" -c /etc/mosquitto/mosquitto.conf
+"""
 
 RIGHT = [
     ("comments, empty lines, spaces",
@@ -55,6 +97,26 @@ log_dest syslog
 log_type error
 log_type warning
 log_timestamp false
+log_timestamp_format %H:%M
+log_facility 5
+connection_messages false
+allow_zero_length_clientid false
+auto_id_prefix x-
+persistence true
+persistence_location /tmp/
+persistence_file x.db
+autosave_interval 60
+autosave_on_changes false
+max_inflight_messages 0
+max_queued_messages 0
+max_queued_bytes 0
+queue_qos0_messages true
+persistent_client_expiration 14d
+retain_available false
+set_tcp_nodelay true
+retry_interval 20
+per_listener_settings false
+include_dir /tmp
 pid_file /tmp/kmqttd.pid
 user nobody
 """),
@@ -195,6 +257,100 @@ def logging(broker):
     assert re.search(r"^New client connected from .* as logger", said, re.M)
     assert re.search(r"^logger 0 x/y$", said, re.M), said
     assert "running" not in said, said
+
+
+@test("log_timestamp_format, connection_messages false")
+def no_connection_messages(broker):
+    broker.restart(CONFIG + "log_timestamp_format at %Y-%m-%d\n"
+                   "connection_messages false\nlog_type all\n")
+    with client("quiet"), client("quiet"):
+        pass
+    broker.await_conns(0)
+    said = broker.said()
+    assert re.search(r"^at 20\d\d-\d\d-\d\d: .* running$", said, re.M), said
+    assert not re.search(r"onnect(ion|ed) from|disconnected|already", said), said
+
+
+def id_given(broker, address):
+    """Connect without an identifier. Return the one that it gets, or None."""
+    with Client(address) as one:
+        one.send(connect(""))
+        if one.packet().body != b"\0\0":
+            return None
+        return broker.record(one)["client_id"].decode()
+
+
+@test("per_listener_settings: each listener has its own")
+def per_listener(broker):
+    addresses = [("127.0.0.1", PORT + number) for number in range(4)]
+    broker.restart("per_listener_settings true\n" + "".join(
+        f"listener {port} {host}\n{settings}" for (host, port), settings in
+        zip(addresses, ("allow_anonymous true\nauto_id_prefix one-\n", "",
+                        "allow_anonymous true\n", "allow_anonymous true\n"
+                        "allow_zero_length_clientid false\n"))))
+    assert id_given(broker, addresses[0]).startswith("one-")
+    assert id_given(broker, addresses[2]).startswith("auto-")
+    for address, code in (addresses[1], 5), (addresses[3], 2):
+        with Client(address) as one:
+            one.send(connect(""))
+            equal(one.packet().body, bytes([0, code]), address)
+    broker.settle()
+    broker.restart("allow_anonymous true\nauto_id_prefix all-\n" + "".join(
+        f"listener {port} {host}\n" for host, port in addresses))
+    for address in addresses:
+        assert id_given(broker, address).startswith("all-"), address
+
+
+@test("include_dir: what is wrong in an included file is found there")
+def included(broker):
+    good, bad = broker.directory / "good.d", broker.directory / "bad.d"
+    for directory in good, bad:
+        directory.mkdir()
+        (directory / "a.conf").write_text(f"listener {PORT} 127.0.0.1\n")
+        (directory / "b.conf").write_text("allow_anonymous true\n")
+        (directory / "c.conf.dpkg-old").write_text("nonsense\n")
+    broker.restart(f"include_dir {good}\n")
+    with client():
+        pass
+    (bad / "b.conf").write_text("\nno_such_variable 7\n")
+    status, said = run(broker, f"#\ninclude_dir {bad}\n")
+    equal(status, 3, said)
+    assert f"found at {bad}/b.conf:2." in said, said
+    assert f"found at {broker.directory}/wrong.conf:2." in said, said
+
+
+@test("a database of mosquitto is not taken for ours: exit status 3")
+def foreign_database(broker):
+    path = broker.directory / "mosquitto.db"
+    path.write_bytes(b"\0\xb5\0mosquitto db" + bytes(100))
+    config = f"persistence true\npersistence_location {broker.directory}\n"
+    status, said = run(broker, config + "persistence_file mosquitto.db\n")
+    equal(status, 3, said)
+    assert str(path) in said and "database of mosquitto" in said, said
+    equal(run(broker, config, "--test-config")[0], 0)
+    equal(path.stat().st_size, 15 + 100, "size")
+
+
+@test("Debian's mosquitto.conf starts it, on a machine without mosquitto")
+def stock(broker):
+    broker.stop()
+    path = broker.directory / "stock.conf"
+    path.write_text(STOCK)
+    with open(path, encoding="ascii") as config:
+        broker.daemon = broker.run_command("unshare", "-m", "sh", "-c", BARE,
+                                           DAEMON, stdin=config)
+    broker.await_ready()
+    with client("a") as one:
+        one.subscribe("a/b")
+        one.publish("a/b", b"x")
+        equal(one.message(), ("a/b", b"x"))
+    broker.await_conns(0)
+    root = pathlib.Path(f"/proc/{broker.daemon.pid}/root")
+    equal((root / "run/mosquitto/mosquitto.pid").read_text(),
+          f"{broker.daemon.pid}\n")
+    assert (root / "var/lib/mosquitto").is_dir()
+    said = (root / "var/log/mosquitto/mosquitto.log").read_text()
+    assert "New client connected" in said and "rror" not in said, said
 
 
 @test("the module not loaded: exit status 1, says what to do")

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Directories that files of the daemon are to be in. A package, or a service
+ * manager, makes mosquitto's; where there is none the daemon does.
+ */
+#ifndef _KMQTTD_DIRECTORY_H_
+#define _KMQTTD_DIRECTORY_H_
+
+/*
+ * Makes the directory at @path if it is missing, though not what it is in, and
+ * gives it to @user, who may be NULL. When that fails, it is for whoever opens
+ * a file there to say so.
+ */
+void directory_make(const char *path, const char *user);
+
+/* The same for the directory that @file is in. */
+void directory_make_for(const char *file, const char *user);
+
+#endif /* _KMQTTD_DIRECTORY_H_ */

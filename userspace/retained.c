@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "retained.h"
+
+#include <errno.h>
+#include <linux/kmqtt.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#include "table.h"
+#include "topic.h"
+
+LIST_HEAD(node_list, node);
+
+/**
+ * struct node - one level of a topic, under the levels before it
+ * @sibling: among the children of @parent
+ * @edge: in the map of nodes by parent and level
+ * @parent: the level before; NULL for the root, which is before the first
+ * @children: the levels after it
+ * @message: retained for the topic that ends here, or NULL
+ * @len: bytes of @level
+ * @level: its text
+ *
+ * It is there for its message or for its children: without either it goes.
+ */
+struct node {
+	LIST_ENTRY(node) sibling;
+	struct table_node edge;
+	struct node *parent;
+	struct node_list children;
+	struct message *message;
+	u16 len;
+	u8 level[];
+};
+
+static struct node root;
+static struct table edges;
+static u32 count;
+static u64 bytes;
+
+static u32 edge_hash(const struct node *parent, const u8 *level, size_t len)
+{
+	/* malloc() aligns to 16 bytes. */
+	return table_hash(level, len) ^ table_hash_u32((uintptr_t)parent >> 4);
+}
+
+static struct node *child_find(const struct node *parent, const u8 *level,
+			       size_t len)
+{
+	u32 hash = edge_hash(parent, level, len);
+	struct table_node *edge;
+	struct node *node;
+
+	for (edge = table_chain(&edges, hash); edge; edge = edge->next) {
+		node = container_of(edge, struct node, edge);
+		if (edge->hash == hash && node->parent == parent &&
+		    node->len == len && !memcmp(node->level, level, len))
+			return node;
+	}
+	return NULL;
+}
+
+static struct node *child_add(struct node *parent, const u8 *level, size_t len)
+{
+	struct node *node = malloc(sizeof(*node) + len);
+
+	if (!node)
+		return NULL;
+	*node = (struct node){ .parent = parent, .len = len };
+	memcpy(node->level, level, len);
+	if (table_add(&edges, &node->edge, edge_hash(parent, level, len))) {
+		free(node);
+		return NULL;
+	}
+	LIST_INSERT_HEAD(&parent->children, node, sibling);
+	return node;
+}
+
+static void child_remove(struct node *node)
+{
+	LIST_REMOVE(node, sibling);
+	table_del(&edges, &node->edge);
+	free(node);
+}
+
+/* Frees @node and its ancestors as far as they are there for nothing. */
+static void prune(struct node *node)
+{
+	struct node *parent;
+
+	while (node->parent && !node->message && LIST_EMPTY(&node->children)) {
+		parent = node->parent;
+		child_remove(node);
+		node = parent;
+	}
+}
+
+/* The node of @topic; with @make made if need be, NULL then without memory. */
+static struct node *node_of(const u8 *topic, size_t len, bool make)
+{
+	struct node *child, *node = &root;
+	size_t at, n;
+
+	for (at = 0; at <= len; at += n + 1) {
+		n = kmqtt_topic_level(topic, len, at);
+		child = child_find(node, topic + at, n);
+		if (!child && make)
+			child = child_add(node, topic + at, n);
+		if (!child) {
+			prune(node);
+			return NULL;
+		}
+		node = child;
+	}
+	return node;
+}
+
+static void take_message(struct node *node, struct message *message)
+{
+	count++;
+	bytes += message_bytes(message);
+	node->message = message_hold(message);
+}
+
+static void drop_message(struct node *node)
+{
+	if (!node->message)
+		return;
+	count--;
+	bytes -= message_bytes(node->message);
+	message_put(node->message);
+	node->message = NULL;
+}
+
+int retained_set(struct message *message)
+{
+	bool remove = !message->payload_len;
+	struct node *node;
+
+	node = node_of(message->data, message->topic_len, !remove);
+	if (!node)
+		return remove ? 0 : -ENOMEM;
+	drop_message(node);
+	if (remove)
+		prune(node);
+	else
+		take_message(node, message);
+	return 0;
+}
+
+/**
+ * struct filter - a topic filter, in levels
+ * @depth: levels, a final "#" not among them
+ * @multi: "#" follows
+ * @level: their text
+ * @len: bytes of each
+ */
+struct filter {
+	unsigned int depth;
+	bool multi;
+	const u8 *level[KMQTT_LEVELS_MAX];
+	u16 len[KMQTT_LEVELS_MAX];
+};
+
+static void split(struct filter *filter, const u8 *text, size_t len)
+{
+	size_t at, n;
+
+	filter->depth = 0;
+	filter->multi = false;
+	for (at = 0; at <= len; at += n + 1) {
+		n = kmqtt_topic_level(text, len, at);
+		if (n == 1 && text[at] == '#') {
+			filter->multi = true;
+		} else {
+			filter->level[filter->depth] = text + at;
+			filter->len[filter->depth++] = n;
+		}
+	}
+}
+
+/* Does it match whatever level is at @depth, from 0? */
+static bool is_wild(const struct filter *filter, unsigned int depth)
+{
+	if (depth >= filter->depth)
+		return filter->multi;
+	return filter->len[depth] == 1 && filter->level[depth][0] == '+';
+}
+
+/* Of @node and the siblings after it, the first that a wildcard matches. */
+static struct node *any(struct node *node)
+{
+	/* [MQTT-4.7.2-1] */
+	while (node && node->parent == &root && node->len &&
+	       node->level[0] == '$')
+		node = LIST_NEXT(node, sibling);
+	return node;
+}
+
+/* The first child of @node, which is @depth levels down, that it matches. */
+static struct node *first_child(const struct filter *filter,
+				unsigned int depth, const struct node *node)
+{
+	if (is_wild(filter, depth))
+		return any(LIST_FIRST(&node->children));
+	if (depth == filter->depth)
+		return NULL;
+	return child_find(node, filter->level[depth], filter->len[depth]);
+}
+
+/*
+ * Depth first. A client chooses how deep: hence no recursion; the way back is
+ * in the tree.
+ */
+int retained_match(const void *text, u16 len,
+		   int (*found)(struct message *message, void *arg), void *arg)
+{
+	struct node *next, *node = &root;
+	unsigned int depth = 0;
+	struct filter filter;
+	int err;
+
+	split(&filter, text, len);
+	for (;;) {
+		/* "sport/#" matches "sport", too (section 4.7.1.2). */
+		if (node->message && depth >= filter.depth) {
+			err = found(node->message, arg);
+			if (err)
+				return err;
+		}
+		next = first_child(&filter, depth, node);
+		while (!next) {
+			if (node == &root)
+				return 0;
+			depth--;
+			if (is_wild(&filter, depth))
+				next = any(LIST_NEXT(node, sibling));
+			node = node->parent;
+		}
+		node = next;
+		depth++;
+	}
+}
+
+u32 retained_count(void)
+{
+	return count;
+}
+
+u64 retained_bytes(void)
+{
+	return bytes;
+}
+
+void retained_clear(void)
+{
+	struct node *parent, *node = &root;
+
+	for (;;) {
+		while (!LIST_EMPTY(&node->children))
+			node = LIST_FIRST(&node->children);
+		drop_message(node);
+		if (node == &root)
+			break;
+		parent = node->parent;
+		child_remove(node);
+		node = parent;
+	}
+	table_free(&edges);
+}
