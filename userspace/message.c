@@ -11,8 +11,8 @@ void message_ids_from(u64 id)
 	next_id = id;
 }
 
-struct message *message_new(const void *topic, u16 topic_len,
-			    const void *payload, u32 payload_len, u8 qos)
+struct message *message_load(u64 id, const void *topic, u16 topic_len,
+			     const void *payload, u32 payload_len, u8 qos)
 {
 	struct message *message;
 
@@ -21,7 +21,7 @@ struct message *message_new(const void *topic, u16 topic_len,
 		return NULL;
 	*message = (struct message){
 		.refs = 1,
-		.id = next_id++,
+		.id = id,
 		.payload_len = payload_len,
 		.topic_len = topic_len,
 		.qos = qos,
@@ -31,6 +31,13 @@ struct message *message_new(const void *topic, u16 topic_len,
 	if (payload_len)
 		memcpy(message->data + topic_len, payload, payload_len);
 	return message;
+}
+
+struct message *message_new(const void *topic, u16 topic_len,
+			    const void *payload, u32 payload_len, u8 qos)
+{
+	return message_load(next_id++, topic, topic_len, payload, payload_len,
+			    qos);
 }
 
 void message_put(struct message *message)

@@ -4,7 +4,8 @@
  * that it is queued for, retained in, or being written by. It never changes
  * once made.
  *
- * References are the main thread's; the store's thread only reads.
+ * References are the main thread's; the store's thread only reads, and makes
+ * what it loads.
  */
 #ifndef _KMQTTD_MESSAGE_H_
 #define _KMQTTD_MESSAGE_H_
@@ -32,6 +33,10 @@ struct message {
 /* With one reference, or NULL without memory. */
 struct message *message_new(const void *topic, u16 topic_len,
 			    const void *payload, u32 payload_len, u8 qos);
+
+/* The same with the id that it has in the store. Any thread's. */
+struct message *message_load(u64 id, const void *topic, u16 topic_len,
+			     const void *payload, u32 payload_len, u8 qos);
 
 /* Number from which message_new() counts ids: those in the store are taken. */
 void message_ids_from(u64 id);

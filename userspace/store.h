@@ -41,7 +41,8 @@ enum store_state {
  * @sid: the store's name for it, from 1
  * @id: client identifier
  * @id_len: bytes of it
- * @next_seq: one more than the highest that a delivery of it ever had
+ * @next_seq: higher than any that a delivery of it ever had; with a gap, since
+ *	the store counts ahead, once for all sessions
  * @queued: deliveries that it has
  * @queued_bytes: message_bytes() of them
  * @seen: seconds since 1970, when its connection ended, 0 if it had one when
@@ -98,8 +99,7 @@ struct store_loader {
  * @done: called from ring_turn() with @nr of them, in order: fewer than @max
  *	when there are no more. The references of messages are the callee's.
  *	Always called, unless the store is closed before.
- *
- * The rest is the store's.
+ *	It waits while store_healthy() is false.
  */
 struct store_read {
 	u64 sid;
@@ -107,7 +107,6 @@ struct store_read {
 	u32 max;
 	void (*done)(struct store_read *read, struct store_delivery *deliveries,
 		     u32 nr);
-	struct store_read *next;
 };
 
 /*
@@ -158,6 +157,7 @@ struct store_stats {
 	u64 changes;
 	u64 commits;	/* one fsync of the WAL each */
 };
+
 void store_stats(struct store_stats *stats);
 
 #endif /* _KMQTTD_STORE_H_ */

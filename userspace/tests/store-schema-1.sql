@@ -1,0 +1,34 @@
+-- SPDX-License-Identifier: GPL-2.0
+-- A database as schema 1 wrote it (sqlite3 .dump), for the test of upgrades.
+PRAGMA application_id=1802334580;
+PRAGMA user_version=1;
+PRAGMA foreign_keys=OFF;
+BEGIN TRANSACTION;
+CREATE TABLE counter ( next_seq INTEGER NOT NULL CHECK (next_seq > 0)) STRICT;
+INSERT INTO counter VALUES(65547);
+CREATE TABLE session ( sid INTEGER PRIMARY KEY AUTOINCREMENT CHECK (sid > 0), id BLOB NOT NULL CHECK (length(id) BETWEEN 1 AND 65535), seen INTEGER NOT NULL DEFAULT 0) STRICT;
+INSERT INTO session VALUES(3,X'636c69656e742d30',1700000000);
+CREATE TABLE subscription ( sid INTEGER NOT NULL, filter BLOB NOT NULL CHECK (length(filter) BETWEEN 1 AND 65535), qos INTEGER NOT NULL CHECK (qos BETWEEN 0 AND 2), PRIMARY KEY (sid, filter)) STRICT, WITHOUT ROWID;
+INSERT INTO subscription VALUES(3,X'662f3023',1);
+INSERT INTO subscription VALUES(3,X'662f3223',2);
+CREATE TABLE inbound ( sid INTEGER NOT NULL, packet_id INTEGER NOT NULL CHECK (packet_id BETWEEN 1 AND 65535), PRIMARY KEY (sid, packet_id)) STRICT, WITHOUT ROWID;
+INSERT INTO inbound VALUES(3,7);
+CREATE TABLE message ( id INTEGER PRIMARY KEY CHECK (id > 0), qos INTEGER NOT NULL CHECK (qos BETWEEN 0 AND 2), topic BLOB NOT NULL CHECK (length(topic) BETWEEN 1 AND 65535), payload BLOB NOT NULL) STRICT;
+INSERT INTO message VALUES(1,2,X'746f7069632f39',X'4500000000000000e3e3');
+INSERT INTO message VALUES(2,1,X'746f7069632f30',X'54000000000000004c4c4c4c4c4c4c4c4c4c4c4c4c4c4c4c4c');
+CREATE TABLE delivery ( sid INTEGER NOT NULL, seq INTEGER NOT NULL CHECK (seq > 0), message INTEGER, bytes INTEGER NOT NULL CHECK (bytes >= 0), qos INTEGER NOT NULL CHECK (qos BETWEEN 0 AND 2), retain INTEGER NOT NULL CHECK (retain BETWEEN 0 AND 1), state INTEGER NOT NULL CHECK (state BETWEEN 0 AND 2), PRIMARY KEY (sid, seq)) STRICT, WITHOUT ROWID;
+INSERT INTO delivery VALUES(3,11,NULL,0,2,0,2);
+INSERT INTO delivery VALUES(3,12,1,10,1,0,1);
+INSERT INTO delivery VALUES(3,17,2,25,2,1,0);
+CREATE TABLE retained ( topic BLOB PRIMARY KEY NOT NULL, message INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+INSERT INTO retained VALUES(X'746f7069632f30',2);
+DELETE FROM sqlite_sequence;
+INSERT INTO sqlite_sequence VALUES('session',5);
+CREATE INDEX delivery_message ON delivery (message);
+CREATE INDEX retained_message ON retained (message);
+CREATE TRIGGER session_deleted AFTER DELETE ON session BEGIN DELETE FROM subscription WHERE sid = old.sid; DELETE FROM inbound WHERE sid = old.sid; DELETE FROM delivery WHERE sid = old.sid; END;
+CREATE TRIGGER delivery_deleted AFTER DELETE ON delivery BEGIN DELETE FROM message WHERE id = old.message AND NOT EXISTS (SELECT 1 FROM delivery WHERE message = old.message) AND NOT EXISTS (SELECT 1 FROM retained WHERE message = old.message); END;
+CREATE TRIGGER delivery_released AFTER UPDATE OF message ON delivery BEGIN DELETE FROM message WHERE id = old.message AND NOT EXISTS (SELECT 1 FROM delivery WHERE message = old.message) AND NOT EXISTS (SELECT 1 FROM retained WHERE message = old.message); END;
+CREATE TRIGGER retained_deleted AFTER DELETE ON retained BEGIN DELETE FROM message WHERE id = old.message AND NOT EXISTS (SELECT 1 FROM delivery WHERE message = old.message) AND NOT EXISTS (SELECT 1 FROM retained WHERE message = old.message); END;
+CREATE TRIGGER retained_replaced AFTER UPDATE OF message ON retained BEGIN DELETE FROM message WHERE id = old.message AND NOT EXISTS (SELECT 1 FROM delivery WHERE message = old.message) AND NOT EXISTS (SELECT 1 FROM retained WHERE message = old.message); END;
+COMMIT;
