@@ -293,10 +293,11 @@ static int start(const struct config *config)
 	return err;
 }
 
-/* What a turn made ready to be sent leaves with the next one. */
+/* What a turn made ready to be sent or stored leaves before the next one. */
 static int turn(void)
 {
 	client_flush();
+	store_flush();
 	return ring_turn();
 }
 

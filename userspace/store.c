@@ -64,6 +64,7 @@ static struct {
  * @heard: the user's committed()
  * @next_sid: never used so far
  * @queued: number of the last change
+ * @pending: changes that the thread has not been given
  * @committed: as told last
  * @err: health as told last
  * @ack_early: a test wants acknowledgements without a disk
@@ -77,6 +78,7 @@ static struct {
 	void (*heard)(void);
 	u64 next_sid;
 	u64 queued;
+	struct change_list pending;
 	u64 committed;
 	int err;
 	bool ack_early;
@@ -216,8 +218,15 @@ static void enqueue(struct change *change)
 {
 	struct change_list one = { change, change, store.queued };
 
+	change_list_splice(&store.pending, &one);
+}
+
+void store_flush(void)
+{
+	if (!store.pending.first)
+		return;
 	pthread_mutex_lock(&shared.lock);
-	change_list_splice(&shared.queued, &one);
+	change_list_splice(&shared.queued, &store.pending);
 	if (shared.idle)
 		pthread_cond_signal(&shared.wake);
 	pthread_mutex_unlock(&shared.lock);
@@ -503,6 +512,7 @@ int store_close(void)
 	bool lost;
 	int err;
 
+	store_flush();
 	pthread_mutex_lock(&shared.lock);
 	shared.stop = true;
 	pthread_cond_signal(&shared.wake);

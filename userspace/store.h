@@ -128,6 +128,12 @@ bool store_enabled(void);
 bool store_healthy(void);
 u64 store_committed(void);
 
+/*
+ * Gives the thread what has been queued. To be called before each turn of the
+ * ring: changes between two calls are committed together, or none of them is.
+ */
+void store_flush(void);
+
 /* The number of the change queued last: 0 before the first. */
 u64 store_queued(void);
 

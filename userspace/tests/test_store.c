@@ -70,6 +70,7 @@ static bool turn(int milliseconds)
 	const struct ring_result result = { .res = POLLIN };
 	struct pollfd event = { .fd = polled_fd, .events = POLLIN };
 
+	store_flush();
 	if (poll(&event, 1, milliseconds) != 1)
 		return false;
 	polled->done(polled, &result);
