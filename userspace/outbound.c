@@ -43,11 +43,12 @@ void outbound_init(struct outbound *outbound)
 {
 	TAILQ_INIT(&outbound->waiting);
 	TAILQ_INIT(&outbound->inflight);
+	outbound->next_seq = 1;
 }
 
 static u16 packet_id(const struct delivery *delivery)
 {
-	return delivery->seq % PACKET_IDS + 1;
+	return (delivery->seq - 1) % PACKET_IDS + 1;
 }
 
 static bool is_stored(const struct session *session,

@@ -27,7 +27,7 @@ struct store_session;
  * struct delivery - a message for one session
  * @link: in struct outbound
  * @message: with a reference; NULL once released
- * @seq: place in the session's order; of QoS 0: none
+ * @seq: place in the session's order, from 1; 0 at QoS 0
  * @change: of the store, that has to be on disk before a QoS 2 PUBLISH leaves
  * @qos: delivered at
  * @retain: sent because of a subscription, with the retain flag

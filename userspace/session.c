@@ -258,16 +258,13 @@ static int load_retained(struct message *message)
 	return err;
 }
 
-/* DIR/FILE, or FILE without a directory; owned by the caller. */
+/* Owned by the caller; NULL without memory. */
 static char *store_path(void)
 {
-	const char *directory = settings->persistence_location;
-	char *path = NULL;
-	int n;
+	char *path;
 
-	n = asprintf(&path, "%s%s%s", directory ? directory : "",
-		     directory ? "/" : "", settings->persistence_file);
-	return n < 0 ? NULL : path;
+	return asprintf(&path, "%s/%s", settings->persistence_location,
+			settings->persistence_file) < 0 ? NULL : path;
 }
 
 int session_open(const struct config *config, void (*committed)(void))

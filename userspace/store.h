@@ -60,7 +60,7 @@ struct store_session {
 
 /**
  * struct store_delivery - a message for a session
- * @seq: its place in the session's order
+ * @seq: its place in the session's order, from 1
  * @message: contents, with a reference for the receiver; NULL once released
  * @qos: that it is delivered at, 0 to 2
  * @retain: delivered with the retain flag
