@@ -492,8 +492,8 @@ static int configure_test(void)
 	return 0;
 }
 
-static int check_page(sqlite3_stmt *statement,
-		      const struct store_loader *loader)
+static int check_finding(sqlite3_stmt *statement,
+			 const struct store_loader *loader)
 {
 	const char *finding = (const char *)sqlite3_column_text(statement, 0);
 
@@ -504,16 +504,18 @@ static int check_page(sqlite3_stmt *statement,
 }
 
 /*
- * Reads everything but large payloads' bytes. What is broken is found now,
- * while it can be set aside, rather than when a client waits for it. The checks
- * of the schema are among what is checked, so that nothing loaded needs to be.
+ * Reads the whole file, which takes as long as the disk does (2 s for 1 GB). It
+ * is worth it: what is broken is found now, while it can be set aside, rather
+ * than when a client waits for it. The checks of the schema are among what is
+ * checked, so that nothing loaded needs to be. A payload's own bytes have no
+ * checksum: what flips there is not seen.
  */
 static int check(void)
 {
 	s64 lost;
 	int err;
 
-	err = each("PRAGMA integrity_check(1)", check_page, NULL);
+	err = each("PRAGMA integrity_check(1)", check_finding, NULL);
 	if (!err)
 		err = query_number("SELECT"
 				   " EXISTS (SELECT 1 FROM delivery d"
@@ -863,7 +865,7 @@ static int apply(struct change *change)
 	return err;
 }
 
-/* One more than the highest seq that @list adds, if that is news. */
+/* What the counter must be after @list, those that are pointless included. */
 static u64 next_seq(const struct change_list *list)
 {
 	const struct change *change;

@@ -832,6 +832,38 @@ static void test_pointless(void)
 	EXPECT(!store_close(), "close");
 }
 
+/* In one batch, a message goes with its last reference and comes back. */
+static void test_last_reference(void)
+{
+	struct session *session = &model.sessions[0];
+	struct message *message;
+	u64 other;
+
+	begin();
+	EXPECT(!open_store(), "%s", logged);
+	add_session(0);
+	EXPECT(sync_store(), "sync");
+	set(&write_error, ENOSPC);
+	other = store_new_sid();
+	store_session_add(other, (u8 *)"other", 5);
+	wait_healthy(false);
+	message = make_message(69);
+	store_delivery_add(other, 1, message, 1, false);
+	store_session_del(other);
+	store_delivery_add(session->sid, 1, message, 1, false);
+	session->deliveries[session->nr++] = (struct delivery){
+		.seq = 1, .message = 69, .qos = 1,
+	};
+	message_put(message);
+	set(&write_error, 0);
+	EXPECT(sync_store(), "sync");
+	expect_queue(session);
+	EXPECT(!store_close() && !open_store(), "close and open");
+	expect_model();
+	EXPECT(!store_close(), "close");
+	expect_no_orphans();
+}
+
 /* The child tells what it was told; then it dies, at any moment. */
 static void child(int pipe, unsigned int seed)
 {
@@ -1493,6 +1525,7 @@ int main(int argc, char **argv)
 		{ "model", test_model },
 		{ "groups", test_groups },
 		{ "pointless", test_pointless },
+		{ "last_reference", test_last_reference },
 		{ "kill", test_kill },
 		{ "disk_full", test_disk_full },
 		{ "disk_failing", test_disk_failing },
