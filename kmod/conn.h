@@ -35,6 +35,7 @@ enum {
 	KMQTT_CONN_KICK_TX,	/* the socket may take more */
 	KMQTT_CONN_KICK_TIMER,	/* the timer expired */
 	KMQTT_CONN_NO_CREDIT,	/* waits for kmqtt_conn_credit_return() */
+	KMQTT_CONN_NO_SINK,	/* waits for room in the sink */
 };
 
 /**
@@ -157,6 +158,7 @@ enum { KMQTT_CREDIT = 256 * 1024 };
  * @ready: link in the worker's ready list
  * @refs: references
  * @credit: bytes of messages that workers have not taken; atomic
+ * @sink_wait: link in kmqtt_sink.waiting; under the sink's lock
  * @rx: parser; the worker's
  * @max_packet: bytes; set by netlink
  * @keepalive: seconds; set by netlink
@@ -224,6 +226,7 @@ struct kmqtt_conn {
 	struct llist_node ready;
 	refcount_t refs;
 	atomic_t credit;
+	struct list_head sink_wait;
 	struct kmqtt_rx rx;
 	u32 max_packet;
 	u16 keepalive;

@@ -57,7 +57,7 @@ struct kmqtt_msg_ticket {
  * @refs: one a worker that it goes to, one a run kept beyond its pass
  * @pending: workers that have not taken it from their inbox yet
  * @publisher: owner of the credit that it occupies, with a reference; or NULL
- * @next: link in the batch being received
+ * @next: link in the batch being received, then in the sink
  * @page: the chunk that @data is in, with a reference; NULL when @data is its
  *	own allocation
  * @data: the packet, in its shortest encoding
@@ -65,6 +65,9 @@ struct kmqtt_msg_ticket {
  * @topic_off: where in @data the topic name begins
  * @topic_len: bytes of the topic name
  * @qos: QoS it was published at; the packet itself always says 0
+ * @sink: KMQTT_SINK_*; the packet itself never says that it was retained
+ * @conn_id: in the sink: who published it
+ * @seq: of its record in the sink; 0: it has none
  * @first: ticket for the first target, so that the common case allocates none
  */
 struct kmqtt_msg {
@@ -78,6 +81,9 @@ struct kmqtt_msg {
 	u16 topic_off;
 	u16 topic_len;
 	u8 qos;
+	u8 sink;
+	u32 conn_id;
+	u64 seq;
 	struct kmqtt_msg_ticket first;
 };
 
@@ -85,6 +91,7 @@ struct kmqtt_msg {
 struct kmqtt_msg *kmqtt_msg_in_chunk(struct page *page, u8 *data, u32 len,
 				     gfp_t gfp);
 struct kmqtt_msg *kmqtt_msg_alloc(u32 len, gfp_t gfp);
+struct kmqtt_msg *kmqtt_msg_copy(const struct kmqtt_msg *msg, gfp_t gfp);
 
 static inline void kmqtt_msg_hold(struct kmqtt_msg *msg)
 {

@@ -30,6 +30,9 @@ enum {
 	UNSENT_BYTES_DEFAULT = 128 * 1024,
 	PACKET_TIMEOUT_MAX = 3600000,
 	PACKET_TIMEOUT_DEFAULT = 60000,
+	SINK_BYTES_MIN = 65536,
+	SINK_BYTES_MAX = 1 << 30,
+	SINK_BYTES_DEFAULT = 16 << 20,
 	LEVEL_MIN = 3,
 	LEVEL_MAX = 5,
 	QOS_MAX = 2,
@@ -141,6 +144,16 @@ static const struct nla_policy publish_policy[KMQTT_A_MSG_MAX + 1] = {
 	[KMQTT_A_MSG_QOS] = NLA_POLICY_MAX(NLA_U8, QOS_MAX),
 };
 
+static struct netlink_range_validation sink_bytes_range = {
+	.min = SINK_BYTES_MIN,
+	.max = SINK_BYTES_MAX,
+};
+
+static const struct nla_policy sink_open_policy[KMQTT_A_SINK_MAX + 1] = {
+	[KMQTT_A_SINK_BYTES] =
+		NLA_POLICY_FULL_RANGE(NLA_U32, &sink_bytes_range),
+};
+
 static struct genl_family kmqtt_family;
 
 /* Bytes of a record, less the text in it. */
@@ -167,6 +180,17 @@ static struct kmqtt_conn *find_conn(struct kmqtt_ns *ns,
 		return ERR_PTR(-ENOENT);
 	}
 	return conn;
+}
+
+/* As find_conn(), for subscriptions: the sink has some too. */
+static struct kmqtt_conn *find_subscriber(struct kmqtt_ns *ns,
+					  struct genl_info *info)
+{
+	struct nlattr *id = info->attrs[KMQTT_A_SUB_CONN_ID];
+
+	if (id && nla_get_u32(id) == KMQTT_SINK_ID)
+		return ns->sink.conn;
+	return find_conn(ns, info, KMQTT_A_SUB_CONN_ID);
 }
 
 static struct sk_buff *reply_new(struct genl_info *info, size_t size, u8 cmd,
@@ -696,7 +720,7 @@ static int kmqtt_nl_sub_change_doit(struct sk_buff *skb, struct genl_info *info)
 		return -ENOMEM;
 
 	mutex_lock(&ns->lock);
-	conn = find_conn(ns, info, KMQTT_A_SUB_CONN_ID);
+	conn = find_subscriber(ns, info);
 	if (IS_ERR(conn)) {
 		err = PTR_ERR(conn);
 		kvfree(changes);
@@ -766,7 +790,7 @@ static int dump_subs(struct sk_buff *skb, struct netlink_callback *cb,
 	return 0;
 }
 
-/* cb->args[0] is the connection to go on from. */
+/* cb->args[0] is the connection to go on from; the sink's come first. */
 static int kmqtt_nl_sub_get_dumpit(struct sk_buff *skb,
 				   struct netlink_callback *cb)
 {
@@ -781,6 +805,10 @@ static int kmqtt_nl_sub_get_dumpit(struct sk_buff *skb,
 	}
 
 	mutex_lock(&ns->lock);
+	if (id == KMQTT_SINK_ID && dump_subs(skb, cb, ns->sink.conn)) {
+		mutex_unlock(&ns->lock);
+		return skb->len ?: -EMSGSIZE;
+	}
 	for (conn = xa_find(&ns->conns, &id, max, XA_PRESENT); conn;
 	     conn = xa_find_after(&ns->conns, &id, max, XA_PRESENT)) {
 		/* The serial belongs to the connection that may be gone. */
@@ -967,13 +995,31 @@ static int fill_ended(struct sk_buff *skb, struct kmqtt_ns *ns)
 	return 0;
 }
 
+static int fill_sink(struct sk_buff *skb, struct kmqtt_sink *sink)
+{
+	int err;
+
+	spin_lock(&sink->lock);
+	err = nla_put_u64_64bit(skb, KMQTT_A_STATS_SINK_SEQ, sink->seq,
+				KMQTT_A_STATS_PAD) ||
+	      nla_put_u32(skb, KMQTT_A_STATS_SINK_RECORDS, sink->nr) ||
+	      nla_put_u64_64bit(skb, KMQTT_A_STATS_SINK_BYTES, sink->bytes,
+				KMQTT_A_STATS_PAD) ||
+	      nla_put_u32(skb, KMQTT_A_STATS_SINK_WAITING, sink->nr_waiting) ||
+	      nla_put_u64_64bit(skb, KMQTT_A_STATS_SINK_WAITS, sink->waits,
+				KMQTT_A_STATS_PAD);
+	spin_unlock(&sink->lock);
+	return err ? -EMSGSIZE : 0;
+}
+
 static int fill_stats(struct sk_buff *skb, struct kmqtt_ns *ns)
 {
 	u32 i;
 
 	if (nla_put_u32(skb, KMQTT_A_STATS_CONNS, READ_ONCE(ns->nr_conns)) ||
 	    nla_put_u32(skb, KMQTT_A_STATS_SUBS, READ_ONCE(ns->nr_subs)) ||
-	    nla_put_u32(skb, KMQTT_A_STATS_FILTERS, READ_ONCE(ns->trie.nodes)))
+	    nla_put_u32(skb, KMQTT_A_STATS_FILTERS, READ_ONCE(ns->trie.nodes)) ||
+	    fill_sink(skb, &ns->sink))
 		return -EMSGSIZE;
 	for (i = 0; i < kmqtt_nr_workers; i++)
 		if (fill_worker(skb, ns, i))
@@ -1018,10 +1064,55 @@ static int kmqtt_nl_flush_doit(struct sk_buff *skb, struct genl_info *info)
 	nla_put_u32(reply, KMQTT_A_STATS_CONNS, ns->nr_conns);
 	xa_for_each(&ns->conns, id, conn)
 		kmqtt_conn_del(conn, true, KMQTT_END_FLUSHED);
+	kmqtt_subs_detach(ns->sink.conn);
+	kmqtt_subs_free(ns->sink.conn);
 	mutex_unlock(&ns->lock);
+	kmqtt_sink_flush(&ns->sink);
 
 	genlmsg_end(reply, hdr);
 	return genlmsg_reply(reply, info);
+}
+
+static int kmqtt_nl_sink_open_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	struct kmqtt_ns *ns = kmqtt_ns_of(genl_info_net(info));
+	struct nlattr **attrs = info->attrs;
+	struct sk_buff *reply;
+	struct file *file;
+	int fd, err;
+	void *hdr;
+
+	reply = reply_new(info, nla_total_size(sizeof(u32)),
+			  KMQTT_CMD_SINK_OPEN, &hdr);
+	if (!reply)
+		return -ENOMEM;
+	fd = get_unused_fd_flags(O_CLOEXEC);
+	if (fd < 0) {
+		err = fd;
+		goto free_reply;
+	}
+	file = kmqtt_sink_open(&ns->sink, get_u32(attrs, KMQTT_A_SINK_BYTES,
+						  SINK_BYTES_DEFAULT));
+	if (IS_ERR(file)) {
+		err = PTR_ERR(file);
+		if (err == -EBUSY)
+			NL_SET_ERR_MSG(info->extack, "sink is open already");
+		goto put_fd;
+	}
+
+	fd_install(fd, file);
+	nla_put_u32(reply, KMQTT_A_SINK_FD, fd);
+	genlmsg_end(reply, hdr);
+	err = genlmsg_reply(reply, info);
+	if (err)
+		close_fd(fd);
+	return err;
+
+put_fd:
+	put_unused_fd(fd);
+free_reply:
+	nlmsg_free(reply);
+	return err;
 }
 
 static const struct genl_multicast_group mcgrps[] = {
@@ -1122,6 +1213,13 @@ static const struct genl_ops kmqtt_ops[] = {
 		.cmd = KMQTT_CMD_FLUSH,
 		.flags = GENL_UNS_ADMIN_PERM,
 		.doit = kmqtt_nl_flush_doit,
+	},
+	{
+		.cmd = KMQTT_CMD_SINK_OPEN,
+		.flags = GENL_UNS_ADMIN_PERM,
+		.policy = sink_open_policy,
+		.maxattr = KMQTT_A_SINK_MAX,
+		.doit = kmqtt_nl_sink_open_doit,
 	},
 };
 

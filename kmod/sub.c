@@ -286,14 +286,16 @@ void kmqtt_sub_del(struct kmqtt_conn *conn, const u8 *filter, size_t len,
 	changes->nr++;
 }
 
-/* Send changes to the connection's worker, which frees them. */
+/* Send changes to the connection's worker, which frees them. The sink has none:
+ * nothing is delivered through its lists.
+ */
 void kmqtt_changes_commit(struct kmqtt_conn *conn,
 			  struct kmqtt_changes *changes)
 {
-	if (changes->nr)
+	if (changes->nr && conn->worker)
 		kmqtt_worker_post(conn->worker, &changes->ticket);
 	else
-		kvfree(changes);
+		kmqtt_changes_apply(changes);
 }
 
 /* Undo additions that were not committed, the last first; frees @changes. */

@@ -48,7 +48,7 @@ struct kmqtt_sub {
 /**
  * struct kmqtt_leaf - one worker's subscribers to one filter
  * @next: other workers' leaves of the filter; readers need RCU
- * @worker: whose
+ * @worker: whose; NULL: the sink's
  * @node: the filter
  * @refs: one while it has subscribers, one a match
  * @count: subscribers; under kmqtt_ns.lock

@@ -120,7 +120,7 @@ bool kmqtt_rx(struct kmqtt_worker *worker, struct kmqtt_conn *conn);
 void kmqtt_rx_abandon(struct kmqtt_conn *conn);
 
 /* publish.c: hand a message, with its only reference, to those who match. */
-void kmqtt_publish_chain(struct kmqtt_worker *worker, struct kmqtt_ns *ns,
+bool kmqtt_publish_chain(struct kmqtt_worker *worker, struct kmqtt_ns *ns,
 			 struct kmqtt_msg *msg);
 void kmqtt_publish_flush(struct kmqtt_worker *worker);
 int kmqtt_publish(struct kmqtt_ns *ns, struct kmqtt_msg *msg);

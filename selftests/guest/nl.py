@@ -147,12 +147,13 @@ CONN = Attributes("conn")
 FILTER = Attributes("filter")
 SUB = Attributes("sub", {"filter": FILTER})
 MSG = Attributes("msg")
+SINK = Attributes("sink")
 STATS = Attributes("stats", {"worker": Attributes("counter"), "ended": Ended})
 
 # What each command takes and answers with.
 SPACES = collections.defaultdict(lambda: CONN, {
     "sub_add": SUB, "sub_del": SUB, "sub_get": SUB, "publish": MSG,
-    "stats_get": STATS, "flush": STATS,
+    "stats_get": STATS, "flush": STATS, "sink_open": SINK,
 })
 
 
@@ -305,6 +306,11 @@ class Netlink:
         for worker in answer["worker"]:
             answer["total"].update(worker)
         return answer
+
+    def sink_open(self, **values):
+        """Return a descriptor of the sink."""
+        answer, = self.request("sink_open", values)
+        return answer["fd"]
 
     def flush(self):
         """Abort all connections, and return how many there were."""

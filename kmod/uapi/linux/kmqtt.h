@@ -35,6 +35,10 @@
 #define KMQTT_PACKET_MAX	268435460
 /* Connections in one KMQTT_CMD_CONN_ADOPT. */
 #define KMQTT_ADOPT_MAX		64
+/* What the sink is called where a connection is asked for. */
+#define KMQTT_SINK_ID		0
+/* Records of the sink are padded to a multiple of it. */
+#define KMQTT_SINK_ALIGN	8
 
 /**
  * enum kmqtt_cmd - commands; the attributes of each are in brackets
@@ -64,7 +68,8 @@
  * @KMQTT_CMD_SUB_ADD: subscribe a connection [conn-id, filter nest, any
  *	number]. All or none. Once acknowledged, every message published from
  *	then on is matched against it. A filter that the connection has already
- *	is replaced.
+ *	is replaced. With conn-id KMQTT_SINK_ID, QoS 0 publishes that match go
+ *	into the sink too. Filters of the sink stay until sub-del or flush.
  * @KMQTT_CMD_SUB_DEL: unsubscribe [conn-id, filter nest, any number]. Filters
  *	not subscribed are skipped. Takes effect after messages published
  *	before it.
@@ -76,9 +81,26 @@
  * @KMQTT_CMD_FLUSH: abort (RST) and forget all connections of the namespace.
  *	Answers [conns], how many. Files are released shortly after; the
  *	module can unload once user space has closed its descriptors too.
+ *	Also forgets the sink's filters and records, but for one that was read
+ *	in part.
  * @KMQTT_CMD_EVENT: notification [event-seq]: a connection has event bits that
  *	no one has read. Only a wake-up: it is sent once, then not again until
  *	a dump with pending was started. Losing it loses nothing.
+ * @KMQTT_CMD_SINK_OPEN: read the sink [optional bytes]. Answers [fd], a
+ *	close-on-exec descriptor of the caller from which read() gets a stream
+ *	of struct kmqtt_sink_record, and which poll() says is readable. It
+ *	blocks unless fcntl() says O_NONBLOCK. The queue is the namespace's:
+ *	records not read stay when it is closed, and the next descriptor begins
+ *	with a whole one. EBUSY while another is open; EMFILE as open().
+ *
+ *	QoS 0 publishes with RETAIN go into the sink before they are matched,
+ *	then to subscribers as any other, RETAIN cleared. Before the namespace's
+ *	first sink-open they are passed up through recv() instead, to nobody
+ *	else. Nothing is ever dropped: a publisher whose message goes into the
+ *	full sink is not read until half of it is free. So it may hold more by
+ *	a message of each publisher, and where it is for a filter, by what is
+ *	read at a time: 64 messages or 64 KiB. Injected messages never go into
+ *	it.
  */
 enum kmqtt_cmd {
 	KMQTT_CMD_UNSPEC,
@@ -94,6 +116,7 @@ enum kmqtt_cmd {
 	KMQTT_CMD_STATS_GET,
 	KMQTT_CMD_FLUSH,
 	KMQTT_CMD_EVENT,
+	KMQTT_CMD_SINK_OPEN,
 
 	__KMQTT_CMD_MAX,
 	KMQTT_CMD_MAX = __KMQTT_CMD_MAX - 1
@@ -152,6 +175,34 @@ enum kmqtt_end {
 /* Event bits of a connection (KMQTT_A_CONN_EVENTS). */
 #define KMQTT_EVENT_ENDED	0x1	/* stays until conn-del */
 #define KMQTT_EVENT_DROPPED	0x2	/* deliveries were dropped */
+
+/* Why a message is in the sink (struct kmqtt_sink_record). */
+#define KMQTT_SINK_RETAIN	0x1	/* published with RETAIN */
+#define KMQTT_SINK_FILTER	0x2	/* a filter of the sink matches */
+
+/**
+ * struct kmqtt_sink_record - what precedes each message in the sink
+ * @seq: number of the record in the namespace; the first is 1
+ * @size: bytes of the record: this, the topic name, the payload, and zeros up
+ *	to a multiple of KMQTT_SINK_ALIGN
+ * @conn_id: the publisher; its connection may have been deleted
+ * @payload_len: bytes of the payload
+ * @topic_len: bytes of the topic name
+ * @qos: QoS it was published at: 0
+ * @flags: KMQTT_SINK_*
+ *
+ * A read() may end anywhere in a record; the next goes on there. Records can be
+ * read once their messages are on their way to all subscribers.
+ */
+struct kmqtt_sink_record {
+	__u64 seq;
+	__u32 size;
+	__u32 conn_id;
+	__u32 payload_len;
+	__u16 topic_len;
+	__u8 qos;
+	__u8 flags;
+};
 
 /**
  * enum kmqtt_a_conn - attributes of a connection
@@ -245,7 +296,7 @@ enum kmqtt_a_conn {
 /**
  * enum kmqtt_a_sub - attributes of the sub commands
  * @KMQTT_A_SUB_UNSPEC: unused
- * @KMQTT_A_SUB_CONN_ID: u32, the connection
+ * @KMQTT_A_SUB_CONN_ID: u32, the connection, or KMQTT_SINK_ID
  * @KMQTT_A_SUB_FILTER: nest of enum kmqtt_a_filter, may be repeated
  */
 enum kmqtt_a_sub {
@@ -294,6 +345,22 @@ enum kmqtt_a_msg {
 };
 
 /**
+ * enum kmqtt_a_sink - attributes of sink-open
+ * @KMQTT_A_SINK_UNSPEC: unused
+ * @KMQTT_A_SINK_FD: u32, a descriptor of the caller
+ * @KMQTT_A_SINK_BYTES: u32, memory that records may pin until the sink is full,
+ *	65536 to 2^30, default 16 MiB
+ */
+enum kmqtt_a_sink {
+	KMQTT_A_SINK_UNSPEC,
+	KMQTT_A_SINK_FD,
+	KMQTT_A_SINK_BYTES,
+
+	__KMQTT_A_SINK_MAX,
+	KMQTT_A_SINK_MAX = __KMQTT_A_SINK_MAX - 1
+};
+
+/**
  * enum kmqtt_a_stats - attributes of stats-get and flush
  * @KMQTT_A_STATS_UNSPEC: unused
  * @KMQTT_A_STATS_CONNS: u32, connections now, ended ones included
@@ -303,6 +370,12 @@ enum kmqtt_a_msg {
  * @KMQTT_A_STATS_ENDED: nest, one u64 for each enum kmqtt_end but NONE, its
  *	value the attribute's type: connections that ended so since the
  *	namespace began
+ * @KMQTT_A_STATS_PAD: alignment of 64-bit attributes
+ * @KMQTT_A_STATS_SINK_SEQ: u64, number of the sink's newest record ever
+ * @KMQTT_A_STATS_SINK_RECORDS: u32, records in the sink now
+ * @KMQTT_A_STATS_SINK_BYTES: u64, memory that they pin
+ * @KMQTT_A_STATS_SINK_WAITING: u32, publishers not read now, for want of room
+ * @KMQTT_A_STATS_SINK_WAITS: u64, times that a publisher was not read for that
  */
 enum kmqtt_a_stats {
 	KMQTT_A_STATS_UNSPEC,
@@ -311,6 +384,12 @@ enum kmqtt_a_stats {
 	KMQTT_A_STATS_FILTERS,
 	KMQTT_A_STATS_WORKER,
 	KMQTT_A_STATS_ENDED,
+	KMQTT_A_STATS_PAD,
+	KMQTT_A_STATS_SINK_SEQ,
+	KMQTT_A_STATS_SINK_RECORDS,
+	KMQTT_A_STATS_SINK_BYTES,
+	KMQTT_A_STATS_SINK_WAITING,
+	KMQTT_A_STATS_SINK_WAITS,
 
 	__KMQTT_A_STATS_MAX,
 	KMQTT_A_STATS_MAX = __KMQTT_A_STATS_MAX - 1
