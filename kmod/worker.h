@@ -134,6 +134,10 @@ void kmqtt_fanout_settle(struct kmqtt_worker *worker);
 /* tx.c: from rings to sockets. */
 void kmqtt_tx_append(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
 		     struct kmqtt_run *run);
+void kmqtt_tx_append_tagged(struct kmqtt_worker *worker,
+			    struct kmqtt_conn *conn, struct kmqtt_run *run);
+void kmqtt_tx_trim(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
+		   u64 limit);
 void kmqtt_tx_mark(struct kmqtt_worker *worker, struct kmqtt_conn *conn);
 void kmqtt_tx_flush(struct kmqtt_worker *worker);
 void kmqtt_tx_purge(struct kmqtt_worker *worker, struct kmqtt_conn *conn);

@@ -43,9 +43,9 @@ class Attached(Client):
             data += part
         return data
 
-    def sub(self, *filters):
-        """Subscribe by netlink."""
-        self.netlink.sub("sub_add", self.id, *filters)
+    def sub(self, *filters, **values):
+        """Subscribe by netlink, and return the sink's sequence."""
+        return self.netlink.sub("sub_add", self.id, *filters, **values)
 
     def record(self):
         """The module's record."""

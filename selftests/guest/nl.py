@@ -279,12 +279,16 @@ class Netlink:
         answers = self.request("conn_adopt", [("id", conn) for conn in conns])
         return {answer["id"]: answer["fd"] for answer in answers}
 
-    def sub(self, cmd, conn, *filters):
-        """sub_add or sub_del filters, each a string or (string, qos)."""
+    def sub(self, cmd, conn, *filters, **values):
+        """sub_add or sub_del filters, each a string or (string, qos).
+
+        Return sub_add's sink_seq.
+        """
         pairs = [f if isinstance(f, tuple) else (f, 0) for f in filters]
-        self.request(cmd, [("conn_id", conn)] +
-                     [("filter", {"topic": topic, "qos": qos})
-                      for topic, qos in pairs])
+        answers = self.request(cmd, [("conn_id", conn), *values.items()] +
+                               [("filter", {"topic": topic, "qos": qos})
+                                for topic, qos in pairs])
+        return answers[0]["sink_seq"] if answers else None
 
     def subs(self, **values):
         """Return all subscriptions as (connection, filter, qos)."""

@@ -15,6 +15,16 @@ ALIGN = 8
 Record = collections.namedtuple("Record", "seq conn topic payload flags")
 
 
+def decode(data):
+    """Decode one record, which must be right."""
+    seq, size, conn, payload_len, topic_len, qos, flags = HEAD.unpack_from(data)
+    end = HEAD.size + topic_len + payload_len
+    equal((size, qos), (end + -end % ALIGN, 0), "size and qos")
+    equal(data[end:], bytes(size - end), "padding")
+    return Record(seq, conn, data[HEAD.size:HEAD.size + topic_len].decode(),
+                  data[HEAD.size + topic_len:end], flags)
+
+
 class Sink:
     """A descriptor of the sink, and what was read from it."""
 
@@ -22,6 +32,7 @@ class Sink:
         self.descriptor = netlink.sink_open(**values)
         os.set_blocking(self.descriptor, False)
         self.data = b""
+        self.whole = collections.deque()
 
     def __enter__(self):
         return self
@@ -48,30 +59,20 @@ class Sink:
         data = os.read(self.descriptor, size)
         assert 0 < len(data) <= size
         self.data += data
-
-    def next(self):
-        """Take a whole record out of what was read, or return None."""
-        if len(self.data) < HEAD.size:
-            return None
-        seq, size, conn, payload_len, topic_len, qos, flags = \
-            HEAD.unpack_from(self.data)
-        end = HEAD.size + topic_len + payload_len
-        equal((size, qos), (end + -end % ALIGN, 0), "size and qos")
-        if len(self.data) < size:
-            return None
-        body = self.data[HEAD.size:end]
-        equal(self.data[end:size], bytes(size - end), "padding")
-        self.data = self.data[size:]
-        return Record(seq, conn, body[:topic_len].decode(), body[topic_len:],
-                      flags)
+        at = 0
+        while at + HEAD.size <= len(self.data):
+            size = HEAD.unpack_from(self.data, at)[1]
+            if len(self.data) < at + size:
+                break
+            self.whole.append(decode(self.data[at:at + size]))
+            at += size
+        self.data = self.data[at:]
 
     def record(self, size=1 << 16):
         """Return the next record, reading size bytes at a time."""
-        while True:
-            record = self.next()
-            if record:
-                return record
+        while not self.whole:
             self.read(size)
+        return self.whole.popleft()
 
     def records(self, count, size=1 << 16):
         """Return the next records."""
@@ -79,11 +80,12 @@ class Sink:
 
     def now(self):
         """Return what there is now."""
-        records = []
         while self.readable():
             self.read()
-        while True:
-            record = self.next()
-            if not record:
-                return records
-            records.append(record)
+        return self.take()
+
+    def take(self):
+        """Return what was read already."""
+        records = list(self.whole)
+        self.whole.clear()
+        return records

@@ -35,6 +35,8 @@
 #define KMQTT_PACKET_MAX	268435460
 /* Connections in one KMQTT_CMD_CONN_ADOPT. */
 #define KMQTT_ADOPT_MAX		64
+/* Seconds that a connection is held at the most, counted from its last hold. */
+#define KMQTT_HOLD_MAX		60
 /* What the sink is called where a connection is asked for. */
 #define KMQTT_SINK_ID		0
 /* Records of the sink are padded to a multiple of it. */
@@ -53,10 +55,10 @@
  *	EMFILE (the namespace has as many connections as the caller may have
  *	descriptors: the kernel's are not counted otherwise).
  * @KMQTT_CMD_CONN_SET: change a connection [id; optional level, keepalive,
- *	client-id, max-packet, cookie, active, next, event-seq]. All given
- *	values take effect together. ENOTCONN when it has ended and more than
- *	event-seq is given, EBUSY for active or next before a packet was
- *	passed up.
+ *	client-id, max-packet, cookie, active, next, event-seq, hold-seq, trim,
+ *	release]. All given values take effect together. ENOTCONN when it has
+ *	ended and more than event-seq is given, EBUSY for active or next before
+ *	a packet was passed up.
  * @KMQTT_CMD_CONN_DEL: end a connection and forget it [id; optional abort].
  *	Unsent data of the socket still leaves, then FIN; with abort, RST.
  *	Answers with the connection's final record, as conn-get.
@@ -66,16 +68,18 @@
  *	KMQTT_ADOPT_MAX times]. Answers one message a connection [id, fd],
  *	close-on-exec descriptors of the caller. EMFILE as open().
  * @KMQTT_CMD_SUB_ADD: subscribe a connection [conn-id, filter nest, any
- *	number]. All or none. Once acknowledged, every message published from
- *	then on is matched against it. A filter that the connection has already
- *	is replaced. With conn-id KMQTT_SINK_ID, QoS 0 publishes that match go
+ *	number; optional hold]. All or none. Answers [sink-seq], before the
+ *	acknowledgment if one is asked for. Once answered, every message
+ *	published from then on is matched against it, and so is every one whose
+ *	record in the sink is later than sink-seq. A filter that the connection
+ *	has already is replaced. With conn-id KMQTT_SINK_ID, QoS 0 publishes that match go
  *	into the sink too. Filters of the sink stay until sub-del or flush.
  * @KMQTT_CMD_SUB_DEL: unsubscribe [conn-id, filter nest, any number]. Filters
  *	not subscribed are skipped. Takes effect after messages published
  *	before it.
  * @KMQTT_CMD_SUB_GET: dump subscriptions [optional conn-id].
  * @KMQTT_CMD_PUBLISH: inject a message [topic, payload or payload-fd;
- *	optional qos]. EAGAIN when the workers are too far behind.
+ *	optional qos, retain]. EAGAIN when the workers are too far behind.
  * @KMQTT_CMD_STATS_GET: counters of the namespace []. Answers [conns, subs,
  *	filters, a worker nest for each, ended].
  * @KMQTT_CMD_FLUSH: abort (RST) and forget all connections of the namespace.
@@ -250,6 +254,17 @@ struct kmqtt_sink_record {
  * @KMQTT_A_CONN_DROPPED_MESSAGES: u64, dropped at ring-messages
  * @KMQTT_A_CONN_DROPPED_BYTES: u64, messages dropped at ring-bytes
  * @KMQTT_A_CONN_DROPPED_NOMEM: u64, messages dropped without memory
+ * @KMQTT_A_CONN_HELD: u8, 1 while it is held, see KMQTT_A_SUB_HOLD; else 0
+ * @KMQTT_A_CONN_HOLD_SEQ: u64, with trim: the record of the sink up to which the
+ *	daemon had read when it took its snapshot of the retained messages
+ * @KMQTT_A_CONN_TRIM: flag, leave out of what is held the retained publishes
+ *	that such a snapshot stands for: those of the sink up to hold-seq, and
+ *	those injected before this command. But only where no subscription
+ *	matches that is older than the hold, or was replaced in it: to those
+ *	nothing is lost. One snapshot serves all subscriptions of the hold; what
+ *	is subscribed later, with hold again, gets another. Of no effect if the
+ *	connection is not held
+ * @KMQTT_A_CONN_RELEASE: flag, after trim: hold it no longer
  */
 enum kmqtt_a_conn {
 	KMQTT_A_CONN_UNSPEC,
@@ -288,6 +303,10 @@ enum kmqtt_a_conn {
 	KMQTT_A_CONN_DROPPED_MESSAGES,
 	KMQTT_A_CONN_DROPPED_BYTES,
 	KMQTT_A_CONN_DROPPED_NOMEM,
+	KMQTT_A_CONN_HELD,
+	KMQTT_A_CONN_HOLD_SEQ,
+	KMQTT_A_CONN_TRIM,
+	KMQTT_A_CONN_RELEASE,
 
 	__KMQTT_A_CONN_MAX,
 	KMQTT_A_CONN_MAX = __KMQTT_A_CONN_MAX - 1
@@ -298,11 +317,22 @@ enum kmqtt_a_conn {
  * @KMQTT_A_SUB_UNSPEC: unused
  * @KMQTT_A_SUB_CONN_ID: u32, the connection, or KMQTT_SINK_ID
  * @KMQTT_A_SUB_FILTER: nest of enum kmqtt_a_filter, may be repeated
+ * @KMQTT_A_SUB_PAD: alignment of 64-bit attributes
+ * @KMQTT_A_SUB_HOLD: flag, send the connection no message from the first that
+ *	these subscriptions match on, until conn-set with release, or
+ *	KMQTT_HOLD_MAX seconds without another hold. What is begun is finished.
+ *	Messages wait within ring-messages and ring-bytes. send() works
+ *	meanwhile. Not for the sink
+ * @KMQTT_A_SUB_SINK_SEQ: u64, number of the sink's newest record ever, once the
+ *	subscriptions were visible
  */
 enum kmqtt_a_sub {
 	KMQTT_A_SUB_UNSPEC,
 	KMQTT_A_SUB_CONN_ID,
 	KMQTT_A_SUB_FILTER,
+	KMQTT_A_SUB_PAD,
+	KMQTT_A_SUB_HOLD,
+	KMQTT_A_SUB_SINK_SEQ,
 
 	__KMQTT_A_SUB_MAX,
 	KMQTT_A_SUB_MAX = __KMQTT_A_SUB_MAX - 1
@@ -332,6 +362,8 @@ enum kmqtt_a_filter {
  * @KMQTT_A_MSG_PAYLOAD_FD: u32, a memfd whose whole contents are the payload
  * @KMQTT_A_MSG_QOS: u8, the QoS it was published at, default 0. At 0 it goes
  *	to every match; above, to those whose highest granted QoS is 0
+ * @KMQTT_A_MSG_RETAIN: flag, it was published with RETAIN, and the daemon's next
+ *	snapshot has it: see KMQTT_A_CONN_TRIM
  */
 enum kmqtt_a_msg {
 	KMQTT_A_MSG_UNSPEC,
@@ -339,6 +371,7 @@ enum kmqtt_a_msg {
 	KMQTT_A_MSG_PAYLOAD,
 	KMQTT_A_MSG_PAYLOAD_FD,
 	KMQTT_A_MSG_QOS,
+	KMQTT_A_MSG_RETAIN,
 
 	__KMQTT_A_MSG_MAX,
 	KMQTT_A_MSG_MAX = __KMQTT_A_MSG_MAX - 1
