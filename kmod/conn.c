@@ -7,6 +7,7 @@
 #include <net/tcp.h>
 
 #include "compat.h"
+#include "hold.h"
 #include "netlink.h"
 #include "ns.h"
 #include "sock.h"
@@ -40,6 +41,7 @@ static struct kmqtt_conn *conn_new(struct kmqtt_ns *ns, struct file *file,
 	conn->ring.room = KMQTT_RING_INLINE;
 	conn->drop.type = KMQTT_TICKET_DROP;
 	INIT_LIST_HEAD(&conn->subs);
+	INIT_LIST_HEAD(&conn->sink_wait);
 	timer_setup(&conn->timer, conn_timer, 0);
 	return conn;
 }
@@ -188,6 +190,7 @@ void kmqtt_conn_end(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
 	set_end(conn, end);
 	kmqtt_rx_abandon(conn);
 	kmqtt_tx_purge(worker, conn);
+	WRITE_ONCE(conn->held, false);
 	WRITE_ONCE(conn->rx_eof, true);
 	conn->saved_data_ready(conn->sk);
 	kmqtt_conn_event(conn, KMQTT_EVENT_ENDED);
@@ -268,6 +271,17 @@ static void check_silence(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 	}
 }
 
+/* Its daemon may be gone. */
+static void check_hold(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
+{
+	u32 ms = left(conn->held_since, KMQTT_HOLD_MAX * MSEC_PER_SEC);
+
+	if (ms)
+		kmqtt_conn_arm(conn, ms);
+	else
+		kmqtt_hold_end(worker, conn);
+}
+
 /**
  * kmqtt_conn_timer() - a connection's timer has expired
  * @worker: its worker
@@ -278,6 +292,8 @@ void kmqtt_conn_timer(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 	if (kmqtt_conn_ended(conn))
 		return;
 
+	if (conn->held)
+		check_hold(worker, conn);
 	/* A send or an allocation that failed is tried again; the daemon has
 	 * had its turn.
 	 */

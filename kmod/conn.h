@@ -35,6 +35,7 @@ enum {
 	KMQTT_CONN_KICK_TX,	/* the socket may take more */
 	KMQTT_CONN_KICK_TIMER,	/* the timer expired */
 	KMQTT_CONN_NO_CREDIT,	/* waits for kmqtt_conn_credit_return() */
+	KMQTT_CONN_NO_SINK,	/* waits for room in the sink */
 };
 
 /**
@@ -75,9 +76,12 @@ struct kmqtt_rx {
 /**
  * struct kmqtt_entry - a run that waits for one subscriber's socket
  * @run: the run, with a reference
+ * @tag: kmqtt_msg_tag() of its only message, which a snapshot may replace; 0:
+ *	none may
  */
 struct kmqtt_entry {
 	struct kmqtt_run *run;
+	u64 tag;
 };
 
 enum { KMQTT_RING_INLINE = 4 };
@@ -127,8 +131,8 @@ enum { KMQTT_CREDIT = 256 * 1024 };
 
 /* Jiffies after which something that failed for want of memory is tried again. */
 #define KMQTT_RETRY	(HZ / 50)
-/* Jiffies that messages are held back for a daemon that has its turn to send. */
-#define KMQTT_HOLD	HZ
+/* Jiffies that messages wait for a daemon that has its turn to send. */
+#define KMQTT_TURN	HZ
 
 /**
  * struct kmqtt_conn - a connection
@@ -139,9 +143,13 @@ enum { KMQTT_CREDIT = 256 * 1024 };
  * @next_touched: next connection of that fan-out; the worker's
  * @next_dirty: next connection to send for; the worker's
  * @touched_qos: highest QoS granted by the filters that matched; the worker's
+ * @touched_before: one of them is older than the hold; the worker's
  * @dirty: linked by @next_dirty; the worker's
  * @gone: dropped, there is no socket any more; the worker's
  * @failed: a send failed for good; the worker's
+ * @held: messages wait until the daemon says so; the worker's
+ * @hold: which hold a snapshot is still to come for, 0: none; the worker's
+ * @last_hold: the number of the last one; the worker's
  * @tx_wait: the socket is full; socket lock
  * @tx_partial: TCP has part of a message of ours; socket lock
  * @user_busy: the daemon has sent part of a packet; socket lock
@@ -157,13 +165,15 @@ enum { KMQTT_CREDIT = 256 * 1024 };
  * @ready: link in the worker's ready list
  * @refs: references
  * @credit: bytes of messages that workers have not taken; atomic
+ * @sink_wait: link in kmqtt_sink.waiting; under the sink's lock
  * @rx: parser; the worker's
  * @max_packet: bytes; set by netlink
  * @keepalive: seconds; set by netlink
  * @last_rx: jiffies, when bytes came last or reading was resumed; the worker's
  * @last_packet: jiffies, when a whole packet had come last, or part of a large
  *	one; the worker's
- * @timer: keep alive, packet time-out, retries
+ * @held_since: jiffies; the worker's
+ * @timer: keep alive, packet time-out, end of a hold, retries
  * @limits: constant
  * @upq: the user queue; socket lock
  * @saved_data_ready: the socket's own; constant
@@ -203,9 +213,11 @@ struct kmqtt_conn {
 	struct kmqtt_conn *next_touched;
 	struct kmqtt_conn *next_dirty;
 	u8 touched_qos;
+	bool touched_before;
 	bool dirty;
 	bool gone;
 	bool failed;
+	bool held;
 	bool tx_wait;
 	bool tx_partial;
 	bool user_busy;
@@ -216,6 +228,8 @@ struct kmqtt_conn {
 	u8 state;
 	u8 level;
 	u32 user_sent;
+	u32 hold;
+	u32 last_hold;
 	u64 tx_messages;
 	u64 tx_bytes;
 
@@ -224,6 +238,7 @@ struct kmqtt_conn {
 	struct llist_node ready;
 	refcount_t refs;
 	atomic_t credit;
+	struct list_head sink_wait;
 	struct kmqtt_rx rx;
 	u32 max_packet;
 	u16 keepalive;
@@ -232,6 +247,7 @@ struct kmqtt_conn {
 	u64 rx_packets;
 	u64 rx_publishes;
 	u64 rx_bytes;
+	unsigned long held_since;
 	struct timer_list timer;
 	struct kmqtt_limits limits;
 	struct kmqtt_upq upq;

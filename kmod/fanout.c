@@ -26,7 +26,15 @@ static void fanout_one(struct kmqtt_worker *worker, struct kmqtt_leaf *leaf)
 	}
 }
 
-/* Collect every connection once, with the highest QoS of its filters. */
+/* Whether a subscription was there before its connection was held. */
+static bool before_hold(const struct kmqtt_sub *sub)
+{
+	return !sub->hold || sub->hold != sub->conn->hold;
+}
+
+/* Collect every connection once, with the highest QoS of its filters, and
+ * whether one of those is not of the hold.
+ */
 static struct kmqtt_conn *collect(struct kmqtt_worker *worker,
 				  const struct kmqtt_target *target)
 {
@@ -44,11 +52,13 @@ static struct kmqtt_conn *collect(struct kmqtt_worker *worker,
 			if (conn->stamp != stamp) {
 				conn->stamp = stamp;
 				conn->touched_qos = sub->qos;
+				conn->touched_before = before_hold(sub);
 				conn->next_touched = touched;
 				touched = conn;
-			} else if (sub->qos > conn->touched_qos) {
-				conn->touched_qos = sub->qos;
+				continue;
 			}
+			conn->touched_qos = max(conn->touched_qos, sub->qos);
+			conn->touched_before |= before_hold(sub);
 		}
 	}
 	return touched;
@@ -57,10 +67,16 @@ static struct kmqtt_conn *collect(struct kmqtt_worker *worker,
 static void fanout_many(struct kmqtt_worker *worker)
 {
 	struct kmqtt_conn *conn = collect(worker, worker->run_target);
+	struct kmqtt_run *run = worker->run;
 
-	for (; conn; conn = conn->next_touched)
-		if (wanted(worker, conn->touched_qos))
-			kmqtt_tx_append(worker, conn, worker->run);
+	for (; conn; conn = conn->next_touched) {
+		if (!wanted(worker, conn->touched_qos))
+			continue;
+		if (unlikely(run->retained && !conn->touched_before))
+			kmqtt_tx_append_tagged(worker, conn, run);
+		else
+			kmqtt_tx_append(worker, conn, run);
+	}
 }
 
 /**
@@ -74,7 +90,7 @@ void kmqtt_fanout_close(struct kmqtt_worker *worker)
 	if (!run)
 		return;
 
-	if (worker->run_target->nr == 1)
+	if (worker->run_target->nr == 1 && !run->retained)
 		fanout_one(worker, worker->run_target->leaves[0]);
 	else
 		fanout_many(worker);

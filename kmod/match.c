@@ -38,6 +38,10 @@ static int matcher_found(struct kmqtt_walk *walk, struct kmqtt_node *node)
 	matcher = container_of(walk, struct kmqtt_matcher, walk);
 	for (leaf = rcu_dereference(node->leaves); leaf;
 	     leaf = rcu_dereference(leaf->next)) {
+		if (!leaf->worker) {
+			matcher->sink = true;
+			continue;
+		}
 		if (matcher->nr == matcher->room) {
 			err = matcher_grow(matcher);
 			if (err)
@@ -106,6 +110,7 @@ static struct kmqtt_match *match_new(struct kmqtt_matcher *matcher,
 
 	match->nr = nr;
 	match->nr_leaves = matcher->nr;
+	match->sink = matcher->sink;
 	match->targets = (struct kmqtt_target *)(match + 1);
 	leaves = (struct kmqtt_leaf **)(match->targets + nr);
 	text = (u8 *)(leaves + matcher->nr);
@@ -156,6 +161,7 @@ struct kmqtt_match *kmqtt_match_make(struct kmqtt_matcher *matcher,
 	 */
 	generation = smp_load_acquire(&ns->generation);
 
+	matcher->sink = false;
 	rcu_read_lock();
 	err = kmqtt_trie_match(&ns->trie, topic, len, &matcher->walk);
 	rcu_read_unlock();

@@ -36,7 +36,8 @@ struct kmqtt_target {
  * @net_cookie: the namespace
  * @hash: of the topic
  * @topic_len: bytes of @topic
- * @nr: targets; 0: nobody subscribes
+ * @nr: targets; 0: nobody subscribes, but perhaps the sink
+ * @sink: the sink subscribes
  * @nr_leaves: in all targets
  * @targets: a worker each
  * @topic: the topic name
@@ -49,6 +50,7 @@ struct kmqtt_match {
 	u32 topic_len;
 	u32 nr;
 	u32 nr_leaves;
+	bool sink;
 	struct kmqtt_target *targets;
 	const u8 *topic;
 };
@@ -79,12 +81,14 @@ enum { KMQTT_MATCH_LEAVES = 32768 };
  * @leaves: lists found, each with a reference; grows, and is kept
  * @nr: how many
  * @room: for how many
+ * @sink: the sink's was among them
  */
 struct kmqtt_matcher {
 	struct kmqtt_walk walk;
 	struct kmqtt_leaf **leaves;
 	u32 nr;
 	u32 room;
+	bool sink;
 };
 
 /* All of these: process context, may sleep. */

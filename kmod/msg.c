@@ -25,6 +25,8 @@ static struct kmqtt_msg *msg_new(u8 *data, u32 len, gfp_t gfp)
 	msg->data = data;
 	msg->len = len;
 	msg->qos = 0;
+	msg->sink = 0;
+	msg->seq = 0;
 	return msg;
 }
 
@@ -69,6 +71,21 @@ struct kmqtt_msg *kmqtt_msg_alloc(u32 len, gfp_t gfp)
 	if (!msg)
 		kvfree(data);
 	return msg;
+}
+
+/* A copy in memory of its own, which keeps neither publisher nor chunk. */
+struct kmqtt_msg *kmqtt_msg_copy(const struct kmqtt_msg *msg, gfp_t gfp)
+{
+	struct kmqtt_msg *copy = kmqtt_msg_alloc(msg->len, gfp);
+
+	if (!copy)
+		return NULL;
+	memcpy(copy->data, msg->data, msg->len);
+	copy->topic_off = msg->topic_off;
+	copy->topic_len = msg->topic_len;
+	copy->qos = msg->qos;
+	copy->sink = msg->sink;
+	return copy;
 }
 
 void kmqtt_msg_put(struct kmqtt_msg *msg)

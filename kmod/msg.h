@@ -10,6 +10,7 @@
 #include <linux/llist.h>
 #include <linux/refcount.h>
 #include <linux/types.h>
+#include <linux/kmqtt.h>
 
 struct kmqtt_conn;
 struct kmqtt_match;
@@ -21,11 +22,13 @@ struct page;
  * @KMQTT_TICKET_MSG: a message to deliver, struct kmqtt_msg_ticket
  * @KMQTT_TICKET_SUBS: changed subscriptions, struct kmqtt_changes
  * @KMQTT_TICKET_DROP: a connection to forget, struct kmqtt_conn
+ * @KMQTT_TICKET_HOLD: a held connection goes on, struct kmqtt_hold_change
  */
 enum kmqtt_ticket_type {
 	KMQTT_TICKET_MSG,
 	KMQTT_TICKET_SUBS,
 	KMQTT_TICKET_DROP,
+	KMQTT_TICKET_HOLD,
 };
 
 /**
@@ -57,7 +60,7 @@ struct kmqtt_msg_ticket {
  * @refs: one a worker that it goes to, one a run kept beyond its pass
  * @pending: workers that have not taken it from their inbox yet
  * @publisher: owner of the credit that it occupies, with a reference; or NULL
- * @next: link in the batch being received
+ * @next: link in the batch being received, then in the sink
  * @page: the chunk that @data is in, with a reference; NULL when @data is its
  *	own allocation
  * @data: the packet, in its shortest encoding
@@ -65,6 +68,9 @@ struct kmqtt_msg_ticket {
  * @topic_off: where in @data the topic name begins
  * @topic_len: bytes of the topic name
  * @qos: QoS it was published at; the packet itself always says 0
+ * @sink: KMQTT_SINK_*; the packet itself never says that it was retained
+ * @conn_id: in the sink: who published it
+ * @seq: of its record in the sink; 0: it has none, since it was injected
  * @first: ticket for the first target, so that the common case allocates none
  */
 struct kmqtt_msg {
@@ -78,6 +84,9 @@ struct kmqtt_msg {
 	u16 topic_off;
 	u16 topic_len;
 	u8 qos;
+	u8 sink;
+	u32 conn_id;
+	u64 seq;
 	struct kmqtt_msg_ticket first;
 };
 
@@ -85,6 +94,7 @@ struct kmqtt_msg {
 struct kmqtt_msg *kmqtt_msg_in_chunk(struct page *page, u8 *data, u32 len,
 				     gfp_t gfp);
 struct kmqtt_msg *kmqtt_msg_alloc(u32 len, gfp_t gfp);
+struct kmqtt_msg *kmqtt_msg_copy(const struct kmqtt_msg *msg, gfp_t gfp);
 
 static inline void kmqtt_msg_hold(struct kmqtt_msg *msg)
 {
@@ -99,6 +109,15 @@ void kmqtt_msg_taken(struct kmqtt_msg *msg);
 static inline u32 kmqtt_msg_charge(const struct kmqtt_msg *msg)
 {
 	return msg->len + sizeof(*msg);
+}
+
+/* Of a retained publish: how it compares with a snapshot of the retained
+ * messages. Injected ones, 1, come before all that the sink has; 0: it was not
+ * retained.
+ */
+static inline u64 kmqtt_msg_tag(const struct kmqtt_msg *msg)
+{
+	return msg->sink & KMQTT_SINK_RETAIN ? msg->seq + 1 : 0;
 }
 
 struct kmqtt_msg_ticket *kmqtt_msg_ticket_alloc(gfp_t gfp);

@@ -11,6 +11,7 @@
 
 #include "compat.h"
 #include "conn.h"
+#include "hold.h"
 #include "ns.h"
 #include "sub.h"
 #include "topic.h"
@@ -30,6 +31,9 @@ enum {
 	UNSENT_BYTES_DEFAULT = 128 * 1024,
 	PACKET_TIMEOUT_MAX = 3600000,
 	PACKET_TIMEOUT_DEFAULT = 60000,
+	SINK_BYTES_MIN = 65536,
+	SINK_BYTES_MAX = 1 << 30,
+	SINK_BYTES_DEFAULT = 16 << 20,
 	LEVEL_MIN = 3,
 	LEVEL_MAX = 5,
 	QOS_MAX = 2,
@@ -97,6 +101,9 @@ static const struct nla_policy conn_set_policy[KMQTT_A_CONN_MAX + 1] = {
 	[KMQTT_A_CONN_ACTIVE] = { .type = NLA_FLAG },
 	[KMQTT_A_CONN_NEXT] = { .type = NLA_FLAG },
 	[KMQTT_A_CONN_EVENT_SEQ] = { .type = NLA_U32 },
+	[KMQTT_A_CONN_HOLD_SEQ] = { .type = NLA_U64 },
+	[KMQTT_A_CONN_TRIM] = { .type = NLA_FLAG },
+	[KMQTT_A_CONN_RELEASE] = { .type = NLA_FLAG },
 };
 
 static const struct nla_policy conn_del_policy[KMQTT_A_CONN_MAX + 1] = {
@@ -119,7 +126,13 @@ static const struct nla_policy filter_policy[KMQTT_A_FILTER_MAX + 1] = {
 	[KMQTT_A_FILTER_QOS] = NLA_POLICY_MAX(NLA_U8, QOS_MAX),
 };
 
-static const struct nla_policy sub_policy[KMQTT_A_SUB_MAX + 1] = {
+static const struct nla_policy sub_add_policy[KMQTT_A_SUB_MAX + 1] = {
+	[KMQTT_A_SUB_CONN_ID] = { .type = NLA_U32 },
+	[KMQTT_A_SUB_FILTER] = NLA_POLICY_NESTED(filter_policy),
+	[KMQTT_A_SUB_HOLD] = { .type = NLA_FLAG },
+};
+
+static const struct nla_policy sub_del_policy[KMQTT_A_SUB_MAX + 1] = {
 	[KMQTT_A_SUB_CONN_ID] = { .type = NLA_U32 },
 	[KMQTT_A_SUB_FILTER] = NLA_POLICY_NESTED(filter_policy),
 };
@@ -139,6 +152,17 @@ static const struct nla_policy publish_policy[KMQTT_A_MSG_MAX + 1] = {
 		NLA_POLICY_FULL_RANGE(NLA_BINARY, &payload_range),
 	[KMQTT_A_MSG_PAYLOAD_FD] = { .type = NLA_U32 },
 	[KMQTT_A_MSG_QOS] = NLA_POLICY_MAX(NLA_U8, QOS_MAX),
+	[KMQTT_A_MSG_RETAIN] = { .type = NLA_FLAG },
+};
+
+static struct netlink_range_validation sink_bytes_range = {
+	.min = SINK_BYTES_MIN,
+	.max = SINK_BYTES_MAX,
+};
+
+static const struct nla_policy sink_open_policy[KMQTT_A_SINK_MAX + 1] = {
+	[KMQTT_A_SINK_BYTES] =
+		NLA_POLICY_FULL_RANGE(NLA_U32, &sink_bytes_range),
 };
 
 static struct genl_family kmqtt_family;
@@ -167,6 +191,17 @@ static struct kmqtt_conn *find_conn(struct kmqtt_ns *ns,
 		return ERR_PTR(-ENOENT);
 	}
 	return conn;
+}
+
+/* As find_conn(), for subscriptions: the sink has some too. */
+static struct kmqtt_conn *find_subscriber(struct kmqtt_ns *ns,
+					  struct genl_info *info)
+{
+	struct nlattr *id = info->attrs[KMQTT_A_SUB_CONN_ID];
+
+	if (id && nla_get_u32(id) == KMQTT_SINK_ID)
+		return ns->sink.conn;
+	return find_conn(ns, info, KMQTT_A_SUB_CONN_ID);
 }
 
 static struct sk_buff *reply_new(struct genl_info *info, size_t size, u8 cmd,
@@ -246,6 +281,7 @@ static int fill_conn(struct sk_buff *skb, const struct kmqtt_conn *conn)
 		    sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in),
 		    &conn->remote) ||
 	    nla_put_u32(skb, KMQTT_A_CONN_SUBS, conn->nr_subs) ||
+	    nla_put_u8(skb, KMQTT_A_CONN_HELD, READ_ONCE(conn->held)) ||
 	    fill_limits(skb, &conn->limits) || fill_counters(skb, conn))
 		return -EMSGSIZE;
 	return 0;
@@ -365,6 +401,10 @@ static int conn_set_check(struct kmqtt_conn *conn, struct genl_info *info)
 		NL_SET_ERR_MSG(info->extack, "no packet was passed up yet");
 		return -EBUSY;
 	}
+	if (attrs[KMQTT_A_CONN_TRIM] && !attrs[KMQTT_A_CONN_HOLD_SEQ]) {
+		NL_SET_ERR_MSG(info->extack, "trim without hold-seq");
+		return -EINVAL;
+	}
 	if (!kmqtt_conn_ended(conn))
 		return 0;
 	/* Events can be acknowledged to the end. */
@@ -378,16 +418,43 @@ static int conn_set_check(struct kmqtt_conn *conn, struct genl_info *info)
 	return 0;
 }
 
+/* What conn-set says of a hold, NULL if nothing, or -ENOMEM. */
+static struct kmqtt_hold_change *conn_set_hold(struct kmqtt_conn *conn,
+					       struct nlattr **attrs)
+{
+	struct kmqtt_hold_change *change;
+
+	if (!attrs[KMQTT_A_CONN_TRIM] && !attrs[KMQTT_A_CONN_RELEASE])
+		return NULL;
+	change = kmqtt_hold_change_alloc(conn);
+	if (!change)
+		return ERR_PTR(-ENOMEM);
+	change->release = nla_get_flag(attrs[KMQTT_A_CONN_RELEASE]);
+	change->trim = nla_get_flag(attrs[KMQTT_A_CONN_TRIM]);
+	if (change->trim)
+		change->seq = nla_get_u64(attrs[KMQTT_A_CONN_HOLD_SEQ]);
+	return change;
+}
+
 static int conn_set(struct kmqtt_conn *conn, struct genl_info *info)
 {
 	struct nlattr **attrs = info->attrs;
+	struct kmqtt_hold_change *hold;
 	int err;
 
 	err = conn_set_check(conn, info);
-	if (!err && attrs[KMQTT_A_CONN_CLIENT_ID])
-		err = conn_set_client_id(conn, attrs[KMQTT_A_CONN_CLIENT_ID]);
 	if (err)
 		return err;
+	hold = conn_set_hold(conn, attrs);
+	if (IS_ERR(hold))
+		return PTR_ERR(hold);
+	if (attrs[KMQTT_A_CONN_CLIENT_ID])
+		err = conn_set_client_id(conn, attrs[KMQTT_A_CONN_CLIENT_ID]);
+	if (err) {
+		if (hold)
+			kmqtt_hold_change_free(hold);
+		return err;
+	}
 
 	if (attrs[KMQTT_A_CONN_LEVEL])
 		WRITE_ONCE(conn->level, nla_get_u8(attrs[KMQTT_A_CONN_LEVEL]));
@@ -401,6 +468,8 @@ static int conn_set(struct kmqtt_conn *conn, struct genl_info *info)
 		conn->cookie = nla_get_u64(attrs[KMQTT_A_CONN_COOKIE]);
 	if (attrs[KMQTT_A_CONN_EVENT_SEQ])
 		conn_set_seen(conn, nla_get_u32(attrs[KMQTT_A_CONN_EVENT_SEQ]));
+	if (hold)
+		kmqtt_worker_post(conn->worker, &hold->ticket);
 
 	if (nla_get_flag(attrs[KMQTT_A_CONN_ACTIVE]))
 		err = kmqtt_conn_activate(conn);
@@ -681,9 +750,9 @@ static int change_subs(struct kmqtt_conn *conn, struct genl_info *info,
 }
 
 /* sub-add and sub-del. */
-static int kmqtt_nl_sub_change_doit(struct sk_buff *skb, struct genl_info *info)
+static int sub_change(struct kmqtt_ns *ns, struct genl_info *info)
 {
-	struct kmqtt_ns *ns = kmqtt_ns_of(genl_info_net(info));
+	bool hold = nla_get_flag(info->attrs[KMQTT_A_SUB_HOLD]);
 	struct kmqtt_changes *changes;
 	struct kmqtt_conn *conn;
 	int nr, err;
@@ -696,20 +765,56 @@ static int kmqtt_nl_sub_change_doit(struct sk_buff *skb, struct genl_info *info)
 		return -ENOMEM;
 
 	mutex_lock(&ns->lock);
-	conn = find_conn(ns, info, KMQTT_A_SUB_CONN_ID);
+	conn = find_subscriber(ns, info);
 	if (IS_ERR(conn)) {
 		err = PTR_ERR(conn);
 		kvfree(changes);
 		goto unlock;
 	}
-	err = change_subs(conn, info, changes);
-	if (err)
+	if (hold && conn == ns->sink.conn) {
+		NL_SET_ERR_MSG(info->extack, "the sink cannot be held");
+		err = -EINVAL;
+	} else {
+		err = change_subs(conn, info, changes);
+	}
+	if (err) {
 		kmqtt_changes_undo(conn, changes);
-	else
-		kmqtt_changes_commit(conn, changes);
+		goto unlock;
+	}
+	if (hold)
+		changes->hold = conn;
+	kmqtt_changes_commit(conn, changes);
 unlock:
 	mutex_unlock(&ns->lock);
 	return err;
+}
+
+static int kmqtt_nl_sub_add_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	struct kmqtt_ns *ns = kmqtt_ns_of(genl_info_net(info));
+	struct sk_buff *reply;
+	void *hdr;
+	int err;
+
+	reply = reply_new(info, nla_total_size_64bit(sizeof(u64)),
+			  KMQTT_CMD_SUB_ADD, &hdr);
+	if (!reply)
+		return -ENOMEM;
+	err = sub_change(ns, info);
+	if (err) {
+		nlmsg_free(reply);
+		return err;
+	}
+	/* Not before the changes are in the worker's inbox. */
+	nla_put_u64_64bit(reply, KMQTT_A_SUB_SINK_SEQ,
+			  kmqtt_sink_seq(&ns->sink), KMQTT_A_SUB_PAD);
+	genlmsg_end(reply, hdr);
+	return genlmsg_reply(reply, info);
+}
+
+static int kmqtt_nl_sub_del_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	return sub_change(kmqtt_ns_of(genl_info_net(info)), info);
 }
 
 static int fill_sub(struct sk_buff *skb, const struct kmqtt_sub *sub)
@@ -766,7 +871,7 @@ static int dump_subs(struct sk_buff *skb, struct netlink_callback *cb,
 	return 0;
 }
 
-/* cb->args[0] is the connection to go on from. */
+/* cb->args[0] is the connection to go on from; the sink's come first. */
 static int kmqtt_nl_sub_get_dumpit(struct sk_buff *skb,
 				   struct netlink_callback *cb)
 {
@@ -781,6 +886,10 @@ static int kmqtt_nl_sub_get_dumpit(struct sk_buff *skb,
 	}
 
 	mutex_lock(&ns->lock);
+	if (id == KMQTT_SINK_ID && dump_subs(skb, cb, ns->sink.conn)) {
+		mutex_unlock(&ns->lock);
+		return skb->len ?: -EMSGSIZE;
+	}
 	for (conn = xa_find(&ns->conns, &id, max, XA_PRESENT); conn;
 	     conn = xa_find_after(&ns->conns, &id, max, XA_PRESENT)) {
 		/* The serial belongs to the connection that may be gone. */
@@ -921,6 +1030,8 @@ static int kmqtt_nl_publish_doit(struct sk_buff *skb, struct genl_info *info)
 		return PTR_ERR(msg);
 	if (attrs[KMQTT_A_MSG_QOS])
 		msg->qos = nla_get_u8(attrs[KMQTT_A_MSG_QOS]);
+	if (nla_get_flag(attrs[KMQTT_A_MSG_RETAIN]))
+		msg->sink = KMQTT_SINK_RETAIN;
 
 	mutex_lock(&ns->lock);
 	err = kmqtt_publish(ns, msg);
@@ -967,13 +1078,31 @@ static int fill_ended(struct sk_buff *skb, struct kmqtt_ns *ns)
 	return 0;
 }
 
+static int fill_sink(struct sk_buff *skb, struct kmqtt_sink *sink)
+{
+	int err;
+
+	spin_lock(&sink->lock);
+	err = nla_put_u64_64bit(skb, KMQTT_A_STATS_SINK_SEQ, sink->seq,
+				KMQTT_A_STATS_PAD) ||
+	      nla_put_u32(skb, KMQTT_A_STATS_SINK_RECORDS, sink->nr) ||
+	      nla_put_u64_64bit(skb, KMQTT_A_STATS_SINK_BYTES, sink->bytes,
+				KMQTT_A_STATS_PAD) ||
+	      nla_put_u32(skb, KMQTT_A_STATS_SINK_WAITING, sink->nr_waiting) ||
+	      nla_put_u64_64bit(skb, KMQTT_A_STATS_SINK_WAITS, sink->waits,
+				KMQTT_A_STATS_PAD);
+	spin_unlock(&sink->lock);
+	return err ? -EMSGSIZE : 0;
+}
+
 static int fill_stats(struct sk_buff *skb, struct kmqtt_ns *ns)
 {
 	u32 i;
 
 	if (nla_put_u32(skb, KMQTT_A_STATS_CONNS, READ_ONCE(ns->nr_conns)) ||
 	    nla_put_u32(skb, KMQTT_A_STATS_SUBS, READ_ONCE(ns->nr_subs)) ||
-	    nla_put_u32(skb, KMQTT_A_STATS_FILTERS, READ_ONCE(ns->trie.nodes)))
+	    nla_put_u32(skb, KMQTT_A_STATS_FILTERS, READ_ONCE(ns->trie.nodes)) ||
+	    fill_sink(skb, &ns->sink))
 		return -EMSGSIZE;
 	for (i = 0; i < kmqtt_nr_workers; i++)
 		if (fill_worker(skb, ns, i))
@@ -1018,10 +1147,55 @@ static int kmqtt_nl_flush_doit(struct sk_buff *skb, struct genl_info *info)
 	nla_put_u32(reply, KMQTT_A_STATS_CONNS, ns->nr_conns);
 	xa_for_each(&ns->conns, id, conn)
 		kmqtt_conn_del(conn, true, KMQTT_END_FLUSHED);
+	kmqtt_subs_detach(ns->sink.conn);
+	kmqtt_subs_free(ns->sink.conn);
 	mutex_unlock(&ns->lock);
+	kmqtt_sink_flush(&ns->sink);
 
 	genlmsg_end(reply, hdr);
 	return genlmsg_reply(reply, info);
+}
+
+static int kmqtt_nl_sink_open_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	struct kmqtt_ns *ns = kmqtt_ns_of(genl_info_net(info));
+	struct nlattr **attrs = info->attrs;
+	struct sk_buff *reply;
+	struct file *file;
+	int fd, err;
+	void *hdr;
+
+	reply = reply_new(info, nla_total_size(sizeof(u32)),
+			  KMQTT_CMD_SINK_OPEN, &hdr);
+	if (!reply)
+		return -ENOMEM;
+	fd = get_unused_fd_flags(O_CLOEXEC);
+	if (fd < 0) {
+		err = fd;
+		goto free_reply;
+	}
+	file = kmqtt_sink_open(&ns->sink, get_u32(attrs, KMQTT_A_SINK_BYTES,
+						  SINK_BYTES_DEFAULT));
+	if (IS_ERR(file)) {
+		err = PTR_ERR(file);
+		if (err == -EBUSY)
+			NL_SET_ERR_MSG(info->extack, "sink is open already");
+		goto put_fd;
+	}
+
+	fd_install(fd, file);
+	nla_put_u32(reply, KMQTT_A_SINK_FD, fd);
+	genlmsg_end(reply, hdr);
+	err = genlmsg_reply(reply, info);
+	if (err)
+		close_fd(fd);
+	return err;
+
+put_fd:
+	put_unused_fd(fd);
+free_reply:
+	nlmsg_free(reply);
+	return err;
 }
 
 static const struct genl_multicast_group mcgrps[] = {
@@ -1087,16 +1261,16 @@ static const struct genl_ops kmqtt_ops[] = {
 	{
 		.cmd = KMQTT_CMD_SUB_ADD,
 		.flags = GENL_UNS_ADMIN_PERM,
-		.policy = sub_policy,
+		.policy = sub_add_policy,
 		.maxattr = KMQTT_A_SUB_MAX,
-		.doit = kmqtt_nl_sub_change_doit,
+		.doit = kmqtt_nl_sub_add_doit,
 	},
 	{
 		.cmd = KMQTT_CMD_SUB_DEL,
 		.flags = GENL_UNS_ADMIN_PERM,
-		.policy = sub_policy,
+		.policy = sub_del_policy,
 		.maxattr = KMQTT_A_SUB_MAX,
-		.doit = kmqtt_nl_sub_change_doit,
+		.doit = kmqtt_nl_sub_del_doit,
 	},
 	{
 		.cmd = KMQTT_CMD_SUB_GET,
@@ -1122,6 +1296,13 @@ static const struct genl_ops kmqtt_ops[] = {
 		.cmd = KMQTT_CMD_FLUSH,
 		.flags = GENL_UNS_ADMIN_PERM,
 		.doit = kmqtt_nl_flush_doit,
+	},
+	{
+		.cmd = KMQTT_CMD_SINK_OPEN,
+		.flags = GENL_UNS_ADMIN_PERM,
+		.policy = sink_open_policy,
+		.maxattr = KMQTT_A_SINK_MAX,
+		.doit = kmqtt_nl_sink_open_doit,
 	},
 };
 

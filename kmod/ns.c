@@ -40,8 +40,14 @@ static int __net_init ns_net_init(struct net *net)
 	err = kmqtt_subs_init(ns);
 	if (err)
 		goto destroy_trie;
+
+	err = kmqtt_sink_init(&ns->sink, ns);
+	if (err)
+		goto exit_subs;
 	return 0;
 
+exit_subs:
+	kmqtt_subs_exit(ns);
 destroy_trie:
 	kmqtt_trie_destroy(&ns->trie);
 free_counters:
@@ -49,11 +55,14 @@ free_counters:
 	return err;
 }
 
-/* A connection's socket pins the namespace: there are none left. */
+/* A connection's socket pins the namespace, as the sink's descriptor does:
+ * there are none left.
+ */
 static void __net_exit ns_net_exit(struct net *net)
 {
 	struct kmqtt_ns *ns = kmqtt_ns_of(net);
 
+	kmqtt_sink_exit(&ns->sink);
 	kmqtt_subs_exit(ns);
 	kmqtt_trie_destroy(&ns->trie);
 	kvfree(ns->counters);

@@ -12,6 +12,7 @@
 #include <linux/kmqtt.h>
 
 #include "match.h"
+#include "sink.h"
 #include "trie.h"
 
 struct kmqtt_conn;
@@ -24,11 +25,14 @@ struct task_struct;
 /**
  * struct kmqtt_counters - what one worker counted in one namespace
  * @values: by enum kmqtt_a_counter
+ * @sinking: oldest record in the sink whose message it has not sent to the
+ *	workers yet; 0: none
  *
  * Written by the one worker only, read by anybody.
  */
 struct kmqtt_counters {
 	u64 values[KMQTT_A_COUNTER_MAX + 1];
+	u64 sinking;
 } ____cacheline_aligned_in_smp;
 
 /**
@@ -50,6 +54,7 @@ struct kmqtt_counters {
  * @event_armed: the next event sends KMQTT_CMD_EVENT; atomic
  * @ended: connections ended, by enum kmqtt_end; atomic
  * @counters: one a worker
+ * @sink: has a lock of its own
  */
 struct kmqtt_ns {
 	struct net *net;
@@ -68,6 +73,7 @@ struct kmqtt_ns {
 	int event_armed;
 	atomic64_t ended[KMQTT_END_MAX + 1];
 	struct kmqtt_counters *counters;
+	struct kmqtt_sink sink;
 };
 
 struct kmqtt_ns *kmqtt_ns_of(const struct net *net);

@@ -33,12 +33,13 @@ static struct kmqtt_msg_ticket *ticket_new(struct kmqtt_msg *msg,
 	return ticket;
 }
 
-/* A message's references and pending count, before anybody else sees it: one a
- * target, and the caller's until kmqtt_msg_taken() and kmqtt_msg_put().
+/* A message's references and pending count, before any worker sees it: one a
+ * target, and the caller's until kmqtt_msg_taken() and kmqtt_msg_put(). The sink
+ * may have one already.
  */
 static void msg_share(struct kmqtt_msg *msg, u32 targets)
 {
-	refcount_set(&msg->refs, targets + 1);
+	refcount_add(targets, &msg->refs);
 	atomic_set(&msg->pending, targets + 1);
 }
 
@@ -56,6 +57,32 @@ static void chain_add(struct kmqtt_worker *worker, u32 index,
 	chain->first = node;
 }
 
+/* Find whom a message goes to, and put it into the sink if that is one of them,
+ * or if it is retained.
+ */
+static struct kmqtt_match *match_and_sink(struct kmqtt_worker *worker,
+					  struct kmqtt_ns *ns,
+					  struct kmqtt_msg *msg, bool *cached)
+{
+	struct kmqtt_match *match;
+
+	match = kmqtt_match_get(&worker->cache, &worker->matcher, ns, msg,
+				cached);
+	if (!IS_ERR(match) && match->sink)
+		msg->sink |= KMQTT_SINK_FILTER;
+	if (likely(!msg->sink))
+		return match;
+
+	kmqtt_sink_push(&ns->sink, worker, msg);
+	if (!(msg->sink & KMQTT_SINK_RETAIN))
+		return match;
+	/* Who subscribed before it was queued is to get it, and may not have
+	 * been there before. Nearly always this finds the same match.
+	 */
+	return kmqtt_match_get(&worker->cache, &worker->matcher, ns, msg,
+			       cached);
+}
+
 /**
  * kmqtt_publish_chain() - match a message and write its tickets
  * @worker: the worker that received it
@@ -63,16 +90,18 @@ static void chain_add(struct kmqtt_worker *worker, u32 index,
  * @msg: the message; the only reference passes on
  *
  * The tickets leave with kmqtt_publish_flush().
+ *
+ * Return: whether it went into the sink.
  */
-void kmqtt_publish_chain(struct kmqtt_worker *worker, struct kmqtt_ns *ns,
+bool kmqtt_publish_chain(struct kmqtt_worker *worker, struct kmqtt_ns *ns,
 			 struct kmqtt_msg *msg)
 {
 	struct kmqtt_match *match;
-	bool cached;
+	bool cached, sunk;
 	u32 i;
 
-	match = kmqtt_match_get(&worker->cache, &worker->matcher, ns, msg,
-				&cached);
+	match = match_and_sink(worker, ns, msg, &cached);
+	sunk = msg->sink;
 	if (IS_ERR(match)) {
 		kmqtt_count(worker, ns, PTR_ERR(match) == -E2BIG ?
 			    KMQTT_A_COUNTER_DROPPED_BUDGET :
@@ -82,7 +111,7 @@ void kmqtt_publish_chain(struct kmqtt_worker *worker, struct kmqtt_ns *ns,
 	}
 	if (cached)
 		kmqtt_count(worker, ns, KMQTT_A_COUNTER_MATCH_CACHED, 1);
-	if (!match->nr)
+	if (!match->nr && !match->sink)
 		kmqtt_count(worker, ns, KMQTT_A_COUNTER_NO_SUBSCRIBERS, 1);
 
 	msg_share(msg, match->nr);
@@ -101,6 +130,7 @@ void kmqtt_publish_chain(struct kmqtt_worker *worker, struct kmqtt_ns *ns,
 out:
 	kmqtt_msg_taken(msg);
 	kmqtt_msg_put(msg);
+	return sunk;
 }
 
 /* Put the tickets written so far into the inboxes, in order, and wake whoever

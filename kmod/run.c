@@ -2,6 +2,7 @@
 #include "run.h"
 
 #include <linux/slab.h>
+#include <linux/kmqtt.h>
 
 #include "msg.h"
 
@@ -20,6 +21,7 @@ static struct kmqtt_run *run_new(struct kmqtt_run_pool *pool)
 	run->nr = 0;
 	run->nr_kv = 0;
 	run->bytes = 0;
+	run->retained = false;
 	run->body = NULL;
 	run->copy = NULL;
 	return run;
@@ -68,6 +70,7 @@ void kmqtt_run_add(struct kmqtt_run *run, struct kmqtt_msg *msg)
 		run->nr_kv++;
 	}
 	run->bytes += msg->len;
+	run->retained |= msg->sink & KMQTT_SINK_RETAIN;
 	run->end[run->nr] = run->bytes;
 	run->body->msgs[run->nr++] = msg;
 }
@@ -159,6 +162,39 @@ struct kmqtt_run *kmqtt_run_prefix(struct kmqtt_run_pool *pool,
 	}
 	use_copy(prefix, kv, nr);
 	return prefix;
+}
+
+/**
+ * kmqtt_run_single() - a run of one message of another
+ * @pool: the worker's
+ * @run: the other, not settled
+ * @i: which message
+ *
+ * Return: the run, with one reference, or NULL without memory.
+ */
+struct kmqtt_run *kmqtt_run_single(struct kmqtt_run_pool *pool,
+				   const struct kmqtt_run *run, u32 i)
+{
+	const struct kmqtt_msg *msg = run->body->msgs[i];
+	struct kmqtt_run *single = run_new(pool);
+	struct kvec *kv;
+	u32 *end;
+
+	if (!single)
+		return NULL;
+	kv = kvmalloc(sizeof(*kv) + sizeof(*end) + msg->len,
+		      GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	if (!kv) {
+		run_free(pool, single);
+		return NULL;
+	}
+	end = (u32 *)(kv + 1);
+	end[0] = msg->len;
+	kv->iov_base = end + 1;
+	kv->iov_len = msg->len;
+	memcpy(kv->iov_base, msg->data, msg->len);
+	use_copy(single, kv, 1);
+	return single;
 }
 
 /**

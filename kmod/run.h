@@ -38,6 +38,7 @@ struct kmqtt_run_body {
  * @nr: messages
  * @nr_kv: elements of @kv
  * @bytes: of all messages
+ * @retained: one of them was published with RETAIN
  * @kv: their bytes
  * @end: where each ends
  * @body: what @kv and @end are in, until the run is settled
@@ -49,6 +50,7 @@ struct kmqtt_run {
 	u32 nr;
 	u32 nr_kv;
 	u32 bytes;
+	bool retained;
 	struct kvec *kv;
 	u32 *end;
 	struct kmqtt_run_body *body;
@@ -69,6 +71,8 @@ struct kmqtt_run *kmqtt_run_alloc(struct kmqtt_run_pool *pool);
 void kmqtt_run_add(struct kmqtt_run *run, struct kmqtt_msg *msg);
 struct kmqtt_run *kmqtt_run_prefix(struct kmqtt_run_pool *pool,
 				   const struct kmqtt_run *run, u32 nr);
+struct kmqtt_run *kmqtt_run_single(struct kmqtt_run_pool *pool,
+				   const struct kmqtt_run *run, u32 i);
 void kmqtt_run_put(struct kmqtt_run_pool *pool, struct kmqtt_run *run);
 void kmqtt_run_settle(struct kmqtt_run_pool *pool, struct kmqtt_run *run);
 void kmqtt_run_pool_purge(struct kmqtt_run_pool *pool);

@@ -75,6 +75,7 @@ enum rx_stop {
  * @cut: less was copied than the socket has
  * @keep: end of the last message that stays in the chunk
  * @pings: PINGREQs to answer
+ * @retained: what the messages received add to the sink
  */
 struct rx_batch {
 	struct kmqtt_worker *worker;
@@ -90,6 +91,7 @@ struct rx_batch {
 	bool cut;
 	const u8 *keep;
 	u32 pings;
+	u32 retained;
 };
 
 static void rx_end(struct rx_batch *batch, enum kmqtt_end end)
@@ -127,6 +129,14 @@ static bool have_credit(struct kmqtt_conn *conn)
 	return true;
 }
 
+/* Whether a packet with this first byte is a PUBLISH that is fanned out here. */
+static bool publish_here(const struct kmqtt_conn *conn, u8 first)
+{
+	return first == KMQTT_PUBLISH << 4 ||
+	       (first == (KMQTT_PUBLISH << 4 | KMQTT_FLAG_RETAIN) &&
+		READ_ONCE(conn->ns->sink.opened));
+}
+
 /* Check the topic of a whole PUBLISH, and where it is. */
 static enum kmqtt_end msg_topic(struct kmqtt_msg *msg, u32 header_len)
 {
@@ -139,6 +149,18 @@ static enum kmqtt_end msg_topic(struct kmqtt_msg *msg, u32 header_len)
 	msg->topic_off = header_len + 2;
 	msg->topic_len = len;
 	return KMQTT_END_NONE;
+}
+
+/* A message is to be retained, which its subscribers are not told
+ * [MQTT-3.3.1-9]. If it fills the sink, it is the last until there is room.
+ */
+static void msg_retained(struct rx_batch *batch, struct kmqtt_msg *msg)
+{
+	msg->data[0] &= ~KMQTT_FLAG_RETAIN;
+	msg->sink = KMQTT_SINK_RETAIN;
+	batch->retained += kmqtt_sink_charge(msg->len);
+	if (kmqtt_sink_full(&batch->conn->ns->sink, batch->retained))
+		batch->stop = RX_FLUSH;
 }
 
 /* A message is whole: check it and append it to the batch. */
@@ -155,6 +177,8 @@ static void msg_received(struct rx_batch *batch, struct kmqtt_msg *msg,
 		return;
 	}
 
+	if (unlikely(msg->data[0] & KMQTT_FLAG_RETAIN))
+		msg_retained(batch, msg);
 	kmqtt_conn_hold(conn);
 	msg->publisher = conn;
 	*batch->last = msg;
@@ -208,8 +232,8 @@ static void packet_begin(struct rx_batch *batch)
 	}
 	rx->left = rx->frame.remaining;
 	rx->have = 0;
-	rx->mode = rx->frame.first == KMQTT_PUBLISH << 4 ? KMQTT_RX_PUBLISH
-							  : KMQTT_RX_USER_BEGIN;
+	rx->mode = publish_here(conn, rx->frame.first) ? KMQTT_RX_PUBLISH
+						       : KMQTT_RX_USER_BEGIN;
 }
 
 static void parse_header(struct rx_batch *batch, const u8 **pos, const u8 *end)
@@ -300,6 +324,7 @@ void kmqtt_rx_abandon(struct kmqtt_conn *conn)
 {
 	if (conn->rx.msg)
 		kmqtt_msg_put(collect_end(&conn->rx));
+	kmqtt_sink_leave(conn);
 }
 
 /* Memory for the PUBLISH being collected, which begins with its header. */
@@ -308,8 +333,7 @@ static bool msg_alloc(struct kmqtt_rx *rx, gfp_t gfp)
 	u8 header[KMQTT_HEADER_MAX];
 	u32 len, size;
 
-	len = kmqtt_frame_build(header, KMQTT_PUBLISH << 4,
-				rx->frame.remaining);
+	len = kmqtt_frame_build(header, rx->frame.first, rx->frame.remaining);
 	size = len + rx->frame.remaining;
 	if (!collect_begin(size))
 		return false;
@@ -454,7 +478,7 @@ static u32 parse(struct rx_batch *batch, u8 *data, u32 len)
 	       (pos < end || rx->mode == KMQTT_RX_USER_BEGIN)) {
 		switch (rx->mode) {
 		case KMQTT_RX_HEADER:
-			if (!rx->frame.seen && *pos == KMQTT_PUBLISH << 4 &&
+			if (!rx->frame.seen && publish_here(conn, *pos) &&
 			    READ_ONCE(conn->state) == KMQTT_CONN_ACTIVE &&
 			    parse_in_place(batch, &pos, end))
 				break;
@@ -586,7 +610,8 @@ static void rx_locked(struct rx_batch *batch)
 	u32 before = batch->bytes;
 
 	WRITE_ONCE(conn->rx_stopped, false);
-	if (READ_ONCE(conn->state) == KMQTT_CONN_WAITING)
+	if (READ_ONCE(conn->state) == KMQTT_CONN_WAITING ||
+	    test_bit(KMQTT_CONN_NO_SINK, &conn->flags))
 		rx_pause(batch);
 	parse(batch, NULL, 0);
 	if (batch->stop == RX_GO)
@@ -606,6 +631,18 @@ static void rx_locked(struct rx_batch *batch)
 	batch->user = false;
 }
 
+/* Messages went into the sink, and are on their way: a publisher who finds it
+ * full is not read any further.
+ */
+static void rx_sunk(struct rx_batch *batch)
+{
+	struct kmqtt_conn *conn = batch->conn;
+
+	kmqtt_sink_sent(&conn->ns->sink, batch->worker);
+	if (batch->stop != RX_END && kmqtt_sink_wait(conn))
+		rx_pause(batch);
+}
+
 /* Send the messages of a batch on their way. */
 static void rx_flush(struct rx_batch *batch)
 {
@@ -613,22 +650,26 @@ static void rx_flush(struct rx_batch *batch)
 	struct kmqtt_ns *ns = batch->conn->ns;
 	struct kmqtt_msg *msg = batch->first;
 	u32 nr = 0, bytes = 0;
+	bool sunk = false;
 
 	while (msg) {
 		struct kmqtt_msg *next = msg->next;
 
 		nr++;
 		bytes += msg->len;
-		kmqtt_publish_chain(worker, ns, msg);
+		sunk |= kmqtt_publish_chain(worker, ns, msg);
 		msg = next;
 	}
 	batch->first = NULL;
 	batch->last = &batch->first;
+	batch->retained = 0;
 	if (!nr)
 		return;
 	kmqtt_publish_flush(worker);
 	kmqtt_count(worker, ns, KMQTT_A_COUNTER_RX_PUBLISHES, nr);
 	kmqtt_count(worker, ns, KMQTT_A_COUNTER_RX_BYTES, bytes);
+	if (unlikely(sunk))
+		rx_sunk(batch);
 }
 
 static void rx_pings(struct rx_batch *batch)

@@ -7,6 +7,7 @@
 #include <linux/slab.h>
 
 #include "conn.h"
+#include "hold.h"
 #include "ns.h"
 #include "worker.h"
 
@@ -126,6 +127,7 @@ struct kmqtt_changes *kmqtt_changes_alloc(u32 nr)
 	if (!changes)
 		return NULL;
 	changes->ticket.type = KMQTT_TICKET_SUBS;
+	changes->hold = NULL;
 	changes->nr = 0;
 	return changes;
 }
@@ -286,14 +288,16 @@ void kmqtt_sub_del(struct kmqtt_conn *conn, const u8 *filter, size_t len,
 	changes->nr++;
 }
 
-/* Send changes to the connection's worker, which frees them. */
+/* Send changes to the connection's worker, which frees them. The sink has none:
+ * nothing is delivered through its lists.
+ */
 void kmqtt_changes_commit(struct kmqtt_conn *conn,
 			  struct kmqtt_changes *changes)
 {
-	if (changes->nr)
+	if (changes->nr && conn->worker)
 		kmqtt_worker_post(conn->worker, &changes->ticket);
 	else
-		kvfree(changes);
+		kmqtt_changes_apply(changes);
 }
 
 /* Undo additions that were not committed, the last first; frees @changes. */
@@ -331,7 +335,7 @@ void kmqtt_subs_detach(struct kmqtt_conn *conn)
 	}
 }
 
-static void leaf_insert(struct kmqtt_change *change)
+static void leaf_insert(struct kmqtt_change *change, u32 hold)
 {
 	struct kmqtt_sub *sub = change->sub;
 	struct kmqtt_leaf *leaf = sub->leaf;
@@ -342,6 +346,7 @@ static void leaf_insert(struct kmqtt_change *change)
 		leaf->subs = change->subs;
 	}
 	sub->qos = change->qos;
+	sub->hold = hold;
 	sub->index = leaf->nr;
 	leaf->subs[leaf->nr++] = sub;
 }
@@ -361,14 +366,16 @@ static void sub_free(struct kmqtt_sub *sub)
 /* Apply changes to the worker's lists; frees @changes. */
 void kmqtt_changes_apply(struct kmqtt_changes *changes)
 {
-	u32 i;
+	u32 hold = 0, i;
 
+	if (changes->hold)
+		hold = kmqtt_hold_begin(changes->hold);
 	for (i = 0; i < changes->nr; i++) {
 		struct kmqtt_change *change = &changes->changes[i];
 
 		switch (change->op) {
 		case KMQTT_CHANGE_ADD:
-			leaf_insert(change);
+			leaf_insert(change, hold);
 			break;
 		case KMQTT_CHANGE_SET:
 			WRITE_ONCE(change->sub->qos, change->qos);

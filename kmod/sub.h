@@ -30,6 +30,8 @@ struct netlink_ext_ack;
  * @of_conn: link in kmqtt_conn.subs, by rising @serial
  * @index: where in @leaf's list; the worker's
  * @serial: resumes a dump
+ * @hold: kmqtt_conn.hold when it came, if it came with the hold, or 0; the
+ *	worker's
  * @qos: granted QoS; the worker's, once delivered to it
  * @last: the last of its leaf, which is not in the trie any more; set before
  *	the worker is told to free it
@@ -41,6 +43,7 @@ struct kmqtt_sub {
 	struct list_head of_conn;
 	u32 index;
 	u32 serial;
+	u32 hold;
 	u8 qos;
 	bool last;
 };
@@ -48,7 +51,7 @@ struct kmqtt_sub {
 /**
  * struct kmqtt_leaf - one worker's subscribers to one filter
  * @next: other workers' leaves of the filter; readers need RCU
- * @worker: whose
+ * @worker: whose; NULL: the sink's
  * @node: the filter
  * @refs: one while it has subscribers, one a match
  * @count: subscribers; under kmqtt_ns.lock
@@ -100,11 +103,13 @@ struct kmqtt_change {
 /**
  * struct kmqtt_changes - changes for one worker, in order
  * @ticket: of type KMQTT_TICKET_SUBS
+ * @hold: the connection, which is held from then on; or NULL
  * @nr: how many
  * @changes: the changes
  */
 struct kmqtt_changes {
 	struct kmqtt_ticket ticket;
+	struct kmqtt_conn *hold;
 	u32 nr;
 	struct kmqtt_change changes[];
 };

@@ -102,14 +102,8 @@ static u32 admit(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
 	return fit;
 }
 
-/**
- * kmqtt_tx_append() - let a run wait for a connection's socket
- * @worker: the worker
- * @conn: a connection of its
- * @run: the run; messages beyond the connection's bounds are dropped for it
- */
-void kmqtt_tx_append(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
-		     struct kmqtt_run *run)
+static void append(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
+		   struct kmqtt_run *run, u64 tag)
 {
 	struct kmqtt_ring *ring = &conn->ring;
 	struct kmqtt_entry *entry;
@@ -131,6 +125,7 @@ void kmqtt_tx_append(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
 
 	entry = ring_at(ring, ring->nr++);
 	entry->run = run;
+	entry->tag = tag;
 	ring->messages += nr;
 	ring->bytes += run->bytes;
 	kmqtt_tx_mark(worker, conn);
@@ -139,6 +134,71 @@ void kmqtt_tx_append(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
 no_memory:
 	drop(worker, conn, &conn->dropped_nomem, KMQTT_A_COUNTER_DROPPED_NOMEM,
 	     nr);
+}
+
+/**
+ * kmqtt_tx_append() - let a run wait for a connection's socket
+ * @worker: the worker
+ * @conn: a connection of its
+ * @run: the run; messages beyond the connection's bounds are dropped for it
+ */
+void kmqtt_tx_append(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
+		     struct kmqtt_run *run)
+{
+	append(worker, conn, run, 0);
+}
+
+/* As kmqtt_tx_append(), for kmqtt_tx_trim() to find the retained messages. */
+void kmqtt_tx_append_tagged(struct kmqtt_worker *worker,
+			    struct kmqtt_conn *conn, struct kmqtt_run *run)
+{
+	u32 i;
+
+	if (run->nr == 1) {
+		append(worker, conn, run, kmqtt_msg_tag(run->body->msgs[0]));
+		return;
+	}
+	for (i = 0; i < run->nr; i++) {
+		struct kmqtt_run *single;
+
+		single = kmqtt_run_single(&worker->pool, run, i);
+		if (!single) {
+			drop(worker, conn, &conn->dropped_nomem,
+			     KMQTT_A_COUNTER_DROPPED_NOMEM, 1);
+			continue;
+		}
+		append(worker, conn, single, kmqtt_msg_tag(run->body->msgs[i]));
+		kmqtt_run_put(&worker->pool, single);
+	}
+}
+
+/**
+ * kmqtt_tx_trim() - leave out messages that a snapshot stands for
+ * @worker: the worker
+ * @conn: a connection of its
+ * @limit: those tagged up to it; 0: none
+ *
+ * The others lose their tags: they will be sent.
+ */
+void kmqtt_tx_trim(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
+		   u64 limit)
+{
+	struct kmqtt_ring *ring = &conn->ring;
+	u32 i, kept = 0;
+
+	for (i = 0; i < ring->nr; i++) {
+		struct kmqtt_entry entry = *ring_at(ring, i);
+
+		if (entry.tag && entry.tag <= limit) {
+			ring->messages -= entry.run->nr;
+			ring->bytes -= entry.run->bytes;
+			kmqtt_run_put(&worker->pool, entry.run);
+			continue;
+		}
+		entry.tag = 0;
+		*ring_at(ring, kept++) = entry;
+	}
+	ring->nr = kept;
 }
 
 /* Have kmqtt_tx_flush() look at a connection. */
@@ -234,7 +294,7 @@ static int send_locked(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 	int ret;
 
 	bytes = gather(worker, &conn->ring, &msg.msg_iter);
-	if (unlikely(conn->user_waiting)) {
+	if (unlikely(conn->user_waiting || conn->held)) {
 		bytes = begun(&conn->ring);
 		iov_iter_truncate(&msg.msg_iter, bytes);
 	}
@@ -264,10 +324,11 @@ static bool may_send(struct kmqtt_conn *conn)
 {
 	if (!conn->ring.nr || conn->user_busy || conn->tx_wait)
 		return false;
-	if (likely(!conn->user_waiting) || begun(&conn->ring))
+	if (likely(!conn->user_waiting && !conn->held) || begun(&conn->ring))
 		return true;
 	/* Wait for the daemon, though not for ever: it may be gone. */
-	kmqtt_conn_arm(conn, jiffies_to_msecs(KMQTT_HOLD));
+	if (conn->user_waiting)
+		kmqtt_conn_arm(conn, jiffies_to_msecs(KMQTT_TURN));
 	return false;
 }
 

@@ -9,6 +9,7 @@
 #include <linux/slab.h>
 
 #include "conn.h"
+#include "hold.h"
 #include "ns.h"
 #include "sub.h"
 
@@ -115,6 +116,27 @@ static void worker_send(struct kmqtt_worker *worker)
 	kmqtt_fanout_settle(worker);
 }
 
+/* A ticket that is not a message. */
+static void worker_change(struct kmqtt_worker *worker,
+			  struct kmqtt_ticket *ticket)
+{
+	switch (ticket->type) {
+	case KMQTT_TICKET_SUBS:
+		kmqtt_changes_apply(container_of(ticket, struct kmqtt_changes,
+						 ticket));
+		break;
+	case KMQTT_TICKET_DROP:
+		kmqtt_conn_drop(worker, container_of(ticket, struct kmqtt_conn,
+						     drop));
+		break;
+	case KMQTT_TICKET_HOLD:
+		kmqtt_hold_apply(worker,
+				 container_of(ticket, struct kmqtt_hold_change,
+					      ticket));
+		break;
+	}
+}
+
 static void worker_deliver(struct kmqtt_worker *worker)
 {
 	struct kmqtt_ticket *ticket, *next;
@@ -139,14 +161,7 @@ static void worker_deliver(struct kmqtt_worker *worker)
 			cond_resched();
 		/* The lists that the messages before go to are changing. */
 		kmqtt_fanout_close(worker);
-		if (ticket->type == KMQTT_TICKET_SUBS)
-			kmqtt_changes_apply(container_of(ticket,
-							 struct kmqtt_changes,
-							 ticket));
-		else
-			kmqtt_conn_drop(worker,
-					container_of(ticket, struct kmqtt_conn,
-						     drop));
+		worker_change(worker, ticket);
 	}
 	worker_send(worker);
 }

@@ -120,7 +120,7 @@ bool kmqtt_rx(struct kmqtt_worker *worker, struct kmqtt_conn *conn);
 void kmqtt_rx_abandon(struct kmqtt_conn *conn);
 
 /* publish.c: hand a message, with its only reference, to those who match. */
-void kmqtt_publish_chain(struct kmqtt_worker *worker, struct kmqtt_ns *ns,
+bool kmqtt_publish_chain(struct kmqtt_worker *worker, struct kmqtt_ns *ns,
 			 struct kmqtt_msg *msg);
 void kmqtt_publish_flush(struct kmqtt_worker *worker);
 int kmqtt_publish(struct kmqtt_ns *ns, struct kmqtt_msg *msg);
@@ -134,6 +134,10 @@ void kmqtt_fanout_settle(struct kmqtt_worker *worker);
 /* tx.c: from rings to sockets. */
 void kmqtt_tx_append(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
 		     struct kmqtt_run *run);
+void kmqtt_tx_append_tagged(struct kmqtt_worker *worker,
+			    struct kmqtt_conn *conn, struct kmqtt_run *run);
+void kmqtt_tx_trim(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
+		   u64 limit);
 void kmqtt_tx_mark(struct kmqtt_worker *worker, struct kmqtt_conn *conn);
 void kmqtt_tx_flush(struct kmqtt_worker *worker);
 void kmqtt_tx_purge(struct kmqtt_worker *worker, struct kmqtt_conn *conn);

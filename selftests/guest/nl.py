@@ -147,12 +147,13 @@ CONN = Attributes("conn")
 FILTER = Attributes("filter")
 SUB = Attributes("sub", {"filter": FILTER})
 MSG = Attributes("msg")
+SINK = Attributes("sink")
 STATS = Attributes("stats", {"worker": Attributes("counter"), "ended": Ended})
 
 # What each command takes and answers with.
 SPACES = collections.defaultdict(lambda: CONN, {
     "sub_add": SUB, "sub_del": SUB, "sub_get": SUB, "publish": MSG,
-    "stats_get": STATS, "flush": STATS,
+    "stats_get": STATS, "flush": STATS, "sink_open": SINK,
 })
 
 
@@ -278,12 +279,16 @@ class Netlink:
         answers = self.request("conn_adopt", [("id", conn) for conn in conns])
         return {answer["id"]: answer["fd"] for answer in answers}
 
-    def sub(self, cmd, conn, *filters):
-        """sub_add or sub_del filters, each a string or (string, qos)."""
+    def sub(self, cmd, conn, *filters, **values):
+        """sub_add or sub_del filters, each a string or (string, qos).
+
+        Return sub_add's sink_seq.
+        """
         pairs = [f if isinstance(f, tuple) else (f, 0) for f in filters]
-        self.request(cmd, [("conn_id", conn)] +
-                     [("filter", {"topic": topic, "qos": qos})
-                      for topic, qos in pairs])
+        answers = self.request(cmd, [("conn_id", conn), *values.items()] +
+                               [("filter", {"topic": topic, "qos": qos})
+                                for topic, qos in pairs])
+        return answers[0]["sink_seq"] if answers else None
 
     def subs(self, **values):
         """Return all subscriptions as (connection, filter, qos)."""
@@ -305,6 +310,11 @@ class Netlink:
         for worker in answer["worker"]:
             answer["total"].update(worker)
         return answer
+
+    def sink_open(self, **values):
+        """Return a descriptor of the sink."""
+        answer, = self.request("sink_open", values)
+        return answer["fd"]
 
     def flush(self):
         """Abort all connections, and return how many there were."""

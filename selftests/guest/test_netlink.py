@@ -12,73 +12,20 @@ import struct
 import threading
 import time
 
-from broker import Module, refused
+from attached import PORT, Attached, Netlinked, listening
+from broker import refused
 from ktap import FACTOR, cases, equal, main, test, times, wait_until
-from mqtt import (PINGRESP, Client, Closed, connect, packet,
+from mqtt import (PINGRESP, Closed, connect, packet,
                   ping, publish, subscribe)
 from nl import (CMD, END, EVENT_DROPPED, EVENT_ENDED, LIMIT, NLM_F_ACK,
                 NLM_F_DUMP, STATE, Netlink, attribute)
 
-PORT = 1999
-listening = socket.create_server(("127.0.0.1", PORT), backlog=1000)
 
+class Strict(Netlinked):
+    """Fixture: what wrong_size() is told, by the kernel's own code."""
 
-class Attached(Client):
-    """A client, and in .server the socket of the server, attached as .id."""
-
-    def __init__(self, netlink, active=True, receive_buffer=None, **limits):
-        super().__init__(("127.0.0.1", PORT), receive_buffer)
-        self.netlink = netlink
-        self.server = listening.accept()[0]
-        self.server.settimeout(20)
-        self.id = netlink.conn_add(self.server, **limits)
-        if active:
-            self.activate()
-
-    def activate(self, **values):
-        """Take CONNECT from the client, answer it, and make it active."""
-        whole = connect("attached")
-        self.send(whole)
-        equal(self.from_client(len(whole)), whole)
-        self.server.sendall(b"\x20\2\0\0")
-        self.connected()
-        self.netlink.conn_set(self.id, level=4, active=True, **values)
-
-    def from_client(self, size):
-        """Receive as the daemon does."""
-        data = b""
-        while len(data) < size:
-            part = self.server.recv(size - len(data))
-            if not part:
-                break
-            data += part
-        return data
-
-    def sub(self, *filters):
-        """Subscribe by netlink."""
-        self.netlink.sub("sub_add", self.id, *filters)
-
-    def record(self):
-        """The module's record."""
-        return self.netlink.conn(self.id)
-
-    def __exit__(self, *_):
-        with contextlib.suppress(OSError):
-            self.netlink.conn_del(self.id)
-        self.server.close()
-        self.close()
-
-
-class Netlinked(Module):
-    """Fixture: the module; nothing is left of one test for the next."""
-
-    # What wrong_size() is told, by the kernel's own code.
     allowed = re.compile(
         rb"netlink: .*: attribute type \d+ has an invalid length")
-
-    def settle(self):
-        if self.nl:
-            wait_until(lambda: self.nl.stats()["conns"] == 0, "settled")
 
 
 # conn-add and what it refuses
@@ -684,7 +631,7 @@ def wrong_size(module):
 
 @test("commands that do not exist: EOPNOTSUPP")
 def no_command(module):
-    for cmd in 0, CMD["event"], CMD["event"] + 1, 255:
+    for cmd in 0, CMD["event"], max(CMD.values()) + 1, 255:
         with refused(errno.EOPNOTSUPP):
             module.nl.talk(module.nl.family, cmd, b"")
     with refused(errno.EOPNOTSUPP):
@@ -765,4 +712,4 @@ def gathered(module):
         assert calls <= 200, f"{calls} calls"
 
 
-main(Netlinked())
+main(Strict())

@@ -53,6 +53,11 @@ static void note_stats(const struct nlmsghdr *message, void *data)
 	stats->conns = genl_uint(attrs[KMQTT_A_STATS_CONNS]);
 	stats->subs = genl_uint(attrs[KMQTT_A_STATS_SUBS]);
 	stats->filters = genl_uint(attrs[KMQTT_A_STATS_FILTERS]);
+	stats->sink_seq = genl_uint(attrs[KMQTT_A_STATS_SINK_SEQ]);
+	stats->sink_records = genl_uint(attrs[KMQTT_A_STATS_SINK_RECORDS]);
+	stats->sink_bytes = genl_uint(attrs[KMQTT_A_STATS_SINK_BYTES]);
+	stats->sink_waiting = genl_uint(attrs[KMQTT_A_STATS_SINK_WAITING]);
+	stats->sink_waits = genl_uint(attrs[KMQTT_A_STATS_SINK_WAITS]);
 	if (attrs[KMQTT_A_STATS_ENDED])
 		note_values(attrs[KMQTT_A_STATS_ENDED], stats->ended,
 			    KMQTT_END_MAX);
@@ -93,6 +98,11 @@ static void print_state(const struct stats *stats)
 	printf("connections    %" PRIu64 "\n", stats->conns);
 	printf("subscriptions  %" PRIu64 "\n", stats->subs);
 	printf("filters        %" PRIu64 "\n", stats->filters);
+	printf("sink           %" PRIu64 " queued, %" PRIu64 " waiting, %" PRIu64
+	       " bytes\n", stats->sink_seq, stats->sink_records,
+	       stats->sink_bytes);
+	printf("sink full      %" PRIu64 " times, %" PRIu64
+	       " publishers paused\n", stats->sink_waits, stats->sink_waiting);
 }
 
 static void print_ended(const struct stats *stats)
@@ -180,6 +190,13 @@ static void json_stats(const struct stats *stats)
 	json_uint("connections", stats->conns);
 	json_uint("subscriptions", stats->subs);
 	json_uint("filters", stats->filters);
+	json_object("sink");
+	json_uint("seq", stats->sink_seq);
+	json_uint("records", stats->sink_records);
+	json_uint("bytes", stats->sink_bytes);
+	json_uint("waiting", stats->sink_waiting);
+	json_uint("waits", stats->sink_waits);
+	json_object_end();
 	json_counters("total", &stats->total);
 	json_array("workers");
 	for (i = 0; i < stats->worker_count; i++)

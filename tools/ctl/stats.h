@@ -18,6 +18,11 @@ struct stats {
 	uint64_t conns;
 	uint64_t subs;
 	uint64_t filters;
+	uint64_t sink_seq;
+	uint64_t sink_records;
+	uint64_t sink_bytes;
+	uint64_t sink_waiting;
+	uint64_t sink_waits;
 	uint64_t ended[KMQTT_END_MAX + 1];
 	struct stats_counters total;
 	struct stats_counters *workers;

@@ -35,6 +35,12 @@
 #define KMQTT_PACKET_MAX	268435460
 /* Connections in one KMQTT_CMD_CONN_ADOPT. */
 #define KMQTT_ADOPT_MAX		64
+/* Seconds that a connection is held at the most, counted from its last hold. */
+#define KMQTT_HOLD_MAX		60
+/* What the sink is called where a connection is asked for. */
+#define KMQTT_SINK_ID		0
+/* Records of the sink are padded to a multiple of it. */
+#define KMQTT_SINK_ALIGN	8
 
 /**
  * enum kmqtt_cmd - commands; the attributes of each are in brackets
@@ -49,10 +55,10 @@
  *	EMFILE (the namespace has as many connections as the caller may have
  *	descriptors: the kernel's are not counted otherwise).
  * @KMQTT_CMD_CONN_SET: change a connection [id; optional level, keepalive,
- *	client-id, max-packet, cookie, active, next, event-seq]. All given
- *	values take effect together. ENOTCONN when it has ended and more than
- *	event-seq is given, EBUSY for active or next before a packet was
- *	passed up.
+ *	client-id, max-packet, cookie, active, next, event-seq, hold-seq, trim,
+ *	release]. All given values take effect together. ENOTCONN when it has
+ *	ended and more than event-seq is given, EBUSY for active or next before
+ *	a packet was passed up.
  * @KMQTT_CMD_CONN_DEL: end a connection and forget it [id; optional abort].
  *	Unsent data of the socket still leaves, then FIN; with abort, RST.
  *	Answers with the connection's final record, as conn-get.
@@ -62,23 +68,43 @@
  *	KMQTT_ADOPT_MAX times]. Answers one message a connection [id, fd],
  *	close-on-exec descriptors of the caller. EMFILE as open().
  * @KMQTT_CMD_SUB_ADD: subscribe a connection [conn-id, filter nest, any
- *	number]. All or none. Once acknowledged, every message published from
- *	then on is matched against it. A filter that the connection has already
- *	is replaced.
+ *	number; optional hold]. All or none. Answers [sink-seq], before the
+ *	acknowledgment if one is asked for. Once answered, every message
+ *	published from then on is matched against it, and so is every one whose
+ *	record in the sink is later than sink-seq. A filter that the connection
+ *	has already is replaced. With conn-id KMQTT_SINK_ID, QoS 0 publishes that match go
+ *	into the sink too. Filters of the sink stay until sub-del or flush.
  * @KMQTT_CMD_SUB_DEL: unsubscribe [conn-id, filter nest, any number]. Filters
  *	not subscribed are skipped. Takes effect after messages published
  *	before it.
  * @KMQTT_CMD_SUB_GET: dump subscriptions [optional conn-id].
  * @KMQTT_CMD_PUBLISH: inject a message [topic, payload or payload-fd;
- *	optional qos]. EAGAIN when the workers are too far behind.
+ *	optional qos, retain]. EAGAIN when the workers are too far behind.
  * @KMQTT_CMD_STATS_GET: counters of the namespace []. Answers [conns, subs,
  *	filters, a worker nest for each, ended].
  * @KMQTT_CMD_FLUSH: abort (RST) and forget all connections of the namespace.
  *	Answers [conns], how many. Files are released shortly after; the
  *	module can unload once user space has closed its descriptors too.
+ *	Also forgets the sink's filters and records, but for one that was read
+ *	in part.
  * @KMQTT_CMD_EVENT: notification [event-seq]: a connection has event bits that
  *	no one has read. Only a wake-up: it is sent once, then not again until
  *	a dump with pending was started. Losing it loses nothing.
+ * @KMQTT_CMD_SINK_OPEN: read the sink [optional bytes]. Answers [fd], a
+ *	close-on-exec descriptor of the caller from which read() gets a stream
+ *	of struct kmqtt_sink_record, and which poll() says is readable. It
+ *	blocks unless fcntl() says O_NONBLOCK. The queue is the namespace's:
+ *	records not read stay when it is closed, and the next descriptor begins
+ *	with a whole one. EBUSY while another is open; EMFILE as open().
+ *
+ *	QoS 0 publishes with RETAIN go into the sink before they are matched,
+ *	then to subscribers as any other, RETAIN cleared. Before the namespace's
+ *	first sink-open they are passed up through recv() instead, to nobody
+ *	else. Nothing is ever dropped: a publisher whose message goes into the
+ *	full sink is not read until half of it is free. So it may hold more by
+ *	a message of each publisher, and where it is for a filter, by what is
+ *	read at a time: 64 messages or 64 KiB. Injected messages never go into
+ *	it.
  */
 enum kmqtt_cmd {
 	KMQTT_CMD_UNSPEC,
@@ -94,6 +120,7 @@ enum kmqtt_cmd {
 	KMQTT_CMD_STATS_GET,
 	KMQTT_CMD_FLUSH,
 	KMQTT_CMD_EVENT,
+	KMQTT_CMD_SINK_OPEN,
 
 	__KMQTT_CMD_MAX,
 	KMQTT_CMD_MAX = __KMQTT_CMD_MAX - 1
@@ -153,6 +180,34 @@ enum kmqtt_end {
 #define KMQTT_EVENT_ENDED	0x1	/* stays until conn-del */
 #define KMQTT_EVENT_DROPPED	0x2	/* deliveries were dropped */
 
+/* Why a message is in the sink (struct kmqtt_sink_record). */
+#define KMQTT_SINK_RETAIN	0x1	/* published with RETAIN */
+#define KMQTT_SINK_FILTER	0x2	/* a filter of the sink matches */
+
+/**
+ * struct kmqtt_sink_record - what precedes each message in the sink
+ * @seq: number of the record in the namespace; the first is 1
+ * @size: bytes of the record: this, the topic name, the payload, and zeros up
+ *	to a multiple of KMQTT_SINK_ALIGN
+ * @conn_id: the publisher; its connection may have been deleted
+ * @payload_len: bytes of the payload
+ * @topic_len: bytes of the topic name
+ * @qos: QoS it was published at: 0
+ * @flags: KMQTT_SINK_*
+ *
+ * A read() may end anywhere in a record; the next goes on there. Records can be
+ * read once their messages are on their way to all subscribers.
+ */
+struct kmqtt_sink_record {
+	__u64 seq;
+	__u32 size;
+	__u32 conn_id;
+	__u32 payload_len;
+	__u16 topic_len;
+	__u8 qos;
+	__u8 flags;
+};
+
 /**
  * enum kmqtt_a_conn - attributes of a connection
  * @KMQTT_A_CONN_UNSPEC: unused
@@ -199,6 +254,17 @@ enum kmqtt_end {
  * @KMQTT_A_CONN_DROPPED_MESSAGES: u64, dropped at ring-messages
  * @KMQTT_A_CONN_DROPPED_BYTES: u64, messages dropped at ring-bytes
  * @KMQTT_A_CONN_DROPPED_NOMEM: u64, messages dropped without memory
+ * @KMQTT_A_CONN_HELD: u8, 1 while it is held, see KMQTT_A_SUB_HOLD; else 0
+ * @KMQTT_A_CONN_HOLD_SEQ: u64, with trim: the record of the sink up to which the
+ *	daemon had read when it took its snapshot of the retained messages
+ * @KMQTT_A_CONN_TRIM: flag, leave out of what is held the retained publishes
+ *	that such a snapshot stands for: those of the sink up to hold-seq, and
+ *	those injected before this command. But only where no subscription
+ *	matches that is older than the hold, or was replaced in it: to those
+ *	nothing is lost. One snapshot serves all subscriptions of the hold; what
+ *	is subscribed later, with hold again, gets another. Of no effect if the
+ *	connection is not held
+ * @KMQTT_A_CONN_RELEASE: flag, after trim: hold it no longer
  */
 enum kmqtt_a_conn {
 	KMQTT_A_CONN_UNSPEC,
@@ -237,6 +303,10 @@ enum kmqtt_a_conn {
 	KMQTT_A_CONN_DROPPED_MESSAGES,
 	KMQTT_A_CONN_DROPPED_BYTES,
 	KMQTT_A_CONN_DROPPED_NOMEM,
+	KMQTT_A_CONN_HELD,
+	KMQTT_A_CONN_HOLD_SEQ,
+	KMQTT_A_CONN_TRIM,
+	KMQTT_A_CONN_RELEASE,
 
 	__KMQTT_A_CONN_MAX,
 	KMQTT_A_CONN_MAX = __KMQTT_A_CONN_MAX - 1
@@ -245,13 +315,24 @@ enum kmqtt_a_conn {
 /**
  * enum kmqtt_a_sub - attributes of the sub commands
  * @KMQTT_A_SUB_UNSPEC: unused
- * @KMQTT_A_SUB_CONN_ID: u32, the connection
+ * @KMQTT_A_SUB_CONN_ID: u32, the connection, or KMQTT_SINK_ID
  * @KMQTT_A_SUB_FILTER: nest of enum kmqtt_a_filter, may be repeated
+ * @KMQTT_A_SUB_PAD: alignment of 64-bit attributes
+ * @KMQTT_A_SUB_HOLD: flag, send the connection no message from the first that
+ *	these subscriptions match on, until conn-set with release, or
+ *	KMQTT_HOLD_MAX seconds without another hold. What is begun is finished.
+ *	Messages wait within ring-messages and ring-bytes. send() works
+ *	meanwhile. Not for the sink
+ * @KMQTT_A_SUB_SINK_SEQ: u64, number of the sink's newest record ever, once the
+ *	subscriptions were visible
  */
 enum kmqtt_a_sub {
 	KMQTT_A_SUB_UNSPEC,
 	KMQTT_A_SUB_CONN_ID,
 	KMQTT_A_SUB_FILTER,
+	KMQTT_A_SUB_PAD,
+	KMQTT_A_SUB_HOLD,
+	KMQTT_A_SUB_SINK_SEQ,
 
 	__KMQTT_A_SUB_MAX,
 	KMQTT_A_SUB_MAX = __KMQTT_A_SUB_MAX - 1
@@ -281,6 +362,8 @@ enum kmqtt_a_filter {
  * @KMQTT_A_MSG_PAYLOAD_FD: u32, a memfd whose whole contents are the payload
  * @KMQTT_A_MSG_QOS: u8, the QoS it was published at, default 0. At 0 it goes
  *	to every match; above, to those whose highest granted QoS is 0
+ * @KMQTT_A_MSG_RETAIN: flag, it was published with RETAIN, and the daemon's next
+ *	snapshot has it: see KMQTT_A_CONN_TRIM
  */
 enum kmqtt_a_msg {
 	KMQTT_A_MSG_UNSPEC,
@@ -288,9 +371,26 @@ enum kmqtt_a_msg {
 	KMQTT_A_MSG_PAYLOAD,
 	KMQTT_A_MSG_PAYLOAD_FD,
 	KMQTT_A_MSG_QOS,
+	KMQTT_A_MSG_RETAIN,
 
 	__KMQTT_A_MSG_MAX,
 	KMQTT_A_MSG_MAX = __KMQTT_A_MSG_MAX - 1
+};
+
+/**
+ * enum kmqtt_a_sink - attributes of sink-open
+ * @KMQTT_A_SINK_UNSPEC: unused
+ * @KMQTT_A_SINK_FD: u32, a descriptor of the caller
+ * @KMQTT_A_SINK_BYTES: u32, memory that records may pin until the sink is full,
+ *	65536 to 2^30, default 16 MiB
+ */
+enum kmqtt_a_sink {
+	KMQTT_A_SINK_UNSPEC,
+	KMQTT_A_SINK_FD,
+	KMQTT_A_SINK_BYTES,
+
+	__KMQTT_A_SINK_MAX,
+	KMQTT_A_SINK_MAX = __KMQTT_A_SINK_MAX - 1
 };
 
 /**
@@ -303,6 +403,12 @@ enum kmqtt_a_msg {
  * @KMQTT_A_STATS_ENDED: nest, one u64 for each enum kmqtt_end but NONE, its
  *	value the attribute's type: connections that ended so since the
  *	namespace began
+ * @KMQTT_A_STATS_PAD: alignment of 64-bit attributes
+ * @KMQTT_A_STATS_SINK_SEQ: u64, number of the sink's newest record ever
+ * @KMQTT_A_STATS_SINK_RECORDS: u32, records in the sink now
+ * @KMQTT_A_STATS_SINK_BYTES: u64, memory that they pin
+ * @KMQTT_A_STATS_SINK_WAITING: u32, publishers not read now, for want of room
+ * @KMQTT_A_STATS_SINK_WAITS: u64, times that a publisher was not read for that
  */
 enum kmqtt_a_stats {
 	KMQTT_A_STATS_UNSPEC,
@@ -311,6 +417,12 @@ enum kmqtt_a_stats {
 	KMQTT_A_STATS_FILTERS,
 	KMQTT_A_STATS_WORKER,
 	KMQTT_A_STATS_ENDED,
+	KMQTT_A_STATS_PAD,
+	KMQTT_A_STATS_SINK_SEQ,
+	KMQTT_A_STATS_SINK_RECORDS,
+	KMQTT_A_STATS_SINK_BYTES,
+	KMQTT_A_STATS_SINK_WAITING,
+	KMQTT_A_STATS_SINK_WAITS,
 
 	__KMQTT_A_STATS_MAX,
 	KMQTT_A_STATS_MAX = __KMQTT_A_STATS_MAX - 1

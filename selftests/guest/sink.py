@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The sink's reader (struct kmqtt_sink_record in kmod/uapi/linux/kmqtt.h)."""
+
+import collections
+import os
+import select
+import struct
+
+from ktap import TIMEOUT, equal
+
+RETAIN, FILTER = 1, 2
+HEAD = struct.Struct("QIIIHBB")
+ALIGN = 8
+
+Record = collections.namedtuple("Record", "seq conn topic payload flags")
+
+
+def decode(data):
+    """Decode one record, which must be right."""
+    seq, size, conn, payload_len, topic_len, qos, flags = HEAD.unpack_from(data)
+    end = HEAD.size + topic_len + payload_len
+    equal((size, qos), (end + -end % ALIGN, 0), "size and qos")
+    equal(data[end:], bytes(size - end), "padding")
+    return Record(seq, conn, data[HEAD.size:HEAD.size + topic_len].decode(),
+                  data[HEAD.size + topic_len:end], flags)
+
+
+class Sink:
+    """A descriptor of the sink, and what was read from it."""
+
+    def __init__(self, netlink, **values):
+        self.descriptor = netlink.sink_open(**values)
+        os.set_blocking(self.descriptor, False)
+        self.data = b""
+        self.whole = collections.deque()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        """Close the descriptor."""
+        if self.descriptor is not None:
+            os.close(self.descriptor)
+        self.descriptor = None
+
+    def readable(self, timeout=0):
+        """Does poll() say that there is something?"""
+        poll = select.poll()
+        poll.register(self.descriptor, select.POLLIN)
+        return [event for _, event in poll.poll(timeout * 1000)] == \
+            [select.POLLIN]
+
+    def read(self, size=1 << 16):
+        """Read once, waiting for something."""
+        assert self.readable(TIMEOUT), "not readable"
+        data = os.read(self.descriptor, size)
+        assert 0 < len(data) <= size
+        self.data += data
+        at = 0
+        while at + HEAD.size <= len(self.data):
+            size = HEAD.unpack_from(self.data, at)[1]
+            if len(self.data) < at + size:
+                break
+            self.whole.append(decode(self.data[at:at + size]))
+            at += size
+        self.data = self.data[at:]
+
+    def record(self, size=1 << 16):
+        """Return the next record, reading size bytes at a time."""
+        while not self.whole:
+            self.read(size)
+        return self.whole.popleft()
+
+    def records(self, count, size=1 << 16):
+        """Return the next records."""
+        return [self.record(size) for _ in range(count)]
+
+    def now(self):
+        """Return what there is now."""
+        while self.readable():
+            self.read()
+        return self.take()
+
+    def take(self):
+        """Return what was read already."""
+        records = list(self.whole)
+        self.whole.clear()
+        return records
