@@ -46,15 +46,43 @@ void outbound_init(struct outbound *outbound)
 	outbound->next_seq = 1;
 }
 
-static u16 packet_id(const struct delivery *delivery)
+static u16 packet_id(u64 seq)
 {
-	return (delivery->seq - 1) % PACKET_IDS + 1;
+	return (seq - 1) % PACKET_IDS + 1;
 }
 
 static bool is_stored(const struct session *session,
 		      const struct delivery *delivery)
 {
 	return session->sid && delivery->qos;
+}
+
+static struct delivery *find_inflight(const struct outbound *outbound, u16 id)
+{
+	struct delivery *delivery;
+
+	TAILQ_FOREACH(delivery, &outbound->inflight, link)
+		if (packet_id(delivery->seq) == id)
+			return delivery;
+	return NULL;
+}
+
+/* Whether the identifier that goes with @seq is in use. */
+static bool in_flight(const struct outbound *outbound, u64 seq)
+{
+	const struct delivery *oldest = TAILQ_FIRST(&outbound->inflight);
+
+	/* Only when they have gone round since the oldest. */
+	return oldest && seq - oldest->seq >= PACKET_IDS &&
+	       find_inflight(outbound, packet_id(seq));
+}
+
+/* One whose identifier is free: else it would hold up those behind it. */
+static u64 take_seq(struct outbound *outbound)
+{
+	while (in_flight(outbound, outbound->next_seq))
+		outbound->next_seq++;
+	return outbound->next_seq++;
 }
 
 /* Counting */
@@ -162,7 +190,7 @@ void outbound_add(struct session *session, struct message *message, u8 qos,
 		return;
 	}
 	if (qos)
-		added.seq = outbound->next_seq++;
+		added.seq = take_seq(outbound);
 	if (is_stored(session, &added)) {
 		added.change = store_delivery_add(session->sid, added.seq,
 						  message, qos, retain);
@@ -269,16 +297,14 @@ static void read_more(struct session *session)
 /* Sending */
 
 /*
- * Identifiers in flight are unique: the oldest one's must not come round. No
- * more than max_inflight at once.
+ * No more than max_inflight at once, each with an identifier of its own
+ * [MQTT-2.3.1-4].
  */
 static bool window_open(const struct outbound *outbound,
 			const struct delivery *delivery)
 {
-	const struct delivery *oldest = TAILQ_FIRST(&outbound->inflight);
-
-	return !oldest || (outbound->inflight_count < settings->max_inflight &&
-			   delivery->seq - oldest->seq < PACKET_IDS);
+	return outbound->inflight_count < settings->max_inflight &&
+	       !in_flight(outbound, delivery->seq);
 }
 
 /*
@@ -307,7 +333,7 @@ static void send_publish(struct session *session, struct delivery *delivery)
 	if (delivery->dup)
 		flags |= KMQTT_FLAG_DUP;
 	client_publish(session->client, delivery->message, flags,
-		       delivery->qos ? packet_id(delivery) : 0);
+		       delivery->qos ? packet_id(delivery->seq) : 0);
 	if (is_stored(session, delivery) && delivery->state == STORE_QUEUED)
 		store_delivery_state(session->sid, delivery->seq, STORE_SENT);
 	delivery->state = STORE_SENT;
@@ -317,7 +343,7 @@ static void send_publish(struct session *session, struct delivery *delivery)
 static void send_pubrel(struct session *session,
 			const struct delivery *delivery, u64 change)
 {
-	client_acknowledge(session->client, KMQTT_PUBREL, packet_id(delivery),
+	client_acknowledge(session->client, KMQTT_PUBREL, packet_id(delivery->seq),
 			   session_change(session, change));
 }
 
@@ -411,16 +437,6 @@ void outbound_suspend(struct session *session)
 
 /* Acknowledgments */
 
-static struct delivery *find_inflight(struct session *session, u16 id)
-{
-	struct delivery *delivery;
-
-	TAILQ_FOREACH(delivery, &session->outbound.inflight, link)
-		if (packet_id(delivery) == id)
-			return delivery;
-	return NULL;
-}
-
 static void finish(struct session *session, struct delivery *delivery)
 {
 	if (is_stored(session, delivery))
@@ -432,7 +448,7 @@ static void finish(struct session *session, struct delivery *delivery)
 
 void outbound_puback(struct session *session, u16 id)
 {
-	struct delivery *delivery = find_inflight(session, id);
+	struct delivery *delivery = find_inflight(&session->outbound, id);
 
 	if (delivery && delivery->qos == 1)
 		finish(session, delivery);
@@ -440,7 +456,7 @@ void outbound_puback(struct session *session, u16 id)
 
 void outbound_pubrec(struct session *session, u16 id)
 {
-	struct delivery *delivery = find_inflight(session, id);
+	struct delivery *delivery = find_inflight(&session->outbound, id);
 	u64 change = 0;
 
 	if (!delivery) {
@@ -465,7 +481,7 @@ void outbound_pubrec(struct session *session, u16 id)
 
 void outbound_pubcomp(struct session *session, u16 id)
 {
-	struct delivery *delivery = find_inflight(session, id);
+	struct delivery *delivery = find_inflight(&session->outbound, id);
 
 	if (delivery && delivery->state == STORE_RELEASED)
 		finish(session, delivery);
