@@ -16,6 +16,7 @@
 #include "packet.h"
 #include "publish.h"
 #include "session.h"
+#include "sink.h"
 #include "store.h"
 
 /* The largest CONNECT: the module's own default until it knows better. */
@@ -30,13 +31,13 @@
 #define DROPPED_EVERY	10000
 
 /**
- * struct hold - an acknowledgment that waits for the disk
+ * struct late_ack - an acknowledgment that waits for the disk
  * @link: in the client's
  * @change: that it waits for
  * @packet: to be sent then
  */
-struct hold {
-	STAILQ_ENTRY(hold) link;
+struct late_ack {
+	STAILQ_ENTRY(late_ack) link;
 	u64 change;
 	u8 packet[PACKET_ACK_SIZE];
 };
@@ -149,11 +150,11 @@ static void log_end(const struct client *client)
 /* What waits for the client to go on, goes no more. */
 static void forget_waits(struct client *client)
 {
-	struct hold *hold;
+	struct late_ack *ack;
 
-	while ((hold = STAILQ_FIRST(&client->held))) {
+	while ((ack = STAILQ_FIRST(&client->held))) {
 		STAILQ_REMOVE_HEAD(&client->held, link);
-		free(hold);
+		free(ack);
 	}
 	if (client->committing)
 		TAILQ_REMOVE(&committing, client, commit);
@@ -161,6 +162,7 @@ static void forget_waits(struct client *client)
 		TAILQ_REMOVE(&unsent, client, unsent);
 	if (client->is_paused)
 		TAILQ_REMOVE(&paused, client, paused);
+	hold_forget(client);
 	client->awaited = 0;
 	client->committing = false;
 	client->has_unsent = false;
@@ -202,6 +204,13 @@ static void settle(struct client *client)
 		}
 		client = successor;
 	}
+}
+
+void client_operation_done(struct client *client)
+{
+	client->ops--;
+	if (client->state == CLIENT_ENDING)
+		settle(client);
 }
 
 static void cancel(struct client *client, struct ring_op *target)
@@ -433,21 +442,21 @@ static void wait_for_commit(struct client *client)
 void client_acknowledge(struct client *client, u8 type, u16 id, u64 change)
 {
 	u8 packet[PACKET_ACK_SIZE];
-	struct hold *hold;
+	struct late_ack *ack;
 
 	packet_build_ack(packet, type, id);
 	if (change <= store_committed() && STAILQ_EMPTY(&client->held)) {
 		client_send(client, packet, sizeof(packet));
 		return;
 	}
-	hold = malloc(sizeof(*hold));
-	if (!hold) {
+	ack = malloc(sizeof(*ack));
+	if (!ack) {
 		client_end(client, "out of memory");
 		return;
 	}
-	hold->change = change;
-	memcpy(hold->packet, packet, sizeof(packet));
-	STAILQ_INSERT_TAIL(&client->held, hold, link);
+	ack->change = change;
+	memcpy(ack->packet, packet, sizeof(packet));
+	STAILQ_INSERT_TAIL(&client->held, ack, link);
 	wait_for_commit(client);
 }
 
@@ -466,13 +475,13 @@ void client_await(struct client *client, u64 change,
 static void release_held(struct client *client)
 {
 	u64 committed = store_committed();
-	struct hold *hold;
+	struct late_ack *ack;
 
-	while ((hold = STAILQ_FIRST(&client->held)) &&
-	       hold->change <= committed) {
+	while ((ack = STAILQ_FIRST(&client->held)) &&
+	       ack->change <= committed) {
 		STAILQ_REMOVE_HEAD(&client->held, link);
-		client_send(client, hold->packet, sizeof(hold->packet));
-		free(hold);
+		client_send(client, ack->packet, sizeof(ack->packet));
+		free(ack);
 	}
 	if (STAILQ_EMPTY(&client->held))
 		client->held_weight = 0;
@@ -506,6 +515,7 @@ void client_committed(void)
 		commit_client(client);
 	}
 	outbound_committed();
+	sink_committed();
 }
 
 static void send_done(struct ring_op *op, const struct ring_result *result)
@@ -528,8 +538,9 @@ static void send_done(struct ring_op *op, const struct ring_result *result)
 	} else if (client->state == CLIENT_GREETING) {
 		connect_activate(client);
 	} else {
-		flush(client);
 		outbound_pump(client->session);
+		flush(client);
+		hold_sent(client);
 		client_pump(client);
 	}
 }
@@ -545,6 +556,7 @@ static bool may_handle(const struct client *client)
 	return (client->state == CLIENT_CONNECTING ||
 		client->state == CLIENT_ACTIVE) &&
 	       !client->requesting && !client->awaited &&
+	       !client->in_sink_wait && !client->trimming &&
 	       !client->is_paused && client->held_weight < HELD_MAX &&
 	       buffer_used(&client->out) < OUT_MAX;
 }
@@ -738,8 +750,9 @@ static void adjust_receiving(struct client *client)
 static bool busy(const struct client *client)
 {
 	return client->state == CLIENT_ACTIVE &&
-	       (client->requesting || client->awaited || client->is_paused ||
-		client->held_weight >= HELD_MAX);
+	       (client->requesting || client->awaited ||
+		client->in_sink_wait || client->trimming ||
+		client->is_paused || client->held_weight >= HELD_MAX);
 }
 
 void client_pump(struct client *client)
@@ -791,9 +804,7 @@ static void cancel_done(struct ring_op *op, const struct ring_result *result)
 
 	(void)result;
 	client->cancelling = false;
-	client->ops--;
-	if (client->state == CLIENT_ENDING)
-		settle(client);
+	client_operation_done(client);
 }
 
 /* The beginning */
@@ -966,6 +977,14 @@ static struct client *find(u32 conn_id)
 			return client;
 	}
 	return NULL;
+}
+
+void client_end_conn(u32 conn_id, const char *reason)
+{
+	struct client *client = find(conn_id);
+
+	if (client)
+		client_end(client, reason);
 }
 
 static void log_dropped(struct client *client, u32 event_seq)

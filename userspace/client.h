@@ -14,6 +14,7 @@
 
 #include "buffer.h"
 #include "config.h"
+#include "inject.h"
 #include "kmod.h"
 #include "listener.h"
 #include "log.h"
@@ -46,7 +47,7 @@ enum client_state {
 	CLIENT_ENDING,
 };
 
-struct hold;
+struct late_ack;
 struct subscribing;
 
 /**
@@ -90,8 +91,16 @@ struct subscribing;
  * @receive: receives
  * @send: sends @sent
  * @cancel: cancels
- * @ops: operations of the ring under way
+ * @ops: operations of the ring, and @hold, under way
  * @subscribing: the SUBSCRIBE or UNSUBSCRIBE being worked on, or NULL
+ * @sink_wait: among those that wait for the sink to be read
+ * @in_sink_wait: it is in the list of @sink_wait
+ * @sink_seq: as far as it must be read
+ * @held_up: the module holds its messages back, until it has what is retained
+ * @snapshot: the place of its snapshot among injected messages
+ * @hold: about @held_up, to the module
+ * @trimming: @hold is about the snapshot, and has not been answered
+ * @releasing: @hold is about the release, likewise
  * @restoring: the next subscription of the session for the module, or NULL
  * @awaited: what has to be on disk before @then is called; 0: nothing
  * @then: what goes on when it is
@@ -146,10 +155,18 @@ struct client {
 	u32 ops;
 	struct message *will;
 	struct subscribing *subscribing;
+	TAILQ_ENTRY(client) sink_wait;
+	u64 sink_seq;
+	struct inject_mark snapshot;
+	struct kmod_request hold;
+	bool in_sink_wait;
+	bool held_up;
+	bool trimming;
+	bool releasing;
 	struct subscription *restoring;
 	u64 awaited;
 	void (*then)(struct client *client);
-	STAILQ_HEAD(, hold) held;
+	STAILQ_HEAD(, late_ack) held;
 	size_t held_weight;
 	struct buffer in;
 	struct buffer out;
@@ -176,6 +193,12 @@ void client_flush(void);
 
 /* More changes are on disk, or the store's health has changed. */
 void client_committed(void);
+
+/* More of the sink has been read. */
+void client_sink_read(void);
+
+/* Ends the client of a connection, if there is one, for @reason. */
+void client_end_conn(u32 conn_id, const char *reason);
 
 /* The module takes messages again. */
 void client_resume_publishers(void);
@@ -214,6 +237,9 @@ void client_request(struct client *client, const struct kmod_command *command);
  * ending: then the answer is of no interest any more.
  */
 bool client_answered(struct client *client);
+
+/* One of @client->ops is over: nothing of the client may be used after it. */
+void client_operation_done(struct client *client);
 
 static inline struct client *client_of_request(struct kmod_request *request)
 {
@@ -262,6 +288,24 @@ void connect_greet(struct client *client);
 
 /* Goes on after CLIENT_GREETING: CONNACK has been sent. */
 void connect_activate(struct client *client);
+
+/* hold.c: messages held back while a new subscription gets what is retained. */
+
+/* Calls @then once the sink has been read up to @client->sink_seq. */
+void hold_await_sink(struct client *client,
+		     void (*then)(struct client *client));
+
+/*
+ * What is retained has just been queued for the client: what the module holds
+ * back of it is left out, and the rest let go when that has been sent.
+ */
+void hold_snapshot(struct client *client);
+
+/* Something has been sent: lets go what is held back if that was the last. */
+void hold_sent(struct client *client);
+
+/* Nothing is waited for any more. */
+void hold_forget(struct client *client);
 
 /* subscribe.c */
 

@@ -7,8 +7,15 @@
 #include "session.h"
 #include "trie.h"
 
-/* What a node of the trie points to: all subscriptions to its filter. */
-LIST_HEAD(kmqtt_leaf, subscription);
+/**
+ * struct kmqtt_leaf - what a node of the trie points to
+ * @subscriptions: all to its filter
+ * @away: those of them whose session is away, as far as that is counted
+ */
+struct kmqtt_leaf {
+	LIST_HEAD(, subscription) subscriptions;
+	u32 away;
+};
 
 /**
  * struct match - a walk, and what it has found
@@ -72,7 +79,7 @@ static int leaf_make(struct kmqtt_node *node)
 
 static void leaf_put(struct kmqtt_node *node)
 {
-	if (node->leaves && LIST_EMPTY(node->leaves)) {
+	if (node->leaves && LIST_EMPTY(&node->leaves->subscriptions)) {
 		free(node->leaves);
 		node->leaves = NULL;
 	}
@@ -102,7 +109,7 @@ struct subscription *filters_subscribe(struct session *session,
 	subscription->session = session;
 	subscription->node = node;
 	subscription->qos = qos;
-	LIST_INSERT_HEAD(node->leaves, subscription, link);
+	LIST_INSERT_HEAD(&node->leaves->subscriptions, subscription, link);
 	TAILQ_INSERT_TAIL(&session->subscriptions, subscription, own);
 	return subscription;
 
@@ -130,12 +137,19 @@ u16 filters_text(const struct subscription *subscription, u8 *filter)
 	return len;
 }
 
+bool filters_away(const struct subscription *subscription, bool away)
+{
+	struct kmqtt_leaf *leaf = subscription->node->leaves;
+
+	return away ? !leaf->away++ : !--leaf->away;
+}
+
 static int found(struct kmqtt_walk *walk, struct kmqtt_node *node)
 {
 	struct match *match = container_of(walk, struct match, walk);
 	const struct subscription *subscription;
 
-	LIST_FOREACH(subscription, node->leaves, link) {
+	LIST_FOREACH(subscription, &node->leaves->subscriptions, link) {
 		struct session *session = subscription->session;
 
 		if (session->match_stamp != match->stamp) {

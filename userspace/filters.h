@@ -55,6 +55,12 @@ void filters_unsubscribe(struct subscription *subscription);
 u16 filters_text(const struct subscription *subscription, u8 *filter);
 
 /*
+ * Counts a subscription among those whose session is away, or no longer. True
+ * when it is the first of its filter, or was the last.
+ */
+bool filters_away(const struct subscription *subscription, bool away);
+
+/*
  * Finds the sessions with a filter that matches @topic, each once. They are
  * chained by session->next_match, and session->match_qos is the highest QoS
  * granted by a filter that matches (section 3.3.5). *@sessions is NULL when

@@ -17,15 +17,15 @@
 
 /**
  * struct injection - a message on its way to the module
+ * @mark: its turn
  * @request: to the module
- * @link: among those that wait for their turn
  * @message: with a reference
  * @fd: a memfd of its payload, or -1
  * @retain: it was published retained
  */
 struct injection {
+	struct inject_mark mark;
 	struct kmod_request request;
-	STAILQ_ENTRY(injection) link;
 	struct message *message;
 	int fd;
 	bool retain;
@@ -35,7 +35,7 @@ struct injection {
  * One is on its way at a time: one that the module has no room for must not be
  * overtaken when it is tried again.
  */
-static STAILQ_HEAD(, injection) waiting = STAILQ_HEAD_INITIALIZER(waiting);
+static STAILQ_HEAD(, inject_mark) waiting = STAILQ_HEAD_INITIALIZER(waiting);
 static bool under_way;
 static u32 count;
 
@@ -50,6 +50,8 @@ static void build(struct kmod_request *request, struct nlmsghdr *message,
 	mnl_attr_put(message, KMQTT_A_MSG_TOPIC, content->topic_len,
 		     content->data);
 	mnl_attr_put_u8(message, KMQTT_A_MSG_QOS, content->qos);
+	if (injection->retain)
+		mnl_attr_put(message, KMQTT_A_MSG_RETAIN, 0, NULL);
 	if (injection->fd >= 0)
 		mnl_attr_put_u32(message, KMQTT_A_MSG_PAYLOAD_FD,
 				 injection->fd);
@@ -76,7 +78,7 @@ static void done(struct kmod_request *request, const struct kmod_reply *reply)
 
 	under_way = false;
 	if (reply->err == -EAGAIN) {
-		STAILQ_INSERT_HEAD(&waiting, injection, link);
+		STAILQ_INSERT_HEAD(&waiting, &injection->mark, link);
 	} else {
 		if (reply->err)
 			log_print(LOG_TYPE_WARNING,
@@ -89,7 +91,7 @@ static void done(struct kmod_request *request, const struct kmod_reply *reply)
 		client_resume_publishers();
 }
 
-static void submit_next(void)
+static void reached(struct inject_mark *mark)
 {
 	static const struct kmod_command publish = {
 		.cmd = KMQTT_CMD_PUBLISH,
@@ -97,13 +99,27 @@ static void submit_next(void)
 		.build = build,
 		.done = done,
 	};
-	struct injection *injection = STAILQ_FIRST(&waiting);
+	struct injection *injection =
+		container_of(mark, struct injection, mark);
 
-	if (under_way || !injection)
-		return;
-	STAILQ_REMOVE_HEAD(&waiting, link);
 	under_way = true;
 	kmod_submit(&injection->request, &publish);
+}
+
+static void submit_next(void)
+{
+	struct inject_mark *mark;
+
+	while (!under_way && (mark = STAILQ_FIRST(&waiting))) {
+		STAILQ_REMOVE_HEAD(&waiting, link);
+		mark->reached(mark);
+	}
+}
+
+void inject_mark(struct inject_mark *mark)
+{
+	STAILQ_INSERT_TAIL(&waiting, mark, link);
+	submit_next();
 }
 
 /* What does not fit an attribute, or a message, travels in a file of memory. */
@@ -159,9 +175,9 @@ void inject(struct message *message, bool retain)
 	injection->message = message_hold(message);
 	injection->fd = fd;
 	injection->retain = retain;
-	STAILQ_INSERT_TAIL(&waiting, injection, link);
+	injection->mark.reached = reached;
 	count++;
-	submit_next();
+	inject_mark(&injection->mark);
 }
 
 bool inject_busy(void)

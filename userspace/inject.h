@@ -6,6 +6,8 @@
 #ifndef _KMQTTD_INJECT_H_
 #define _KMQTTD_INJECT_H_
 
+#include <sys/queue.h>
+
 #include "message.h"
 #include "types.h"
 
@@ -15,6 +17,20 @@
  * delivered in the order of the calls.
  */
 void inject(struct message *message, bool retain);
+
+/**
+ * struct inject_mark - a place in the order of injected messages
+ * @link: among them
+ * @reached: all before it are delivered, none after it is on its way: what this
+ *	submits to the module comes between them
+ */
+struct inject_mark {
+	STAILQ_ENTRY(inject_mark) link;
+	void (*reached)(struct inject_mark *mark);
+};
+
+/* Has @mark->reached() called in its turn, which may be at once. */
+void inject_mark(struct inject_mark *mark);
 
 /* Whether messages wait for the module; while they do, take no more. */
 bool inject_busy(void);

@@ -70,6 +70,14 @@ u32 kmod_u32(const struct kmod_reply *reply, int type)
 	       mnl_attr_get_u32(attr) : 0;
 }
 
+u64 kmod_u64(const struct kmod_reply *reply, int type)
+{
+	const struct nlattr *attr = reply->attr[type];
+
+	return attr && mnl_attr_get_payload_len(attr) == sizeof(u64) ?
+	       mnl_attr_get_u64(attr) : 0;
+}
+
 u8 kmod_u8(const struct kmod_reply *reply, int type)
 {
 	const struct nlattr *attr = reply->attr[type];
@@ -371,7 +379,7 @@ struct start {
 	struct kmod_request request;
 	bool done;
 	int err;
-	u32 count;
+	u32 value;
 };
 
 static void build_get_family(struct kmod_request *request,
@@ -440,7 +448,7 @@ static void flush_done(struct kmod_request *request,
 
 	start->done = true;
 	start->err = reply->err;
-	start->count = kmod_u32(reply, KMQTT_A_STATS_CONNS);
+	start->value = kmod_u32(reply, KMQTT_A_STATS_CONNS);
 }
 
 static int talk(struct start *start, const struct kmod_command *command)
@@ -538,9 +546,33 @@ int kmod_flush(void)
 	struct start start = { 0 };
 	int err = talk(&start, &flush);
 
-	if (!err && start.count)
+	if (!err && start.value)
 		log_print(LOG_TYPE_NOTICE,
 			  "Closed %u connections that an earlier kmqttd left.",
-			  start.count);
+			  start.value);
+	return explain(err);
+}
+
+static void sink_open_done(struct kmod_request *request,
+			   const struct kmod_reply *reply)
+{
+	struct start *start = container_of(request, struct start, request);
+
+	start->done = true;
+	start->err = reply->err;
+	start->value = kmod_u32(reply, KMQTT_A_SINK_FD);
+}
+
+int kmod_sink_open(int *fd)
+{
+	static const struct kmod_command sink_open = {
+		.cmd = KMQTT_CMD_SINK_OPEN,
+		.build = build_nothing,
+		.done = sink_open_done,
+	};
+	struct start start = { 0 };
+	int err = talk(&start, &sink_open);
+
+	*fd = start.value;
 	return explain(err);
 }

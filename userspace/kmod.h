@@ -80,6 +80,11 @@ int kmod_open(void (*record)(const struct kmod_reply *reply));
 int kmod_flush(void);
 
 /*
+ * Opens the module's sink (KMQTT_CMD_SINK_OPEN), likewise. *@fd is the caller's.
+ */
+int kmod_sink_open(int *fd);
+
+/*
  * Submits @request, which must stay until @command->done() is called, and that
  * will be: from ring_turn(), never from here.
  */
@@ -94,6 +99,7 @@ void kmod_submit(struct kmod_request *request,
 int kmod_poll(void);
 
 /* An attribute of a reply; 0 when it is not there or of another size. */
+u64 kmod_u64(const struct kmod_reply *reply, int type);
 u32 kmod_u32(const struct kmod_reply *reply, int type);
 u8 kmod_u8(const struct kmod_reply *reply, int type);
 

@@ -22,6 +22,7 @@
 #include "notify.h"
 #include "ring.h"
 #include "session.h"
+#include "sink.h"
 #include "store.h"
 #include "user.h"
 
@@ -288,6 +289,10 @@ static int start(const struct config *config)
 		err = user_become(config->user);
 	if (!err)
 		err = session_open(config, client_committed);
+	if (!err)
+		err = sink_open();
+	if (!err)
+		session_watch_all();
 	if (!err)
 		ring_tick(&tick);
 	return err;

@@ -24,12 +24,17 @@ static u8 delivered_qos(const struct session *session,
 						 : message->qos;
 }
 
+static bool is_away(const struct session *session)
+{
+	return !session->client && session->durable;
+}
+
+/* QoS 0 messages that the module delivers come from its sink besides. */
 static bool is_queued(const struct session *session,
 		      const struct message *message)
 {
 	return delivered_qos(session, message) ||
-	       (!session->client && session->durable &&
-		client_config->queue_qos0);
+	       (message->qos && is_away(session) && client_config->queue_qos0);
 }
 
 /* Work that must be durable is refused while the disk does not take it. */
@@ -93,6 +98,21 @@ static int distribute(struct message *message, bool retain)
 	}
 	deliver(matched, message, retain);
 	return 0;
+}
+
+int publish_from_sink(struct message *message, bool retain, bool queue)
+{
+	struct session *matched = NULL;
+	int err = 0;
+
+	if (retain && client_config->retain_available)
+		err = keep(message);
+	if (queue && filters_match(message->data, message->topic_len, &matched))
+		matched = NULL;
+	for (; matched; matched = matched->next_match)
+		if (is_away(matched))
+			outbound_add(matched, message, 0, false);
+	return err;
 }
 
 bool publish_will(struct message *message, bool retain)

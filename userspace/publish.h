@@ -21,6 +21,13 @@ void publish_handle(struct client *client, u8 first, const u8 *data,
 void publish_release(struct client *client, u16 packet_id);
 
 /*
+ * Takes over a QoS 0 message that the module has delivered: keeps it if it is to
+ * be retained, and if @queue, queues it for the sessions that are away. 0 or
+ * -ENOMEM.
+ */
+int publish_from_sink(struct message *message, bool retain, bool queue);
+
+/*
  * Distributes a message, which nobody acknowledges: a will. Returns whether
  * that could be done.
  */

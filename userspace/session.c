@@ -10,6 +10,7 @@
 
 #include "log.h"
 #include "retained.h"
+#include "sink.h"
 #include "store.h"
 
 static const struct config *settings;
@@ -128,13 +129,39 @@ struct session *session_claim(struct client *client, const char *prefix,
 	return session;
 }
 
+/* With queue_qos0_messages, QoS 0 messages come by the sink while it is away. */
+static void watch(const struct session *session)
+{
+	const struct subscription *subscription;
+
+	if (settings->queue_qos0)
+		TAILQ_FOREACH(subscription, &session->subscriptions, own)
+			sink_subscribe(subscription);
+}
+
+static void unwatch(const struct session *session)
+{
+	const struct subscription *subscription;
+
+	if (settings->queue_qos0)
+		TAILQ_FOREACH(subscription, &session->subscriptions, own)
+			sink_unsubscribe(subscription);
+}
+
+static bool is_away(const struct session *session)
+{
+	return session->durable && !session->client;
+}
+
 bool session_begin(struct session *session, struct client *client, bool clean)
 {
 	bool present = session->durable && !clean;
 
+	if (is_away(session))
+		unwatch(session);
+	session->client = client;
 	if (!present)
 		reset(session);
-	session->client = client;
 	session->durable = !clean;
 	if (!session->durable || !store_enabled())
 		return present;
@@ -156,10 +183,12 @@ void session_release(struct session *session, struct client *client)
 	if (session->client == client) {
 		session->client = NULL;
 		session->seen = now();
-		if (session->durable)
+		if (session->durable) {
 			outbound_suspend(session);
-		else
+			watch(session);
+		} else {
 			reset(session);
+		}
 		if (session->sid)
 			store_session_seen(session->sid, session->seen);
 	}
@@ -187,6 +216,7 @@ void session_expire(void)
 		log_print(LOG_TYPE_NOTICE,
 			  "Expiring client %s due to timeout.",
 			  log_escape(text, session->id, session->id_len));
+		unwatch(session);
 		destroy(session);
 	}
 }
@@ -289,4 +319,12 @@ int session_open(const struct config *config, void (*committed)(void))
 	free(path);
 	table_free(&by_sid);
 	return err;
+}
+
+void session_watch_all(void)
+{
+	struct session *session;
+
+	TAILQ_FOREACH(session, &all, link)
+		watch(session);
 }

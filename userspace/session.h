@@ -69,6 +69,9 @@ struct session {
  */
 int session_open(const struct config *config, void (*committed)(void));
 
+/* Once the sink is open: has it watch for the sessions loaded. */
+void session_watch_all(void);
+
 /*
  * @client comes for the session of the identifier @id, which is made if need
  * be; an empty one stands for a unique one that is made up and begins with

@@ -12,6 +12,7 @@
 #include "packet.h"
 #include "retained.h"
 #include "session.h"
+#include "sink.h"
 #include "store.h"
 #include "topic.h"
 
@@ -138,6 +139,8 @@ static void build(struct kmod_request *request, struct nlmsghdr *message,
 	struct filter filter;
 
 	mnl_attr_put_u32(message, KMQTT_A_SUB_CONN_ID, client->conn_id);
+	if (subscribing->subscribe && sink_enabled())
+		mnl_attr_put(message, KMQTT_A_SUB_HOLD, 0, NULL);
 	subscribing->first_at = subscribing->at;
 	subscribing->first = subscribing->index;
 	while (next_valid(client, &filter)) {
@@ -255,6 +258,8 @@ static void acknowledge(struct client *client)
 		send_all_retained(client);
 	client->subscribing = NULL;
 	subscribe_free(subscribing);
+	if (client->held_up)
+		hold_snapshot(client);
 }
 
 /* As subscribe_handle() promises when it has returned false. */
@@ -267,13 +272,18 @@ static void acknowledge_later(struct client *client)
 	client_pump(client);
 }
 
+/* Once it is on disk. */
+static void await_sink(struct client *client)
+{
+	hold_await_sink(client, acknowledge_later);
+}
+
 /* Asks the module for the rest. True when there was none: it is acknowledged.
  */
 static bool go_on(struct client *client)
 {
 	static const struct kmod_command sub_add = {
 		.cmd = KMQTT_CMD_SUB_ADD,
-		.flags = NLM_F_ACK,
 		.build = build,
 		.done = done,
 	};
@@ -293,8 +303,8 @@ static bool go_on(struct client *client)
 		return false;
 	}
 	change = session_change(client->session, store_queued());
-	if (change > store_committed()) {
-		client_await(client, change, acknowledge_later);
+	if (change > store_committed() || client->sink_seq > sink_seq()) {
+		client_await(client, change, await_sink);
 		return false;
 	}
 	acknowledge(client);
@@ -332,6 +342,15 @@ static bool failed(struct client *client, const struct kmod_reply *reply)
 	return ended || (subscribing->subscribe && !lost);
 }
 
+/* Messages of these subscriptions are held back from now on. */
+static void held_up(struct client *client, const struct kmod_reply *reply)
+{
+	if (!client->subscribing->subscribe || !sink_enabled())
+		return;
+	client->held_up = true;
+	client->sink_seq = kmod_u64(reply, KMQTT_A_SUB_SINK_SEQ);
+}
+
 static void done(struct kmod_request *request, const struct kmod_reply *reply)
 {
 	struct client *client = client_of_request(request);
@@ -341,6 +360,7 @@ static void done(struct kmod_request *request, const struct kmod_reply *reply)
 		return;
 	if (!reply->err) {
 		follow(client);
+		held_up(client, reply);
 	} else if (!failed(client, reply)) {
 		client_end(client, NULL);
 		return;

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The module's sink: QoS 0 messages that the module delivers by itself and that
+ * the daemon has to know of, because they are retained, or are to be queued for
+ * sessions that are away.
+ */
+#ifndef _KMQTTD_SINK_H_
+#define _KMQTTD_SINK_H_
+
+#include "types.h"
+
+struct subscription;
+
+/* Opens it and begins to read, if the settings need it. 0 or -errno. */
+int sink_open(void);
+
+/* Whether it is there. */
+bool sink_enabled(void);
+
+/* The last record that has been read, and taken over. */
+u64 sink_seq(void);
+
+/* Reading goes on after it has waited for the disk. */
+void sink_committed(void);
+
+/* QoS 0 messages for this subscription shall come, or no longer. */
+void sink_subscribe(const struct subscription *subscription);
+void sink_unsubscribe(const struct subscription *subscription);
+
+#endif /* _KMQTTD_SINK_H_ */
