@@ -135,6 +135,8 @@ class Broker(Module):
 
     start_name = "the module loads and the daemon gets ready"
     lasting = 0  # connections that last from test to test
+    program = DAEMON
+    extra = ""  # more of its configuration
 
     def __init__(self, config=CONFIG):
         super().__init__()
@@ -143,9 +145,13 @@ class Broker(Module):
 
     def start(self):
         super().start()
+        self.make_directory()
+        self.start_daemon()
+
+    def make_directory(self):
+        """Make a directory for the daemon's files."""
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="kmqtt."))
         self.directory.chmod(0o755)
-        self.start_daemon()
 
     def start_daemon(self, config=None):
         """Start the daemon, and wait until it is ready."""
@@ -157,7 +163,7 @@ class Broker(Module):
     def run_daemon(self, config, *prefix):
         """Run the daemon, its output going to self.output."""
         path = self.directory / "kmqttd.conf"
-        path.write_text(f"{config}\npid_file {self.pid_file}\n")
+        path.write_text(f"{config}\npid_file {self.pid_file}\n{self.extra}")
         address = self.directory / "notify"
         address.unlink(missing_ok=True)
         self.notified = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -167,7 +173,7 @@ class Broker(Module):
         self.output = self.directory / "output"
         with open(self.output, "wb") as output:
             return subprocess.Popen(
-                [*prefix, DAEMON, "-c", path], stdout=output, stderr=output,
+                [*prefix, self.program, "-c", path], stdout=output, stderr=output,
                 env={**os.environ, "NOTIFY_SOCKET": str(address)},
                 preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
 
@@ -194,10 +200,25 @@ class Broker(Module):
         self.stop()
         self.start_daemon(config)
 
-    def unload(self):
+    def crash(self):
+        """Kill the daemon, and start it again."""
+        self.end()
+        self.start_daemon()
+
+    def end(self):
+        """Kill the daemon, if it runs."""
         if self.daemon and self.daemon.poll() is None:
             self.daemon.kill()
             self.daemon.wait()
+
+    def persistent(self, config=CONFIG):
+        """Return a configuration with a store of its own."""
+        store = tempfile.mkdtemp(prefix="store.", dir=self.directory)
+        return (f"{config}persistence true\n"
+                f"persistence_location {store}/\n")
+
+    def unload(self):
+        self.end()
         super().unload()
         if self.directory:
             shutil.rmtree(self.directory)
@@ -265,6 +286,38 @@ class Broker(Module):
                    f"ended: {len(reasons)} of {reasons[:3]}")
         equal(ended(), {reason: reasons.count(reason) for reason in reasons},
               "connections ended")
+
+
+class Peer(Broker):
+    """Fixture: another broker, to try on it tests that look only at MQTT.
+
+    KMQTT_PEER is its path: of a mosquitto, or what takes its configuration.
+    """
+
+    start_name = "the broker gets ready"
+    program = os.environ.get("KMQTT_PEER")
+    # As far as it can: it writes a whole file after every change.
+    extra = "user root\nautosave_interval 1\nautosave_on_changes true\n"
+
+    def start(self):
+        self.make_directory()
+        self.start_daemon()
+
+    def unload(self):
+        self.end()
+        shutil.rmtree(self.directory)
+
+    def settle(self):
+        pass
+
+    def ends(self):
+        return [("the broker ends in order", self.stop),
+                ("nothing is left of it", self.unload)]
+
+
+def any_broker(config=CONFIG):
+    """Return the fixture for tests that look only at MQTT."""
+    return Peer(config) if Peer.program else Broker(config)
 
 
 def client(client_id="", address=("127.0.0.1", PORT), receive_buffer=None,

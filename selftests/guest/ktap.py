@@ -114,7 +114,13 @@ def _run(number, name, function, fixture):
 
 
 def main(fixture):
-    """Start fixture, run all tests with it, end it, and exit."""
+    """Start fixture, run all tests with it, end it, and exit.
+
+    With --list on the command line, only print the names of the tests.
+    """
+    if sys.argv[1:] == ["--list"]:
+        print("\n".join(name for name, _ in _tests))
+        sys.exit()
     tests = ([(fixture.start_name, lambda fixture: fixture.start())] + _tests +
              [(name, lambda _, end=end: end()) for name, end in fixture.ends()])
     print(f"KTAP version 1\n1..{len(tests)}", flush=True)

@@ -92,6 +92,11 @@ def publish(topic, payload=b"", flags=0, number=None):
     return packet(PUBLISH, flags, *parts, payload)
 
 
+def acknowledge(kind, number):
+    """Build a PUBACK, PUBREC, PUBREL or PUBCOMP."""
+    return packet(kind, 2 if kind == PUBREL else 0, struct.pack(">H", number))
+
+
 ping = packet(PINGREQ, 0)
 disconnect = packet(DISCONNECT, 0)
 
@@ -108,13 +113,29 @@ class Packet(collections.namedtuple("Packet", "kind flags body")):
 
     @property
     def payload(self):
-        """Payload of a PUBLISH at QoS 0."""
-        return self.body[2 + self._topic_len:]
+        """Payload of a PUBLISH."""
+        return self.body[2 + self._topic_len + 2 * (self.qos > 0):]
+
+    @property
+    def qos(self):
+        """QoS of a PUBLISH."""
+        return self.flags >> 1 & 3
+
+    @property
+    def retain(self):
+        """RETAIN flag of a PUBLISH."""
+        return bool(self.flags & 1)
+
+    @property
+    def dup(self):
+        """DUP flag of a PUBLISH."""
+        return bool(self.flags & 8)
 
     @property
     def number(self):
-        """Packet identifier of a SUBACK or an UNSUBACK."""
-        return struct.unpack_from(">H", self.body)[0]
+        """Packet identifier."""
+        at = 2 + self._topic_len if self.kind == PUBLISH else 0
+        return struct.unpack_from(">H", self.body, at)[0]
 
     @property
     def codes(self):
@@ -125,17 +146,25 @@ class Packet(collections.namedtuple("Packet", "kind flags body")):
     def _topic_len(self):
         return struct.unpack_from(">H", self.body)[0]
 
+    def _good_publish(self):
+        head = 2 + self._topic_len + 2 * (self.qos > 0)
+        return (2 < head <= len(self.body) and self.topic and
+                self.qos < 3 and self.dup <= (self.qos > 0) and
+                (not self.qos or self.number))
+
     def check(self):
-        """Raise ValueError if a server may not send it, or not yet."""
+        """Raise ValueError if a server may not send it."""
         size = len(self.body)
+        flags = {PUBLISH: self.flags, PUBREL: 2}.get(self.kind, 0)
         good = {
             CONNACK: lambda: size == 2 or size == 3,  # the latter in MQTT 5
-            PUBLISH: lambda: 2 < 2 + self._topic_len <= size and self.topic,
-            SUBACK: lambda: size > 2 and set(self.codes) <= {0, REFUSED},
-            UNSUBACK: lambda: size == 2,
+            PUBLISH: self._good_publish,
+            **dict.fromkeys((PUBACK, PUBREC, PUBREL, PUBCOMP, UNSUBACK),
+                            lambda: size == 2 and self.number),
+            SUBACK: lambda: size > 2 and set(self.codes) <= {0, 1, 2, REFUSED},
             PINGRESP: lambda: size == 0,
         }.get(self.kind)
-        if self.flags or not good or not good():
+        if self.flags != flags or not good or not good():
             raise ValueError(f"not a packet of a server: {self.kind}, "
                              f"{self.flags}, {size}, {self.body[:80]!r}")
 
@@ -257,11 +286,26 @@ class Client:
                 raise AssertionError(f"wanted packet type {kind}, got {whole}")
             self.inbox.append(whole)
 
-    def message(self, timeout=TIMEOUT):
-        """Return the next PUBLISH as (topic, payload)."""
+    def delivery(self, timeout=TIMEOUT):
+        """Return the next PUBLISH, whole and not acknowledged."""
         whole = self.inbox.popleft() if self.inbox else self.packet(timeout)
         if whole.kind != PUBLISH:
             raise AssertionError(f"wanted a PUBLISH, got {whole}")
+        return whole
+
+    def accept(self, whole):
+        """Acknowledge a PUBLISH as its QoS demands (4.3). Return it."""
+        if whole.qos == 1:
+            self.send(acknowledge(PUBACK, whole.number))
+        elif whole.qos == 2:
+            self.send(acknowledge(PUBREC, whole.number))
+            self.acknowledged(PUBREL, whole.number)
+            self.send(acknowledge(PUBCOMP, whole.number))
+        return whole
+
+    def message(self, timeout=TIMEOUT):
+        """Accept the next PUBLISH, and return it as (topic, payload)."""
+        whole = self.accept(self.delivery(timeout))
         return whole.topic, whole.payload
 
     def messages(self, count):
@@ -281,48 +325,82 @@ class Client:
         except Closed:
             return packets
 
-    def connect(self, client_id="", **fields):
-        """Connect; it must be accepted."""
+    def connect(self, client_id="", present=False, **fields):
+        """Connect; it must be accepted, present says with which session."""
         self.send(connect(client_id, **fields))
-        self.connected()
+        self.connected(present)
         return self
 
-    def connected(self):
-        """Await a CONNACK that accepts, without a session."""
+    def connected(self, present=False):
+        """Await a CONNACK that accepts, with a session present or without."""
         whole = self.answer(CONNACK)
-        assert whole.body == b"\0\0", f"refused: {whole}"
+        assert whole.body == bytes([present, 0]), \
+            f"not accepted, or session present is not {present}: {whole}"
+
+    def next_number(self):
+        """Return a packet identifier that was not used for long."""
+        self.number = self.number % 0xffff + 1
+        return self.number
+
+    def acknowledged(self, kind, number):
+        """Await an acknowledgement of that kind, with that identifier."""
+        whole = self.answer(kind)
+        assert whole.number == number, f"{whole}: not for {number}"
+        return whole
 
     def subscribe(self, *filters):
         """Subscribe, and return the return codes."""
-        self.number = self.number % 0xffff + 1
-        self.send(subscribe(self.number, *filters))
-        return self.subscribed(self.number)
+        number = self.next_number()
+        self.send(subscribe(number, *filters))
+        return self.subscribed(number)
 
     def subscribed(self, number):
         """Await a SUBACK, and return the return codes."""
-        whole = self.answer(SUBACK)
-        assert whole.number == number, f"SUBACK {whole.number}, not {number}"
-        return whole.codes
+        return self.acknowledged(SUBACK, number).codes
 
     def unsubscribe(self, *filters):
         """Unsubscribe."""
-        self.number = self.number % 0xffff + 1
-        self.send(unsubscribe(self.number, *filters))
-        self.unsubscribed(self.number)
+        number = self.next_number()
+        self.send(unsubscribe(number, *filters))
+        self.unsubscribed(number)
 
     def unsubscribed(self, number):
         """Await an UNSUBACK."""
-        whole = self.answer(UNSUBACK)
-        assert whole.number == number, f"UNSUBACK {whole.number}, not {number}"
+        self.acknowledged(UNSUBACK, number)
 
-    def publish(self, topic, payload=b""):
-        """Publish at QoS 0."""
-        self.send(publish(topic, payload))
+    def publish(self, topic, payload=b"", qos=0, retain=False):
+        """Publish, and complete the exchange (4.3)."""
+        number = self.next_number() if qos else None
+        self.send(publish(topic, payload, qos << 1 | retain, number))
+        if qos == 1:
+            self.acknowledged(PUBACK, number)
+        elif qos == 2:
+            self.acknowledged(PUBREC, number)
+            self.send(acknowledge(PUBREL, number))
+            self.acknowledged(PUBCOMP, number)
 
     def ping(self):
         """Send a PINGREQ, and await the PINGRESP."""
         self.send(ping)
         self.answer(PINGRESP)
+
+    def disconnect(self):
+        """Send a DISCONNECT, and wait until the server has closed."""
+        self.send(disconnect)
+        packets = self.ended()
+        self.socket.close()
+        return packets
+
+    def quiet(self):
+        """Assert that the server has nothing more for us.
+
+        QoS 0 and PINGRESP come from the module, all else from the daemon, so
+        ask both.
+        """
+        self.ping()
+        self.unsubscribe("nothing of that name")
+        self.ping()
+        assert not self.inbox, f"there was more: {list(self.inbox)[:5]}"
 
 
 def iter_until(get, last):
