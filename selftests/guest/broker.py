@@ -297,11 +297,17 @@ class Peer(Broker):
     start_name = "the broker gets ready"
     program = os.environ.get("KMQTT_PEER")
     # As far as it can: it writes a whole file after every change.
-    extra = "user root\nautosave_interval 1\nautosave_on_changes true\n"
+    extra = ("user root\nset_tcp_nodelay true\n"
+             "autosave_interval 1\nautosave_on_changes true\n")
 
     def start(self):
         self.make_directory()
         self.start_daemon()
+
+    def start_daemon(self, config=None):
+        super().start_daemon(config)
+        # It says so a little before it is: SIGTERM would be lost.
+        client().close()
 
     def unload(self):
         self.end()

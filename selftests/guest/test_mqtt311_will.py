@@ -1,0 +1,213 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0
+"""MQTT 3.1.1: wills (3.1.2.5 to 3.1.2.7, 3.14.4)."""
+
+from broker import CONFIG, any_broker, client
+from ktap import cases, equal, main, test
+from mqtt import Client, connect, disconnect, publish
+
+
+def witness():
+    """A subscriber of wills."""
+    one = client("witness")
+    one.subscribe(("w/#", 2))
+    return one
+
+
+def told(one, qos=1, payload=b"gone", retain=False):
+    """Assert that it gets one will, and nothing more."""
+    whole = one.accept(one.delivery())
+    equal((whole.topic, whole.payload, whole.qos, whole.retain),
+          ("w/t", payload, qos, retain))
+    one.quiet()
+
+
+def with_will(qos=1, retain=False, payload=b"gone", **fields):
+    """A client with a will."""
+    return client("dies", will=("w/t", payload, qos, retain), **fields)
+
+
+def send_wrong(one):
+    """Send a packet that is none."""
+    one.send(b"\0\0")
+    one.ended()
+
+
+@cases([(f"published on {what} [MQTT-3.1.2-8] [MQTT-3.1.2-16]", how)
+        for what, how in (
+            ("a close", lambda one: one.close()),
+            ("a reset", lambda one: one.reset()),
+            ("a protocol error", send_wrong),
+            ("a close within a packet",
+             lambda one: (one.send(publish("t", bytes(100))[:50]),
+                          one.close())),
+            ("a takeover", lambda _: client("dies").disconnect()))])
+def published(_, how):
+    for qos in range(3):
+        with witness() as one, with_will(qos) as dies:
+            how(dies)
+            told(one, qos)
+
+
+@test("published on a takeover by the same client, with its own will then"
+      " [MQTT-3.1.2-8] [MQTT-3.1.2-10]")
+def taken_over(_):
+    with witness() as one, with_will(payload=b"first"):
+        second = with_will(payload=b"second")
+        told(one, payload=b"first")
+        second.close()
+        told(one, payload=b"second")
+
+
+@test("published when the keep alive has passed [MQTT-3.1.2-8]"
+      " [MQTT-3.1.2-24]")
+def keepalive(_):
+    with witness() as one, with_will(keepalive=1) as dies:
+        told(one)
+        dies.ended()
+
+
+@cases([(f"published, and kept, when the daemon ends, the session {name}"
+         " [MQTT-3.1.2-8] [MQTT-3.1.2-17]", clean)
+        for name, clean in (("clean", True), ("durable", False))])
+def shutdown(broker, clean):
+    broker.restart(broker.persistent())
+    with client("durable", clean=False) as one:
+        one.subscribe(("w/t", 1))
+        one.disconnect()
+    with with_will(1, True, clean=clean):
+        broker.restart(broker.config)
+    with client("durable", clean=False, present=True) as one:
+        told(one)
+    with witness() as one:
+        told(one, retain=True)
+    broker.restart(CONFIG)
+
+
+@test("on DISCONNECT it is discarded [MQTT-3.14.4-3] [MQTT-3.1.2-10]")
+def discarded(_):
+    with witness() as one:
+        for qos in range(3):
+            with_will(qos, True).disconnect()
+            # What comes after DISCONNECT changes nothing.
+            with with_will(qos) as dies:
+                dies.send(disconnect + b"\0\0")
+                dies.ended()
+        one.quiet()
+    with witness() as one:
+        one.quiet()
+
+
+@test("after a DISCONNECT nothing is processed [MQTT-3.14.4-2]")
+def after_disconnect(_):
+    with witness() as one, with_will() as dies:
+        dies.send(disconnect, publish("w/t", b"late"),
+                  publish("w/t", b"late", 2, 1))
+        equal(dies.ended(), [])
+        one.quiet()
+
+
+@test("published once: not again by the session's next connection"
+      " [MQTT-3.1.2-10]")
+def once(_):
+    with witness() as one:
+        with_will(clean=False).close()
+        told(one)
+        client("dies", clean=False, present=True).close()
+        one.quiet()
+        client("dies").disconnect()
+        one.quiet()
+
+
+@test("without the will flag none is published [MQTT-3.1.2-12]")
+def none(_):
+    with witness() as one:
+        with_will().disconnect()
+        for _ in range(3):
+            client("dies").close()
+            client("dies").reset()
+        one.quiet()
+
+
+@test("a CONNECT that is refused leaves no will [MQTT-3.1.2-8]")
+def refused(_):
+    with witness() as one:
+        with Client() as dies:
+            dies.send(connect("", clean=False,
+                              will=("w/t", b"gone", 1, False)))
+            dies.ended()
+        one.quiet()
+
+
+@cases([(f"retained, at QoS {qos} [MQTT-3.1.2-17]", qos) for qos in range(3)])
+def retained(_, qos):
+    with witness() as one:
+        with_will(qos, True).close()
+        told(one, qos)
+    with witness() as one:
+        told(one, qos, retain=True)
+        one.publish("w/t", b"", retain=True)
+        equal(one.message(), ("w/t", b""))
+        one.quiet()
+    with witness() as one:
+        one.quiet()
+
+
+@cases([(f"not retained, at QoS {qos}: nobody gets it later"
+         " [MQTT-3.1.2-16]", qos) for qos in range(3)])
+def not_retained(_, qos):
+    with witness() as one:
+        with_will(qos).close()
+        told(one, qos)
+    with witness() as one:
+        one.quiet()
+
+
+@test("an empty will that is retained clears [MQTT-3.1.2-17]"
+      " [MQTT-3.3.1-10]")
+def clears(_):
+    with client() as one:
+        one.publish("w/t", b"kept", qos=1, retain=True)
+    with witness() as one:
+        told(one, 1, b"kept", True)
+        with_will(1, True, b"").close()
+        told(one, 1, b"")
+    with witness() as one:
+        one.quiet()
+
+
+@test("queued for a durable session that is away [MQTT-3.1.2-8]"
+      " [MQTT-4.5.0-1]")
+def queued(_):
+    with client("durable", clean=False) as one:
+        one.subscribe(("w/t", 1))
+        one.disconnect()
+    with witness() as one:
+        with_will(2).close()
+        told(one, 2)
+    with client("durable", clean=False, present=True) as one:
+        told(one)
+    client("durable").disconnect()
+
+
+@cases([("a will of 65,535 bytes", bytes(65535)), ("an empty will", b""),
+        ("a will of any bytes", bytes(range(256)))])
+def payloads(_, payload):
+    with witness() as one:
+        with_will(2, False, payload).close()
+        told(one, 2, payload)
+
+
+@test("200 clients die at once: 200 wills")
+def many(_):
+    with witness() as one:
+        clients = [client(f"dies {n}", will=(f"w/{n}", b"gone", n % 3, False))
+                   for n in range(200)]
+        for dies in clients:
+            dies.close()
+        got = sorted(one.messages(200))
+        equal(got, sorted((f"w/{n}", b"gone") for n in range(200)))
+        one.quiet()
+
+
+main(any_broker())
