@@ -56,7 +56,8 @@ def lines(process, count):
 VERSIONS = ["mqttv31", "mqttv311"]
 
 
-@cases([(f"mosquitto_pub -q {qos} to mosquitto_sub -q {granted} -V {version}",
+@cases([(f"mosquitto_pub -q {qos} to mosquitto_sub -q {granted} -V {version}"
+         " [MQTT-7.0.0-2] [MQTT-7.1.1-1]",
          qos, granted, version)
         for qos in range(3) for granted in range(3) for version in VERSIONS])
 def messages(_, qos, granted, version):
@@ -206,7 +207,7 @@ class Paho:
         return self.heard
 
 
-@cases([(f"paho-mqtt: QoS {qos} both ways, MQTT {name}", qos, level)
+@cases([(f"paho-mqtt: QoS {qos} both ways, MQTT {name} [MQTT-7.0.0-2]", qos, level)
         for qos in (1, 2) for name, level in (("3.1", 3), ("3.1.1", 4))])
 def paho_qos(_, qos, level):
     payloads = [b"%d" % n for n in range(200)]
