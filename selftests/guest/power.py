@@ -18,7 +18,7 @@ from broker import CONFIG, any_broker
 from durable import Workload
 
 DISK = pathlib.Path("/run/disk")
-LIMIT = 120  # seconds, for what must happen long before
+LIMIT = 60  # seconds, for what must happen long before
 
 
 def mount():
