@@ -140,7 +140,7 @@ class Broker(Module):
 
     def __init__(self, config=CONFIG):
         super().__init__()
-        self.config = config
+        self.config = self.own_config = config
         self.daemon = self.output = self.directory = None
 
     def start(self):
@@ -222,6 +222,12 @@ class Broker(Module):
         super().unload()
         if self.directory:
             shutil.rmtree(self.directory)
+
+    def recover(self):
+        super().recover()
+        if self.daemon.poll() is not None or self.config != self.own_config:
+            self.end()
+            self.start_daemon(self.own_config)
 
     def ends(self):
         return [("the daemon ends in order", self.stop)] + super().ends()
