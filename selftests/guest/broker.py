@@ -18,7 +18,7 @@ from mqtt import Client
 from nl import TOP, Netlink
 
 MODULE = TOP / "kmod/kmqtt.ko"
-DAEMON = TOP / "userspace/kmqttd"
+DAEMON = os.environ.get("KMQTT_DAEMON", TOP / "userspace/kmqttd")
 
 PORT = 1883
 CONFIG = f"""\
