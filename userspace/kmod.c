@@ -380,6 +380,7 @@ struct start {
 	bool done;
 	int err;
 	u32 value;
+	u64 seq;
 };
 
 static void build_get_family(struct kmod_request *request,
@@ -563,8 +564,24 @@ static void sink_open_done(struct kmod_request *request,
 	start->value = kmod_u32(reply, KMQTT_A_SINK_FD);
 }
 
-int kmod_sink_open(int *fd)
+static void sink_seq_done(struct kmod_request *request,
+			  const struct kmod_reply *reply)
 {
+	struct start *start = container_of(request, struct start, request);
+
+	start->done = true;
+	start->err = reply->err;
+	start->seq = kmod_u64(reply, KMQTT_A_STATS_SINK_SEQ) -
+		     kmod_u32(reply, KMQTT_A_STATS_SINK_RECORDS);
+}
+
+int kmod_sink_open(int *fd, u64 *seq)
+{
+	static const struct kmod_command stats_get = {
+		.cmd = KMQTT_CMD_STATS_GET,
+		.build = build_nothing,
+		.done = sink_seq_done,
+	};
 	static const struct kmod_command sink_open = {
 		.cmd = KMQTT_CMD_SINK_OPEN,
 		.build = build_nothing,
@@ -574,5 +591,8 @@ int kmod_sink_open(int *fd)
 	int err = talk(&start, &sink_open);
 
 	*fd = start.value;
+	if (!err)
+		err = talk(&start, &stats_get);
+	*seq = start.seq;
 	return explain(err);
 }

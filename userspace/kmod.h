@@ -80,9 +80,10 @@ int kmod_open(void (*record)(const struct kmod_reply *reply));
 int kmod_flush(void);
 
 /*
- * Opens the module's sink (KMQTT_CMD_SINK_OPEN), likewise. *@fd is the caller's.
+ * Opens the module's sink (KMQTT_CMD_SINK_OPEN), likewise. *@fd is the caller's;
+ * *@seq is the number of the record before the first that will be read.
  */
-int kmod_sink_open(int *fd);
+int kmod_sink_open(int *fd, u64 *seq);
 
 /*
  * Submits @request, which must stay until @command->done() is called, and that

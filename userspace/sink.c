@@ -127,7 +127,7 @@ int sink_open(void)
 
 	if (!client_config->retain_available && !client_config->queue_qos0)
 		return 0;
-	err = kmod_sink_open(&sink.fd);
+	err = kmod_sink_open(&sink.fd, &sink.seq);
 	if (err)
 		return err;
 	fcntl(sink.fd, F_SETFL, O_NONBLOCK);

@@ -18,7 +18,7 @@ from mqtt import Client
 from nl import TOP, Netlink
 
 MODULE = TOP / "kmod/kmqtt.ko"
-DAEMON = TOP / "userspace/kmqttd"
+DAEMON = os.environ.get("KMQTT_DAEMON", TOP / "userspace/kmqttd")
 
 PORT = 1883
 CONFIG = f"""\
@@ -140,7 +140,7 @@ class Broker(Module):
 
     def __init__(self, config=CONFIG):
         super().__init__()
-        self.config = config
+        self.config = self.own_config = config
         self.daemon = self.output = self.directory = None
 
     def start(self):
@@ -230,6 +230,12 @@ class Broker(Module):
         super().unload()
         if self.directory:
             shutil.rmtree(self.directory)
+
+    def recover(self):
+        super().recover()
+        if self.daemon.poll() is not None or self.config != self.own_config:
+            self.end()
+            self.start_daemon(self.own_config)
 
     def ends(self):
         return [("the daemon ends in order", self.stop)] + super().ends()

@@ -7,6 +7,7 @@ called with the fixture, after its settle(), and before its recover() if the tes
 failed. It passes by returning, and fails by raising anything.
 """
 
+import functools
 import gc
 import os
 import random
@@ -35,6 +36,7 @@ class Skip(Exception):
 def test(name, *args):
     """Make a test of the decorated function, called with args too."""
     def add(function):
+        @functools.wraps(function)
         def run(fixture):
             fixture.settle()
             function(fixture, *args)
@@ -116,10 +118,11 @@ def _run(number, name, function, fixture):
 def main(fixture):
     """Start fixture, run all tests with it, end it, and exit.
 
-    With --list on the command line, only print the names of the tests.
+    With --list on the command line, only print the tests: function and name.
     """
     if sys.argv[1:] == ["--list"]:
-        print("\n".join(name for name, _ in _tests))
+        for name, function in _tests:
+            print(f"{function.__name__}: {name}")
         sys.exit()
     tests = ([(fixture.start_name, lambda fixture: fixture.start())] + _tests +
              [(name, lambda _, end=end: end()) for name, end in fixture.ends()])

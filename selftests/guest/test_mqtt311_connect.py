@@ -7,7 +7,7 @@ import time
 
 from broker import CONFIG, any_broker, client
 from ktap import cases, equal, main, test
-from mqtt import (CONNACK, CONNECT, PINGRESP, PUBLISH, PUBREL, SUBACK, Client,
+from mqtt import (CONNACK, CONNECT, PINGRESP, PUBREL, SUBACK, Client,
                   acknowledge, connect, disconnect, packet, ping, publish,
                   subscribe, text, unsubscribe)
 
@@ -247,9 +247,12 @@ def after_refused(_):
 @test("the CONNACK comes first [MQTT-3.2.0-1]")
 def connack_first(_):
     with Client() as one:
-        one.send(connect("first"), subscribe(1, "f"), publish("f", b"m"), ping)
-        equal([one.packet().kind for _ in range(4)],
-              [CONNACK, SUBACK, PUBLISH, PINGRESP])
+        one.send(connect("first"), subscribe(1, "f"), publish("f", b"m", 2, 2),
+                 ping)
+        equal(one.packet().kind, CONNACK)
+        # PINGRESP is free to overtake what the daemon answers.
+        came = {one.packet().kind for _ in range(3)}
+        assert came >= {SUBACK, PINGRESP}, came
 
 
 @test("the CONNACK comes before what was queued [MQTT-3.2.0-1]")

@@ -349,6 +349,7 @@ def expiration(broker):
             broker.stop()
         with later(4 * 3600):
             broker.start_daemon()
+            broker.await_line("Expiring client expires due to timeout")
             with client("expires", clean=False) as one:
                 one.quiet()
                 fill("e", [3])

@@ -98,11 +98,12 @@ def discarded(_):
         one.quiet()
 
 
-@test("after a DISCONNECT nothing is processed [MQTT-3.14.4-2]")
+@test("after a DISCONNECT it closes [MQTT-3.14.4-2] [MQTT-4.8.0-1]")
 def after_disconnect(_):
+    """A client must not send more; a QoS 0 PUBLISH may still get through."""
     with witness() as one, with_will() as dies:
-        dies.send(disconnect, publish("w/t", b"late"),
-                  publish("w/t", b"late", 2, 1))
+        dies.send(disconnect, publish("w/t", b"late", 2, 1),
+                  connect("dies"))
         equal(dies.ended(), [])
         one.quiet()
 
