@@ -194,8 +194,8 @@ def begun(module):
             Attached(module.nl, max_packet=1 << 20) as other:
         one.sub("old")
         other.send(publish("old", b"x" * size), publish("old", b"y" * size))
-        wait_until(lambda: one.record()["ring_used_bytes"] < 2 * size + 16,
-                   "begun")
+        waiting(one, 2)
+        wait_until(lambda: one.record()["tx_bytes"], "begun")
         one.sub("new", hold=True)
         sender = threading.Thread(
             target=one.server.sendall, args=(publish("snapshot", b"s"),))
