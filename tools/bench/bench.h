@@ -26,7 +26,14 @@ enum scenario {
 	SCENARIO_FANOUT,
 	SCENARIO_FANIN,
 	SCENARIO_P2P,
+	SCENARIO_PING,
+	SCENARIO_CONNECT,
+	SCENARIO_SUBSCRIBE,
 };
+
+#define SCENARIOS	(SCENARIO_SUBSCRIBE + 1)
+
+extern const char *const scenario_names[SCENARIOS];
 
 /* What the built-in broker can be told to do wrong (see fault.c). */
 enum fault_kind {
@@ -64,6 +71,12 @@ struct options {
 	enum fault_kind fault;
 	uint64_t fault_every;
 };
+
+/* Messages in a window, and not requests one by one? */
+static inline bool options_load(const struct options *opt)
+{
+	return opt->scenario <= SCENARIO_P2P;
+}
 
 /* Every publisher has a topic of its own, and one subscriber. */
 static inline bool options_pairs(const struct options *opt)

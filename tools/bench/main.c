@@ -317,15 +317,14 @@ static void option(struct options *opt, int key, const char *arg)
 
 static enum scenario scenario(const char *name)
 {
+	int i;
+
 	if (!name)
-		usage_error("which scenario? fanout, fanin or p2p");
-	if (!strcmp(name, "fanout"))
-		return SCENARIO_FANOUT;
-	if (!strcmp(name, "fanin"))
-		return SCENARIO_FANIN;
-	if (!strcmp(name, "p2p"))
-		return SCENARIO_P2P;
-	usage_error("no such scenario: '%s'; fanout, fanin or p2p", name);
+		usage_error("which scenario? fanout, for example");
+	for (i = 0; i < SCENARIOS; i++)
+		if (!strcmp(name, scenario_names[i]))
+			return (enum scenario)i;
+	usage_error("no such scenario: '%s'", name);
 }
 
 static void arguments(struct options *opt, char **args)
@@ -345,11 +344,15 @@ static void default_clients(struct options *opt)
 		[SCENARIO_FANOUT] = 1,
 		[SCENARIO_FANIN] = 200,
 		[SCENARIO_P2P] = 100,
+		[SCENARIO_SUBSCRIBE] = 0,
 	};
 	static const unsigned int subscribers[] = {
 		[SCENARIO_FANOUT] = 200,
 		[SCENARIO_FANIN] = 1,
 		[SCENARIO_P2P] = 100,
+		[SCENARIO_PING] = 200,
+		[SCENARIO_CONNECT] = 1000,
+		[SCENARIO_SUBSCRIBE] = 1000,
 	};
 	bool pairs = options_pairs(opt);
 
@@ -363,12 +366,18 @@ static void default_clients(struct options *opt)
 				   subscribers[opt->scenario];
 }
 
+static unsigned int default_window(const struct options *opt)
+{
+	if (!options_load(opt))
+		return 1;
+	return opt->scenario == SCENARIO_FANOUT ? 16 : opt->publishers;
+}
+
 static void defaults(struct options *opt)
 {
 	default_clients(opt);
 	if (!opt->window)
-		opt->window = opt->scenario == SCENARIO_FANOUT ? 16 :
-			      opt->publishers;
+		opt->window = default_window(opt);
 	if (opt->window > WINDOW_MAX)
 		opt->window = WINDOW_MAX;
 	if (opt->warmup == UINT64_MAX)
@@ -378,7 +387,7 @@ static void defaults(struct options *opt)
 	if (!opt->port)
 		opt->port = 1883;
 	if (!opt->deliveries)
-		opt->deliveries = 40000;
+		opt->deliveries = options_load(opt) ? 40000 : 20000;
 }
 
 /* Before the defaults are filled in. */

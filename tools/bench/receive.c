@@ -98,7 +98,7 @@ static void refuse(struct input *in, uint32_t total)
 	struct stamp st;
 
 	in->c->skip = total;
-	if (l->stamped || !in->c->subscriber) {
+	if (l->stamped || in->c->role != ROLE_SUBSCRIBER) {
 		l->tally.corrupted++;
 		return;
 	}
@@ -112,7 +112,7 @@ static bool begin_publish(struct input *in, const struct mqtt_header *h)
 	const struct shape *s = &in->run->shape;
 	struct conn *c = in->c;
 
-	if (!c->subscriber || h->total != s->packet_len) {
+	if (c->role != ROLE_SUBSCRIBER || h->total != s->packet_len) {
 		refuse(in, h->total);
 		return true;
 	}
@@ -165,7 +165,7 @@ static bool take_next(struct input *in)
 		skip(in);
 		return true;
 	}
-	if (in->c->subscriber)
+	if (in->c->role == ROLE_SUBSCRIBER)
 		take_expected(in);
 	return in->p < in->end && take_odd(in);
 }

@@ -14,16 +14,20 @@
 #define PROGRESS_AFTER_NS	(2 * NSEC_PER_SEC)
 #define PROGRESS_EVERY_NS	(5 * NSEC_PER_SEC)
 
-static const char *const scenario_names[] = {
+const char *const scenario_names[] = {
 	[SCENARIO_FANOUT] = "fanout",
 	[SCENARIO_FANIN] = "fanin",
 	[SCENARIO_P2P] = "p2p",
+	[SCENARIO_PING] = "ping",
+	[SCENARIO_CONNECT] = "connect",
+	[SCENARIO_SUBSCRIBE] = "subscribe",
 };
 
 static const char *const phase_texts[] = {
 	[PHASE_SETUP] = "connecting",
 	[PHASE_WARMUP] = "warming up",
 	[PHASE_LOAD] = "measuring",
+	[PHASE_SWEEP] = "measuring",
 };
 
 static double seconds(const struct run *run)
@@ -66,7 +70,10 @@ static void progress_counts(const struct run *run, char *buf, size_t size)
 {
 	uint64_t all = run->load.begun + run->load.quota;
 
-	if (run->phase == PHASE_SETUP)
+	if (run->sweep)
+		snprintf(buf, size, "%s %" PRIu64 " of %" PRIu64,
+			 run->sweep->name, run->sweep->done, run->sweep->count);
+	else if (run->phase == PHASE_SETUP)
 		snprintf(buf, size, "%u of %u clients", run->ready,
 			 run->nconns);
 	else if (run->opt->duration_ns && run->phase == PHASE_LOAD)
@@ -275,13 +282,15 @@ static void print_json(const struct run *run)
 
 void report(const struct run *run)
 {
+	const bool load = options_load(run->opt);
+
 	if (run->failed)
 		fprintf(stderr, "kmqtt-bench: %s\n", run->error);
 	else if (run_interrupted)
 		fprintf(stderr, "kmqtt-bench: interrupted\n");
 	if (run->opt->json)
-		print_json(run);
+		(load ? print_json : report_json_requests)(run);
 	else if (!run->opt->quiet && run->phase != PHASE_SETUP)
-		print_people(run);
+		(load ? print_people : report_print_requests)(run);
 	fflush(stdout);
 }

@@ -16,14 +16,19 @@
 #include "load.h"
 #include "net.h"
 #include "shape.h"
+#include "sweep.h"
 
 /* Reporting thousands of ready sockets at once costs fewer calls. */
 #define EVENTS_MAX	4096
+
+/* A scenario has at most so many. */
+#define SWEEPS_MAX	4
 
 enum phase {
 	PHASE_SETUP,
 	PHASE_WARMUP,
 	PHASE_LOAD,
+	PHASE_SWEEP,
 };
 
 struct run {
@@ -37,6 +42,7 @@ struct run {
 	uint32_t opened;
 	uint32_t opening;	/* begun, not yet ready */
 	uint32_t ready;
+	bool found;		/* an address that answers */
 	int epoll;
 	int timer;
 	struct epoll_event *events;
@@ -48,6 +54,9 @@ struct run {
 	uint64_t end_ns;
 	uint64_t shown_ns;	/* the last progress line */
 	bool shown;
+	struct sweep sweeps[SWEEPS_MAX];
+	unsigned int nsweeps;
+	struct sweep *sweep;	/* the one that is running */
 	bool have_cost;
 	struct cost cost;	/* of the load phase */
 	bool failed;

@@ -19,6 +19,7 @@
 #include "floor.h"
 #include "publish.h"
 #include "receive.h"
+#include "requests.h"
 #include "report.h"
 #include "run.h"
 
@@ -65,7 +66,12 @@ static void check_stalled(struct run *run, uint64_t now)
 	if (now - run->moved_ns < run->opt->timeout_s * NSEC_PER_SEC)
 		return;
 	run->timed_out = true;
-	if (run->phase == PHASE_SETUP)
+	if (run->sweep)
+		run_fail(run, "no progress for %u s: %s %llu of %llu",
+			 run->opt->timeout_s, run->sweep->name,
+			 (unsigned long long)run->sweep->done,
+			 (unsigned long long)run->sweep->count);
+	else if (run->phase == PHASE_SETUP)
 		run_fail(run, "no progress for %u s: %u of %u clients are "
 			 "connected and, if subscribers, subscribed",
 			 run->opt->timeout_s, run->ready, run->nconns);
@@ -161,16 +167,30 @@ static void measure(struct run *run)
 	linger(run);
 }
 
-static void work(struct run *run)
+static void load_work(struct run *run)
 {
-	run->start_ns = now_ns();
-	run->moved_ns = run->start_ns;
 	if (!conn_open_all(run))
 		return;
 	if (run->opt->warmup)
 		run_phase(run, PHASE_WARMUP, run->opt->warmup);
 	if (!run_over(run))
 		measure(run);
+}
+
+static void work(struct run *run)
+{
+	static void (*const works[])(struct run *run) = {
+		[SCENARIO_FANOUT] = load_work,
+		[SCENARIO_FANIN] = load_work,
+		[SCENARIO_P2P] = load_work,
+		[SCENARIO_PING] = ping_work,
+		[SCENARIO_CONNECT] = connect_work,
+		[SCENARIO_SUBSCRIBE] = subscribe_work,
+	};
+
+	run->start_ns = now_ns();
+	run->moved_ns = run->start_ns;
+	works[run->opt->scenario](run);
 }
 
 /* What will not come is lost; what may still have come is not. */
@@ -207,7 +227,7 @@ static int init_memory(struct run *run)
 {
 	int err = shape_init(&run->shape, run->opt);
 
-	if (!err)
+	if (!err && options_load(run->opt))
 		err = load_init(&run->load, run->opt);
 	run->events = calloc(EVENTS_MAX, sizeof(*run->events));
 	run->buf = malloc(HEAD_MAX + RECEIVE_MAX);
