@@ -29,9 +29,10 @@ enum scenario {
 	SCENARIO_PING,
 	SCENARIO_CONNECT,
 	SCENARIO_SUBSCRIBE,
+	SCENARIO_MATCH,
 };
 
-#define SCENARIOS	(SCENARIO_SUBSCRIBE + 1)
+#define SCENARIOS	(SCENARIO_MATCH + 1)
 
 extern const char *const scenario_names[SCENARIOS];
 
@@ -55,7 +56,8 @@ struct options {
 	unsigned int publishers;
 	unsigned int subscribers;
 	unsigned int window;
-	uint64_t deliveries;
+	uint64_t deliveries;		/* or requests */
+	unsigned int subscriptions;	/* match: of all clients together */
 	uint64_t duration_ns;		/* 0: count deliveries instead */
 	uint64_t warmup;		/* messages */
 	unsigned int payload;

@@ -12,6 +12,7 @@
 
 #include "bench.h"
 #include "fault.h"
+#include "match.h"
 #include "shape.h"
 
 #define CLIENTS_MAX	100000u
@@ -34,6 +35,7 @@ enum {
 	OPT_UNIT,
 	OPT_FAULT,
 	OPT_SCHED,
+	OPT_SUBSCRIPTIONS,
 };
 
 static const struct option long_options[] = {
@@ -57,6 +59,7 @@ static const struct option long_options[] = {
 	{ "unit", required_argument, NULL, OPT_UNIT },
 	{ "fault", required_argument, NULL, OPT_FAULT },
 	{ "sched", required_argument, NULL, OPT_SCHED },
+	{ "subscriptions", required_argument, NULL, OPT_SUBSCRIPTIONS },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ NULL, 0, NULL, 0 },
 };
@@ -276,6 +279,10 @@ static void option(struct options *opt, int key, const char *arg)
 	case OPT_WARMUP:
 		opt->warmup = number("--warmup", arg, 0, 1000000000);
 		break;
+	case OPT_SUBSCRIPTIONS:
+		opt->subscriptions = (unsigned int)
+			number("--subscriptions", arg, 1, MATCH_FILTERS_MAX);
+		break;
 	case OPT_TIMEOUT:
 		opt->timeout_s = (unsigned int)
 			number("--timeout", arg, 1, 3600);
@@ -344,7 +351,7 @@ static void default_clients(struct options *opt)
 		[SCENARIO_FANOUT] = 1,
 		[SCENARIO_FANIN] = 200,
 		[SCENARIO_P2P] = 100,
-		[SCENARIO_SUBSCRIBE] = 0,
+		[SCENARIO_MATCH] = 1,
 	};
 	static const unsigned int subscribers[] = {
 		[SCENARIO_FANOUT] = 200,
@@ -353,6 +360,7 @@ static void default_clients(struct options *opt)
 		[SCENARIO_PING] = 200,
 		[SCENARIO_CONNECT] = 1000,
 		[SCENARIO_SUBSCRIBE] = 1000,
+		[SCENARIO_MATCH] = 100,
 	};
 	bool pairs = options_pairs(opt);
 

@@ -7,6 +7,7 @@
  */
 #include <string.h>
 
+#include "match.h"
 #include "mqtt.h"
 #include "receive.h"
 #include "run.h"
@@ -106,6 +107,19 @@ static void refuse(struct input *in, uint32_t total)
 	load_odd(l, &in->c->view, &st, false, in->now);
 }
 
+static bool take_match(struct input *in, const struct mqtt_header *h)
+{
+	if (h->total > HEAD_MAX) {
+		conn_nonsense(in->run, in->c, h->type, h->total);
+		return false;
+	}
+	if (available(in) < h->total)
+		return false;
+	match_delivery(in->run, in->c, in->p, h->total, in->now);
+	in->p += h->total;
+	return !in->run->failed;
+}
+
 /* Begins a PUBLISH that is cut or not what was expected. */
 static bool begin_publish(struct input *in, const struct mqtt_header *h)
 {
@@ -149,6 +163,8 @@ static bool take_odd(struct input *in)
 		conn_nonsense(in->run, in->c, in->p[0], 0);
 	if (ret <= 0)
 		return false;
+	if (MQTT_TYPE(h.type) == MQTT_PUBLISH && in->run->match)
+		return take_match(in, &h);
 	if (MQTT_TYPE(h.type) == MQTT_PUBLISH)
 		return begin_publish(in, &h);
 	return take_control(in, &h);

@@ -21,6 +21,7 @@ const char *const scenario_names[] = {
 	[SCENARIO_PING] = "ping",
 	[SCENARIO_CONNECT] = "connect",
 	[SCENARIO_SUBSCRIBE] = "subscribe",
+	[SCENARIO_MATCH] = "match",
 };
 
 static const char *const phase_texts[] = {

@@ -42,7 +42,7 @@ static void print_tenth(const struct run *run, const struct sweep *s,
 			const char *what, const struct tenth *t)
 {
 	if (t->count)
-		print_each(run, s, what, &t->cost, t->count, s->name);
+		print_each(run, s, what, &t->cost, t->count, s->each);
 }
 
 static void print_cost(const struct run *run, const struct sweep *s)
@@ -53,7 +53,7 @@ static void print_cost(const struct run *run, const struct sweep *s)
 		printf("%-12s not known: %s\n", "cost", why);
 		return;
 	}
-	print_each(run, s, "cost", &s->cost, s->count, s->name);
+	print_each(run, s, "cost", &s->cost, s->count, s->each);
 	if (s->items)
 		print_each(run, s, "", &s->cost, s->items, s->item);
 	if (!s->cost.have_sched)
@@ -67,7 +67,7 @@ static void print_sweep(const struct run *run, const struct sweep *s)
 	printf("%s\n%-12s %" PRIu64 " of %" PRIu64, s->name, "answered",
 	       s->done, s->count);
 	if (s->items)
-		printf(" (%" PRIu64 " %s)", s->items, s->item);
+		printf(" (%s: %" PRIu64 ")", s->item, s->items);
 	printf(", %u in flight, %.3f s, %.0f a second\n", s->window,
 	       seconds(s), seconds(s) > 0 ? (double)s->done / seconds(s) : 0);
 	figures_print_latency(&s->hist);
@@ -99,7 +99,7 @@ static void json_tenths(const struct sweep *s)
 		t = &s->tenths[i];
 		printf("%s{\"count\": %" PRIu64, i ? ", " : "", t->count);
 		c = share(&t->cost, t->count);
-		if (t->count) {
+		if (t->count && s->cost.have_sched) {
 			printf(", ");
 			json_share("each", &c);
 		}
@@ -123,7 +123,7 @@ static void json_cost(const struct run *run, const struct sweep *s)
 	printf(", ");
 	if (s->items) {
 		c = share(&s->cost, s->items);
-		json_share(s->item, &c);
+		json_share("item", &c);
 		printf(", ");
 	}
 	json_tenths(s);
@@ -137,8 +137,10 @@ static void json_sweep(const struct run *run, const struct sweep *s)
 	json_u64("count", s->count);
 	json_u64("answered", s->done);
 	json_u64("window", s->window);
-	if (s->items)
-		json_u64(s->item, s->items);
+	if (s->items) {
+		json_string("item", s->item);
+		json_u64("items", s->items);
+	}
 	printf("\"elapsed_s\": %.6f, ", seconds(s));
 	json_latency(&s->hist);
 	json_cost(run, s);

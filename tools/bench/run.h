@@ -54,6 +54,7 @@ struct run {
 	uint64_t end_ns;
 	uint64_t shown_ns;	/* the last progress line */
 	bool shown;
+	struct match *match;
 	struct sweep sweeps[SWEEPS_MAX];
 	unsigned int nsweeps;
 	struct sweep *sweep;	/* the one that is running */

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "floor.h"
+#include "match.h"
 #include "publish.h"
 #include "receive.h"
 #include "requests.h"
@@ -186,6 +187,7 @@ static void work(struct run *run)
 		[SCENARIO_PING] = ping_work,
 		[SCENARIO_CONNECT] = connect_work,
 		[SCENARIO_SUBSCRIBE] = subscribe_work,
+		[SCENARIO_MATCH] = match_work,
 	};
 
 	run->start_ns = now_ns();

@@ -12,6 +12,7 @@ struct sweep *sweep_new(struct run *run, const char *name, uint64_t count,
 	struct sweep *s = &run->sweeps[run->nsweeps++];
 
 	s->name = name;
+	s->each = name;
 	s->count = count;
 	s->begin = begin;
 	s->window = run->opt->window;

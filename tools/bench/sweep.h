@@ -22,7 +22,8 @@ struct tenth {
 };
 
 struct sweep {
-	const char *name;	/* of the request: "ping" */
+	const char *name;	/* "ping" */
+	const char *each;	/* of the requests, mostly the same */
 	uint64_t count;
 	uint64_t items;		/* that all requests carry, or 0: one each */
 	const char *item;	/* "delivery" */
