@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <time.h>
 
 #define NSEC_PER_SEC	1000000000ull
@@ -30,9 +31,10 @@ enum scenario {
 	SCENARIO_CONNECT,
 	SCENARIO_SUBSCRIBE,
 	SCENARIO_MATCH,
+	SCENARIO_MEMORY,
 };
 
-#define SCENARIOS	(SCENARIO_MATCH + 1)
+#define SCENARIOS	(SCENARIO_MEMORY + 1)
 
 extern const char *const scenario_names[SCENARIOS];
 
@@ -54,9 +56,12 @@ struct options {
 	const char *host;
 	unsigned int port;
 	unsigned int publishers;
-	unsigned int subscribers;
+	unsigned int subscribers;	/* without those who stall */
+	unsigned int stalled;
 	unsigned int window;
 	uint64_t deliveries;		/* or requests */
+	unsigned int filters;		/* memory: of each client */
+	pid_t pid;			/* memory: of the broker, or 0 */
 	unsigned int subscriptions;	/* match: of all clients together */
 	uint64_t duration_ns;		/* 0: count deliveries instead */
 	uint64_t warmup;		/* messages */

@@ -80,6 +80,8 @@ static int conn_start(struct run *run, struct conn *c)
 	if (c->fd < 0)
 		return -c->fd;
 	c->state = CONN_CONNECTING;
+	if (c->role == ROLE_STALLED)
+		stall_shrink(c->fd);
 	if (!epoll_ctl(run->epoll, EPOLL_CTL_ADD, c->fd, &ev))
 		return 0;
 	return errno;
@@ -130,6 +132,8 @@ static void conn_ready(struct run *run, struct conn *c)
 		run->ready++;
 	}
 	c->state = CONN_READY;
+	if (c->role == ROLE_STALLED)
+		stall_begin(run, c);
 	if (run->sweep)
 		sweep_answered(run, c->asked_ns);
 }
@@ -152,6 +156,10 @@ static void conn_subscribe(struct run *run, struct conn *c)
 
 	shape_topic(&run->shape, options_pairs(run->opt) ? c->index : 0, topic);
 	mqtt_add_filter(&filters, MQTT_SUBSCRIBE, topic);
+	if (c->role == ROLE_STALLED) {
+		stall_topic(run, topic, sizeof(topic));
+		mqtt_add_filter(&filters, MQTT_SUBSCRIBE, topic);
+	}
 	conn_ask(run, c, &filters);
 }
 
@@ -181,7 +189,7 @@ static void got_connack(struct run *run, struct conn *c,
 
 	if (len == 4 && !p[3]) {
 		run->found = true;
-		if (c->role == ROLE_SUBSCRIBER)
+		if (c->role == ROLE_SUBSCRIBER || c->role == ROLE_STALLED)
 			conn_subscribe(run, c);
 		else
 			conn_ready(run, c);
@@ -309,7 +317,9 @@ void conn_event(struct run *run, struct conn *c, uint32_t events)
 		conn_connected(run, c);
 		return;
 	}
-	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+	if (c->role == ROLE_STALLED && c->state == CONN_READY)
+		conn_lost(run, c, NULL);
+	else if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 		conn_read(run, c, events);
 	if (events & EPOLLOUT && c->unsent.packets)
 		publish_resume(run, c);
@@ -321,17 +331,22 @@ static uint32_t opening_max(const struct run *run)
 	return run->found ? OPENING_MAX : 1;
 }
 
+static enum conn_role role_of(const struct options *opt, uint32_t i)
+{
+	if (i >= opt->subscribers + opt->publishers)
+		return ROLE_STALLED;
+	if (i >= opt->subscribers)
+		return ROLE_PUBLISHER;
+	return options_load(opt) ? ROLE_SUBSCRIBER : ROLE_CLIENT;
+}
+
 static void conn_init(struct run *run, uint32_t i)
 {
 	struct conn *c = &run->conns[i];
 	uint32_t subscribers = run->opt->subscribers;
 	bool pairs = options_pairs(run->opt);
 
-	if (i >= subscribers)
-		c->role = ROLE_PUBLISHER;
-	else
-		c->role = options_load(run->opt) ? ROLE_SUBSCRIBER :
-						   ROLE_CLIENT;
+	c->role = role_of(run->opt, i);
 	c->index = c->role == ROLE_PUBLISHER ? i - subscribers : i;
 	c->head = shape_head(&run->shape, pairs ? c->index : 0);
 	if (c->role == ROLE_SUBSCRIBER)

@@ -18,6 +18,7 @@ struct mqtt_filters;
 enum conn_role {
 	ROLE_SUBSCRIBER = 's',
 	ROLE_PUBLISHER = 'p',
+	ROLE_STALLED = 'z',	/* subscribes, then stops reading */
 	ROLE_CLIENT = 'c',	/* neither: it is asked for requests */
 };
 

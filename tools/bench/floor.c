@@ -150,6 +150,10 @@ static void peer_introduce(struct server *s, struct peer *p,
 	if (p->role == ROLE_SUBSCRIBER)
 		s->subscribers[index] = p->fd;
 	net_send_all(p->fd, connack, sizeof(connack));
+	/* Only sockets are to be weighed. */
+	if (s->opt->scenario == SCENARIO_MEMORY &&
+	    epoll_ctl(s->epoll, EPOLL_CTL_DEL, p->fd, NULL))
+		floor_die("epoll", errno);
 }
 
 /* A client waits for each answer: what it sends is one packet. */

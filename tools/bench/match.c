@@ -264,9 +264,10 @@ static struct match *match_new(const struct options *opt)
 	return NULL;
 }
 
-static void match_free(struct match *m)
+void match_free(struct match *m)
 {
-	free(m->seen);
+	if (m)
+		free(m->seen);
 	free(m);
 }
 
@@ -302,6 +303,4 @@ void match_work(struct run *run)
 	    publish_all(run, "spread", begin_spread) &&
 	    publish_all(run, "same", begin_same))
 		publish_all(run, "fresh", begin_fresh);
-	match_free(run->match);
-	run->match = NULL;
 }

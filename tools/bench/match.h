@@ -16,8 +16,10 @@
 
 struct run;
 struct conn;
+struct match;
 
 void match_work(struct run *run);
+void match_free(struct match *m);
 
 /* A PUBLISH has come, whole. */
 void match_delivery(struct run *run, struct conn *c, const unsigned char *p,

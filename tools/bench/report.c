@@ -22,6 +22,7 @@ const char *const scenario_names[] = {
 	[SCENARIO_CONNECT] = "connect",
 	[SCENARIO_SUBSCRIBE] = "subscribe",
 	[SCENARIO_MATCH] = "match",
+	[SCENARIO_MEMORY] = "memory",
 };
 
 static const char *const phase_texts[] = {
@@ -196,6 +197,12 @@ static void print_people(const struct run *run)
 	if (run->phase == PHASE_LOAD)
 		figures_print_latency(&run->load.hist);
 	print_cost(run);
+	if (run->opt->stalled)
+		printf("%-12s %u more subscribers have stopped reading: the "
+		       "kernel's memory grew by %.1f MiB at most\n", "stalled",
+		       run->opt->stalled,
+		       (double)(run->stall.peak - run->stall.before) /
+		       (1 << 20));
 }
 
 /* JSON */
@@ -212,6 +219,7 @@ static void json_options(const struct run *run)
 	json_string("topic", topic);
 	json_u64("publishers", o->publishers);
 	json_u64("subscribers", o->subscribers);
+	json_u64("stalled", o->stalled);
 	json_u64("window", o->window);
 	json_u64("payload_bytes", o->payload);
 	json_u64("packet_bytes", run->shape.packet_len);
@@ -234,6 +242,9 @@ static void json_result(const struct run *run)
 	json_u64("duplicated", t->duplicated);
 	json_u64("reordered", t->reordered);
 	json_u64("corrupted", t->corrupted);
+	if (run->opt->stalled)
+		json_u64("stalled_kernel_bytes",
+			 run->stall.peak - run->stall.before);
 	printf("\"elapsed_s\": %.6f, \"deliveries_per_s\": %.1f, ",
 	       seconds(run), rate(run));
 }
@@ -291,7 +302,7 @@ void report(const struct run *run)
 		fprintf(stderr, "kmqtt-bench: interrupted\n");
 	if (run->opt->json)
 		(load ? print_json : report_json_requests)(run);
-	else if (!run->opt->quiet && run->phase != PHASE_SETUP)
+	else if (!run->opt->quiet && (!load || run->phase != PHASE_SETUP))
 		(load ? print_people : report_print_requests)(run);
 	fflush(stdout);
 }

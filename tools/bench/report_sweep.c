@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "figures.h"
+#include "memory.h"
 #include "report.h"
 #include "run.h"
 
@@ -82,6 +83,8 @@ void report_print_requests(const struct run *run)
 	printf("%s%s at %s: %u client%s%s\n", o->floor ? "floor " : "",
 	       scenario_names[o->scenario], run->net.name, o->subscribers,
 	       plural(o->subscribers), o->batch ? ", SCHED_BATCH here" : "");
+	if (run->memory)
+		memory_print(run);
 	for (i = 0; i < run->nsweeps; i++)
 		print_sweep(run, &run->sweeps[i]);
 }
@@ -166,6 +169,8 @@ void report_json_requests(const struct run *run)
 	printf("{");
 	json_options(run);
 	json_error(run);
+	if (run->memory)
+		memory_json(run);
 	printf("\"requests\": [");
 	for (i = 0; i < run->nsweeps; i++) {
 		printf("%s", i ? ", " : "");

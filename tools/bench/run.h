@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/epoll.h>
+#include <sys/types.h>
 
 #include "bench.h"
 #include "conn.h"
@@ -16,6 +17,7 @@
 #include "load.h"
 #include "net.h"
 #include "shape.h"
+#include "stall.h"
 #include "sweep.h"
 
 /* Reporting thousands of ready sockets at once costs fewer calls. */
@@ -55,6 +57,9 @@ struct run {
 	uint64_t shown_ns;	/* the last progress line */
 	bool shown;
 	struct match *match;
+	struct memory *memory;
+	struct stall stall;
+	pid_t pid;		/* of the broker, or 0 */
 	struct sweep sweeps[SWEEPS_MAX];
 	unsigned int nsweeps;
 	struct sweep *sweep;	/* the one that is running */

@@ -18,6 +18,7 @@
 
 #include "floor.h"
 #include "match.h"
+#include "memory.h"
 #include "publish.h"
 #include "receive.h"
 #include "requests.h"
@@ -97,6 +98,8 @@ static void tick(struct run *run)
 		return;
 	check_duration(run, now);
 	check_stalled(run, now);
+	if (run->opt->stalled && run->phase != PHASE_SETUP)
+		stall_watch(run);
 	report_progress(run);
 }
 
@@ -165,13 +168,14 @@ static void measure(struct run *run)
 	cost_read(&run->cost);
 	cost_since(&run->cost, &before);
 	run->have_cost = true;
-	linger(run);
 }
 
 static void load_work(struct run *run)
 {
 	if (!conn_open_all(run))
 		return;
+	if (run->opt->stalled)
+		stall_fill(run);
 	if (run->opt->warmup)
 		run_phase(run, PHASE_WARMUP, run->opt->warmup);
 	if (!run_over(run))
@@ -188,11 +192,13 @@ static void work(struct run *run)
 		[SCENARIO_CONNECT] = connect_work,
 		[SCENARIO_SUBSCRIBE] = subscribe_work,
 		[SCENARIO_MATCH] = match_work,
+		[SCENARIO_MEMORY] = memory_work,
 	};
 
 	run->start_ns = now_ns();
 	run->moved_ns = run->start_ns;
 	works[run->opt->scenario](run);
+	linger(run);
 }
 
 /* What will not come is lost; what may still have come is not. */
@@ -305,6 +311,8 @@ static void finish(struct run *run)
 	net_free(&run->net);
 	load_free(&run->load);
 	shape_free(&run->shape);
+	match_free(run->match);
+	free(run->memory);
 	free(run->conns);
 	free(run->events);
 	free(run->buf);
@@ -321,8 +329,9 @@ int scenario_run(const struct options *opt)
 		return BENCH_FAILED;
 	}
 	run->opt = opt;
-	run->nconns = opt->publishers + opt->subscribers;
+	run->nconns = opt->subscribers + opt->publishers + opt->stalled;
 	init(run, &floor);
+	run->pid = opt->floor ? floor.pid : opt->pid;
 	if (!run->failed)
 		resolve(run, &floor);
 	if (!run->failed)
