@@ -18,9 +18,18 @@ static void begin_ping(struct run *run, uint64_t i)
 	conn_ping(run, client(run, i));
 }
 
+/* Each once at first: what connecting left to be done is then done. */
+static bool warm_up(struct run *run)
+{
+	struct sweep *s = sweep_new(run, "warm-up", run->nconns, begin_ping);
+
+	run->nsweeps = 0;
+	return sweep_run(run, s);
+}
+
 void ping_work(struct run *run)
 {
-	if (conn_open_all(run))
+	if (conn_open_all(run) && warm_up(run))
 		sweep_run(run, sweep_new(run, "ping", run->opt->deliveries,
 					 begin_ping));
 }

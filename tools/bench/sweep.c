@@ -3,6 +3,8 @@
  * Each tenth starts and ends with nothing in flight, so that its cost is its
  * own.
  */
+#include <string.h>
+
 #include "run.h"
 #include "sweep.h"
 
@@ -11,6 +13,7 @@ struct sweep *sweep_new(struct run *run, const char *name, uint64_t count,
 {
 	struct sweep *s = &run->sweeps[run->nsweeps++];
 
+	memset(s, 0, sizeof(*s));
 	s->name = name;
 	s->each = name;
 	s->count = count;
