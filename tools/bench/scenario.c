@@ -35,6 +35,9 @@
 #define LINGER_MS	20
 #define LINGER_ROUNDS	50
 
+/* The longest delay of an ACK, and some. */
+#define REST_NS		(250 * NSEC_PER_MSEC)
+
 /* Descriptors other than connections. */
 #define SPARE_FDS	32
 
@@ -170,10 +173,25 @@ static void measure(struct run *run)
 	run->have_cost = true;
 }
 
+/*
+ * A connection on which request and answer have just alternated delays its
+ * ACKs, until one was delayed in vain, for 200 ms at most; from then on there
+ * is one a read. Without the pause, what a delivery costs would depend on how
+ * long ago its subscriber has connected.
+ */
+static void rest(struct run *run)
+{
+	uint64_t end = now_ns() + REST_NS;
+
+	while (now_ns() < end && !run_over(run))
+		run_round(run, -1);
+}
+
 static void load_work(struct run *run)
 {
 	if (!conn_open_all(run))
 		return;
+	rest(run);
 	if (run->opt->stalled)
 		stall_fill(run);
 	if (run->opt->warmup)
