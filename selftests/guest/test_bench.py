@@ -17,8 +17,9 @@ COST = {"broker", "generator", "machine"}
 
 def run(*args, status=0):
     """Run it, and return what it printed as JSON."""
-    done = subprocess.run([BENCH, *map(str, args), "--json"], check=False,
-                          capture_output=True, text=True, timeout=3 * TIMEOUT)
+    done = subprocess.run(
+        [BENCH, *map(str, args), "--json", "--sched", "other"], check=False,
+        capture_output=True, text=True, timeout=3 * TIMEOUT)
     equal(done.returncode, status, f"exit status, {done.stderr}")
     return json.loads(done.stdout)
 
@@ -38,10 +39,10 @@ def requests_of(result, counts):
     ("ping, one in flight", ["ping", "-S", 20, "-n", 2000], [("ping", 2000)]),
     ("ping, all clients at once", ["ping", "-S", 20, "-w", 20, "-n", 2000],
      [("ping", 2000)]),
-    ("connect", ["connect", "-S", 1200],
-     [("connect", 1200), ("disconnect", 1200)]),
-    ("connect, 16 in flight", ["connect", "-S", 200, "-w", 16],
-     [("connect", 200), ("disconnect", 200)]),
+    ("connect", ["connect", "-S", 50], [("connect", 50), ("disconnect", 50)]),
+    ("connect, 16 in flight, from two addresses",
+     ["connect", "-S", 1010, "-w", 16],
+     [("connect", 1010), ("disconnect", 1010)]),
     ("subscribe", ["subscribe", "-S", 200],
      [("subscribe", 200), ("unsubscribe", 200)]),
 ])
@@ -91,10 +92,12 @@ def memory(broker, clients):
     requests_of(result, [("subscribe", clients)])
     floor = run("floor", "memory", "-S", clients)
     for part in result["connection_bytes"], floor["connection_bytes"]:
-        assert 2048 < part["kernel"] < 65536, part
-        assert 2048 < sum(part["slabs"].values()) < 65536, part
+        # So few clients say nothing about "kernel", which is all memory.
+        assert isinstance(part["kernel"], float), part
+        assert 2048 < part["slab"] < 65536, part
+        assert 2048 < part["slabs"]["TCP"] < 8192, part
         assert part["process"] < 65536, part
-    assert "kernel" in result["subscription_bytes"]
+    assert "slab" in result["subscription_bytes"]
 
 
 @cases([(f"it notices: {kind}", kind, count) for kind, count in [

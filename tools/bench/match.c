@@ -276,6 +276,8 @@ static bool subscribe_all(struct run *run)
 	struct sweep *s = sweep_new(run, "subscribe", packets(run->match),
 				    begin_subscribe);
 
+	/* A client has several packets, and waits for each answer. */
+	s->window = 1;
 	s->each = "packet";
 	s->item = "subscription";
 	s->items = run->match->filters;

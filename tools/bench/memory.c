@@ -14,7 +14,7 @@
 #include "run.h"
 
 /* Growth of a slab cache that is worth a line, a client or subscription. */
-#define SLAB_MIN	16
+#define SLAB_MIN	4
 
 static void take_reading(struct run *run)
 {

@@ -44,6 +44,7 @@ struct run {
 	uint32_t opened;
 	uint32_t opening;	/* begun, not yet ready */
 	uint32_t ready;
+	uint64_t turn;		/* whose ping is next */
 	bool found;		/* an address that answers */
 	int epoll;
 	int timer;
