@@ -301,8 +301,10 @@ void match_work(struct run *run)
 		run_fail(run, "out of memory");
 		return;
 	}
-	if (conn_open_all(run) && subscribe_all(run) &&
-	    publish_all(run, "spread", begin_spread) &&
+	if (!conn_open_all(run) || !subscribe_all(run))
+		return;
+	run_rest(run);
+	if (publish_all(run, "spread", begin_spread) &&
 	    publish_all(run, "same", begin_same))
 		publish_all(run, "fresh", begin_fresh);
 }

@@ -88,6 +88,14 @@ static inline bool run_over(const struct run *run)
  */
 int run_round(struct run *run, int timeout_ms);
 
+/*
+ * A connection on which request and answer have just alternated delays its
+ * ACKs, until one was delayed in vain, for 200 ms at most; from then on there
+ * is one a read. Without a pause before messages are sent, what a delivery
+ * costs would depend on how long ago its subscriber has connected.
+ */
+void run_rest(struct run *run);
+
 static inline struct conn *run_publisher(struct run *run, uint32_t index)
 {
 	return &run->conns[run->opt->subscribers + index];

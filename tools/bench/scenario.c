@@ -173,13 +173,7 @@ static void measure(struct run *run)
 	run->have_cost = true;
 }
 
-/*
- * A connection on which request and answer have just alternated delays its
- * ACKs, until one was delayed in vain, for 200 ms at most; from then on there
- * is one a read. Without the pause, what a delivery costs would depend on how
- * long ago its subscriber has connected.
- */
-static void rest(struct run *run)
+void run_rest(struct run *run)
 {
 	uint64_t end = now_ns() + REST_NS;
 
@@ -191,7 +185,7 @@ static void load_work(struct run *run)
 {
 	if (!conn_open_all(run))
 		return;
-	rest(run);
+	run_rest(run);
 	if (run->opt->stalled)
 		stall_fill(run);
 	if (run->opt->warmup)
