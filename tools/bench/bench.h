@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <time.h>
 
 #define NSEC_PER_SEC	1000000000ull
@@ -26,7 +27,16 @@ enum scenario {
 	SCENARIO_FANOUT,
 	SCENARIO_FANIN,
 	SCENARIO_P2P,
+	SCENARIO_PING,
+	SCENARIO_CONNECT,
+	SCENARIO_SUBSCRIBE,
+	SCENARIO_MATCH,
+	SCENARIO_MEMORY,
 };
+
+#define SCENARIOS	(SCENARIO_MEMORY + 1)
+
+extern const char *const scenario_names[SCENARIOS];
 
 /* What the built-in broker can be told to do wrong (see fault.c). */
 enum fault_kind {
@@ -46,9 +56,13 @@ struct options {
 	const char *host;
 	unsigned int port;
 	unsigned int publishers;
-	unsigned int subscribers;
+	unsigned int subscribers;	/* without those who stall */
+	unsigned int stalled;
 	unsigned int window;
-	uint64_t deliveries;
+	uint64_t deliveries;		/* or requests */
+	unsigned int filters;		/* memory: of each client */
+	pid_t pid;			/* memory: of the broker, or 0 */
+	unsigned int subscriptions;	/* match: of all clients together */
 	uint64_t duration_ns;		/* 0: count deliveries instead */
 	uint64_t warmup;		/* messages */
 	unsigned int payload;
@@ -64,6 +78,12 @@ struct options {
 	enum fault_kind fault;
 	uint64_t fault_every;
 };
+
+/* Messages in a window, and not requests one by one? */
+static inline bool options_load(const struct options *opt)
+{
+	return opt->scenario <= SCENARIO_P2P;
+}
 
 /* Every publisher has a topic of its own, and one subscriber. */
 static inline bool options_pairs(const struct options *opt)

@@ -23,6 +23,9 @@ static const char *const state_texts[] = {
 	[CONN_CONNECTING] = "while connecting",
 	[CONN_WAIT_CONNACK] = "before its CONNACK",
 	[CONN_WAIT_SUBACK] = "before its SUBACK",
+	[CONN_WAIT_UNSUBACK] = "before its UNSUBACK",
+	[CONN_WAIT_PINGRESP] = "before its PINGRESP",
+	[CONN_WAIT_END] = "after its DISCONNECT",
 	[CONN_READY] = "under load",
 };
 
@@ -30,7 +33,7 @@ static const char *const state_texts[] = {
 void conn_client_id(const struct conn *c, char *buf)
 {
 	snprintf(buf, CLIENT_ID_MAX, "kb%u%c%05u",
-		 (unsigned int)getpid() % 10000000u, c->subscriber ? 's' : 'p',
+		 (unsigned int)getpid() % 10000000u, c->role,
 		 c->index % 10000000u);
 }
 
@@ -77,6 +80,8 @@ static int conn_start(struct run *run, struct conn *c)
 	if (c->fd < 0)
 		return -c->fd;
 	c->state = CONN_CONNECTING;
+	if (c->role == ROLE_STALLED)
+		stall_shrink(c->fd);
 	if (!epoll_ctl(run->epoll, EPOLL_CTL_ADD, c->fd, &ev))
 		return 0;
 	return errno;
@@ -94,7 +99,7 @@ static void conn_close(struct conn *c)
 static void conn_refused(struct run *run, struct conn *c, int err)
 {
 	conn_close(c);
-	while (!run->ready && net_next(&run->net)) {
+	while (!run->found && net_next(&run->net)) {
 		err = conn_start(run, c);
 		if (!err)
 			return;
@@ -122,19 +127,59 @@ static void conn_connected(struct run *run, struct conn *c)
 
 static void conn_ready(struct run *run, struct conn *c)
 {
+	if (!run->sweep) {
+		run->opening--;
+		run->ready++;
+	}
 	c->state = CONN_READY;
-	run->opening--;
-	run->ready++;
+	if (c->role == ROLE_STALLED)
+		stall_begin(run, c);
+	if (run->sweep)
+		sweep_answered(run, c->asked_ns);
+}
+
+void conn_ask(struct run *run, struct conn *c, const struct mqtt_filters *f)
+{
+	unsigned char buf[MQTT_FILTERS_MAX + 8];
+
+	c->state = f->type == MQTT_SUBSCRIBE ? CONN_WAIT_SUBACK :
+					       CONN_WAIT_UNSUBACK;
+	c->asked = f->count;
+	c->asked_ns = now_ns();
+	conn_send(run, c, buf, mqtt_filters(buf, 1, f));
 }
 
 static void conn_subscribe(struct run *run, struct conn *c)
 {
-	unsigned char buf[TOPIC_MAX + 16];
+	struct mqtt_filters filters = { 0 };
 	char topic[TOPIC_MAX];
 
 	shape_topic(&run->shape, options_pairs(run->opt) ? c->index : 0, topic);
-	c->state = CONN_WAIT_SUBACK;
-	conn_send(run, c, buf, mqtt_subscribe(buf, 1, topic));
+	mqtt_add_filter(&filters, MQTT_SUBSCRIBE, topic);
+	if (c->role == ROLE_STALLED) {
+		stall_topic(run, topic, sizeof(topic));
+		mqtt_add_filter(&filters, MQTT_SUBSCRIBE, topic);
+	}
+	conn_ask(run, c, &filters);
+}
+
+void conn_ping(struct run *run, struct conn *c)
+{
+	unsigned char buf[8];
+
+	c->state = CONN_WAIT_PINGRESP;
+	c->asked_ns = now_ns();
+	conn_send(run, c, buf, mqtt_pingreq(buf));
+}
+
+/* The broker has to close first: that ends the request. */
+void conn_disconnect(struct run *run, struct conn *c)
+{
+	unsigned char buf[8];
+
+	c->state = CONN_WAIT_END;
+	c->asked_ns = now_ns();
+	conn_send(run, c, buf, mqtt_disconnect(buf));
 }
 
 static void got_connack(struct run *run, struct conn *c,
@@ -143,7 +188,8 @@ static void got_connack(struct run *run, struct conn *c,
 	char why[80];
 
 	if (len == 4 && !p[3]) {
-		if (c->subscriber)
+		run->found = true;
+		if (c->role == ROLE_SUBSCRIBER || c->role == ROLE_STALLED)
 			conn_subscribe(run, c);
 		else
 			conn_ready(run, c);
@@ -157,20 +203,38 @@ static void got_connack(struct run *run, struct conn *c,
 static void got_suback(struct run *run, struct conn *c,
 		       const unsigned char *p, uint32_t len)
 {
+	struct mqtt_header h;
 	char why[40];
+	uint32_t i;
 
-	if (len == 5 && p[4] <= 2) {
-		conn_ready(run, c);
+	/* It has come whole: the header is good. */
+	mqtt_header(&h, p, len);
+	if (len != h.len + 2 + c->asked) {
+		conn_fail(run, c, "SUBACK is for another number of filters",
+			  NULL);
 		return;
 	}
-	snprintf(why, sizeof(why), "code 0x%02x", len == 5 ? p[4] : 255u);
-	conn_fail(run, c, "SUBSCRIBE refused", why);
+	for (i = h.len + 2; i < len; i++) {
+		if (p[i] <= 2)
+			continue;
+		snprintf(why, sizeof(why), "code 0x%02x", p[i]);
+		conn_fail(run, c, "SUBSCRIBE refused", why);
+		return;
+	}
+	conn_ready(run, c);
 }
 
 bool conn_expects(const struct conn *c, unsigned char type)
 {
-	return (type == MQTT_CONNACK && c->state == CONN_WAIT_CONNACK) ||
-	       (type == MQTT_SUBACK && c->state == CONN_WAIT_SUBACK);
+	static const unsigned char types[] = {
+		[CONN_WAIT_CONNACK] = MQTT_CONNACK,
+		[CONN_WAIT_SUBACK] = MQTT_SUBACK,
+		[CONN_WAIT_UNSUBACK] = MQTT_UNSUBACK,
+		[CONN_WAIT_PINGRESP] = MQTT_PINGRESP,
+		[CONN_READY] = 0,
+	};
+
+	return type && type == types[c->state];
 }
 
 void conn_control(struct run *run, struct conn *c, const unsigned char *p,
@@ -178,8 +242,10 @@ void conn_control(struct run *run, struct conn *c, const unsigned char *p,
 {
 	if (p[0] == MQTT_CONNACK)
 		got_connack(run, c, p, len);
-	else
+	else if (p[0] == MQTT_SUBACK)
 		got_suback(run, c, p, len);
+	else
+		conn_ready(run, c);
 }
 
 void conn_nonsense(struct run *run, const struct conn *c, unsigned char type,
@@ -195,6 +261,17 @@ void conn_nonsense(struct run *run, const struct conn *c, unsigned char type,
 		snprintf(what, sizeof(what), "the broker sent what is not MQTT "
 			 "%s", state_texts[c->state]);
 	conn_fail(run, c, what, NULL);
+}
+
+/* The end of the stream. */
+static void conn_ended(struct run *run, struct conn *c)
+{
+	if (c->state != CONN_WAIT_END) {
+		conn_lost(run, c, NULL);
+		return;
+	}
+	conn_close(c);
+	sweep_answered(run, c->asked_ns);
 }
 
 enum drained {
@@ -214,7 +291,7 @@ static enum drained conn_read_once(struct run *run, struct conn *c)
 		return n == RECEIVE_MAX ? READ_FULL : READ_PART;
 	}
 	if (!n)
-		conn_lost(run, c, NULL);
+		conn_ended(run, c);
 	else if (errno == EINTR)
 		return READ_FULL;
 	else if (errno != EAGAIN)
@@ -240,7 +317,9 @@ void conn_event(struct run *run, struct conn *c, uint32_t events)
 		conn_connected(run, c);
 		return;
 	}
-	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+	if (c->role == ROLE_STALLED && c->state == CONN_READY)
+		conn_lost(run, c, NULL);
+	else if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 		conn_read(run, c, events);
 	if (events & EPOLLOUT && c->unsent.packets)
 		publish_resume(run, c);
@@ -249,7 +328,16 @@ void conn_event(struct run *run, struct conn *c, uint32_t events)
 /* One alone at first: it finds out which of the host's addresses answers. */
 static uint32_t opening_max(const struct run *run)
 {
-	return run->ready ? OPENING_MAX : 1;
+	return run->found ? OPENING_MAX : 1;
+}
+
+static enum conn_role role_of(const struct options *opt, uint32_t i)
+{
+	if (i >= opt->subscribers + opt->publishers)
+		return ROLE_STALLED;
+	if (i >= opt->subscribers)
+		return ROLE_PUBLISHER;
+	return options_load(opt) ? ROLE_SUBSCRIBER : ROLE_CLIENT;
 }
 
 static void conn_init(struct run *run, uint32_t i)
@@ -258,26 +346,32 @@ static void conn_init(struct run *run, uint32_t i)
 	uint32_t subscribers = run->opt->subscribers;
 	bool pairs = options_pairs(run->opt);
 
-	c->subscriber = i < subscribers;
-	c->index = c->subscriber ? i : i - subscribers;
+	c->role = role_of(run->opt, i);
+	c->index = c->role == ROLE_PUBLISHER ? i - subscribers : i;
 	c->head = shape_head(&run->shape, pairs ? c->index : 0);
-	if (c->subscriber)
+	if (c->role == ROLE_SUBSCRIBER)
 		load_view(&run->load, c->index, &c->view);
+}
+
+void conn_open(struct run *run, uint32_t i)
+{
+	struct conn *c = &run->conns[i];
+	int err;
+
+	conn_init(run, i);
+	c->asked_ns = now_ns();
+	run->opened = i + 1;
+	err = conn_start(run, c);
+	if (err)
+		conn_refused(run, c, err);
 }
 
 static void open_more(struct run *run)
 {
-	struct conn *c;
-	int err;
-
 	while (run->opened < run->nconns &&
 	       run->opening < opening_max(run) && !run->failed) {
-		c = &run->conns[run->opened];
-		conn_init(run, run->opened++);
 		run->opening++;
-		err = conn_start(run, c);
-		if (err)
-			conn_refused(run, c, err);
+		conn_open(run, run->opened);
 	}
 }
 

@@ -12,12 +12,24 @@
 #include "shape.h"
 
 struct run;
+struct mqtt_filters;
+
+/* The letter that client ids have. */
+enum conn_role {
+	ROLE_SUBSCRIBER = 's',
+	ROLE_PUBLISHER = 'p',
+	ROLE_STALLED = 'z',	/* subscribes, then stops reading */
+	ROLE_CLIENT = 'c',	/* neither: it is asked for requests */
+};
 
 enum conn_state {
 	CONN_CLOSED,
 	CONN_CONNECTING,
 	CONN_WAIT_CONNACK,
 	CONN_WAIT_SUBACK,
+	CONN_WAIT_UNSUBACK,
+	CONN_WAIT_PINGRESP,
+	CONN_WAIT_END,
 	CONN_READY,
 };
 
@@ -32,9 +44,11 @@ struct unsent {
 struct conn {
 	int fd;
 	uint8_t state;
-	bool subscriber;
+	uint8_t role;
 	bool body_bad;		/* of the PUBLISH that is arriving */
-	uint32_t index;		/* among publishers, or subscribers */
+	uint32_t index;		/* among those of its role */
+	uint32_t asked;		/* filters that SUBACK is due for */
+	uint64_t asked_ns;	/* when the request was made */
 	uint32_t body_left;	/* bytes of its body still to come */
 	uint32_t skip;		/* bytes of a refused packet still to come */
 	uint32_t carried;
@@ -49,6 +63,12 @@ struct conn {
 /* Opens all connections, a bounded number at a time. False: it failed. */
 bool conn_open_all(struct run *run);
 void conn_close_all(struct run *run);
+
+/* Requests. While a sweep runs, it is told when they have been answered. */
+void conn_open(struct run *run, uint32_t i);
+void conn_ping(struct run *run, struct conn *c);
+void conn_ask(struct run *run, struct conn *c, const struct mqtt_filters *f);
+void conn_disconnect(struct run *run, struct conn *c);
 
 /* Handles what epoll reported. */
 void conn_event(struct run *run, struct conn *c, uint32_t events);

@@ -103,6 +103,15 @@ void cost_since(struct cost *a, const struct cost *since)
 	a->own_ns -= since->own_ns;
 }
 
+void cost_add(struct cost *a, const struct cost *b)
+{
+	a->have_sched = b->have_sched;
+	a->have_stat = b->have_stat;
+	a->sched_ns += b->sched_ns;
+	a->stat_ns += b->stat_ns;
+	a->own_ns += b->own_ns;
+}
+
 uint64_t cost_machine_ns(const struct cost *c)
 {
 	return c->have_sched ? c->sched_ns : c->stat_ns;

@@ -22,6 +22,9 @@ void cost_read(struct cost *c);
 /* @a becomes the cost from @since to @a. */
 void cost_since(struct cost *a, const struct cost *since);
 
+/* Adds up stretches, beginning with one of zeroes. */
+void cost_add(struct cost *a, const struct cost *b);
+
 /* The better figure for the whole machine, and where it comes from. */
 uint64_t cost_machine_ns(const struct cost *c);
 const char *cost_source(const struct cost *c);

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "bench.h"
+#include "conn.h"
 #include "fault.h"
 #include "floor.h"
 #include "mqtt.h"
@@ -33,7 +34,7 @@
 
 struct peer {
 	int fd;
-	char role;		/* of the client id: 's', 'p', 0 at first */
+	char role;		/* an enum conn_role, 0 at first */
 	uint32_t index;
 	unsigned char *part;	/* a buffer of its own, once a packet was cut */
 	uint32_t have;		/* bytes of that packet */
@@ -146,23 +147,41 @@ static void peer_introduce(struct server *s, struct peer *p,
 	if (sscanf(text, "kb%*u%c%u", &p->role, &index) != 2)
 		floor_die("CONNECT", EPROTO);
 	p->index = index;
-	if (p->role == 's')
+	if (p->role == ROLE_SUBSCRIBER)
 		s->subscribers[index] = p->fd;
 	net_send_all(p->fd, connack, sizeof(connack));
+	/* Only sockets are to be weighed. */
+	if (s->opt->scenario == SCENARIO_MEMORY &&
+	    epoll_ctl(s->epoll, EPOLL_CTL_DEL, p->fd, NULL))
+		floor_die("epoll", errno);
 }
 
-static void peer_subscribed(const struct peer *p, const unsigned char *buf,
-			    size_t n)
+/* A client waits for each answer: what it sends is one packet. */
+static void peer_asked(const struct peer *p, const unsigned char *buf,
+		       size_t n)
 {
 	unsigned char suback[5] = { MQTT_SUBACK, 3 };
+	unsigned char unsuback[4] = { MQTT_UNSUBACK, 2 };
+	static const unsigned char pingresp[2] = { MQTT_PINGRESP };
 	struct mqtt_header h;
 
-	/* The other packet that a subscriber sends is DISCONNECT. */
-	if (mqtt_header(&h, buf, n) != 1 ||
-	    MQTT_TYPE(h.type) != MQTT_SUBSCRIBE || n < h.len + 2)
-		return;
-	memcpy(suback + 2, buf + h.len, 2);
-	net_send_all(p->fd, suback, sizeof(suback));
+	if (mqtt_header(&h, buf, n) != 1 || n != h.total)
+		floor_die("request", EPROTO);
+	switch (MQTT_TYPE(h.type)) {
+	case MQTT_SUBSCRIBE:
+		memcpy(suback + 2, buf + h.len, 2);
+		net_send_all(p->fd, suback, sizeof(suback));
+		break;
+	case MQTT_UNSUBSCRIBE:
+		memcpy(unsuback + 2, buf + h.len, 2);
+		net_send_all(p->fd, unsuback, sizeof(unsuback));
+		break;
+	case MQTT_PINGREQ:
+		net_send_all(p->fd, pingresp, sizeof(pingresp));
+		break;
+	default: /* DISCONNECT: epoll reports the end. */
+		shutdown(p->fd, SHUT_RDWR);
+	}
 }
 
 /* A packet was cut: from now on this publisher reads into its own buffer. */
@@ -191,10 +210,10 @@ static void peer_published(struct server *s, struct peer *p,
 static void peer_data(struct server *s, struct peer *p,
 		      const unsigned char *buf, size_t n)
 {
-	if (p->role == 'p')
+	if (p->role == ROLE_PUBLISHER)
 		peer_published(s, p, buf, n);
-	else if (p->role == 's')
-		peer_subscribed(p, buf, n);
+	else if (p->role)
+		peer_asked(p, buf, n);
 	else
 		peer_introduce(s, p, buf, n);
 }

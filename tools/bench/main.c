@@ -12,6 +12,8 @@
 
 #include "bench.h"
 #include "fault.h"
+#include "match.h"
+#include "memory.h"
 #include "shape.h"
 
 #define CLIENTS_MAX	100000u
@@ -34,6 +36,10 @@ enum {
 	OPT_UNIT,
 	OPT_FAULT,
 	OPT_SCHED,
+	OPT_SUBSCRIPTIONS,
+	OPT_STALLED,
+	OPT_FILTERS,
+	OPT_PID,
 };
 
 static const struct option long_options[] = {
@@ -57,13 +63,17 @@ static const struct option long_options[] = {
 	{ "unit", required_argument, NULL, OPT_UNIT },
 	{ "fault", required_argument, NULL, OPT_FAULT },
 	{ "sched", required_argument, NULL, OPT_SCHED },
+	{ "subscriptions", required_argument, NULL, OPT_SUBSCRIPTIONS },
+	{ "stalled", required_argument, NULL, OPT_STALLED },
+	{ "filters", required_argument, NULL, OPT_FILTERS },
+	{ "pid", required_argument, NULL, OPT_PID },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ NULL, 0, NULL, 0 },
 };
 
 static const char help_usage[] =
-"Usage: kmqtt-bench fanout|fanin|p2p [options]\n"
-"       kmqtt-bench floor fanout|fanin|p2p [options]\n"
+"Usage: kmqtt-bench SCENARIO [options]\n"
+"       kmqtt-bench floor SCENARIO [options]\n"
 "\n"
 "Loads an MQTT 3.1.1 broker at QoS 0, verifies every delivery, and reports\n"
 "rate, latency and, for a broker on this machine, what a delivery costs.\n"
@@ -71,9 +81,28 @@ static const char help_usage[] =
 "  fanout  every subscriber gets every message of the publishers (one topic)\n"
 "  fanin   the same with many publishers and one subscriber\n"
 "  p2p     publisher i sends to subscriber i, each pair on its own topic\n"
+"\n"
+"Others ask for something and wait for the answer, a window of requests at a\n"
+"time, and report the cost of one, also by tenths: is the last as cheap as\n"
+"the first?\n"
+"\n"
+"  ping       connected clients send PINGREQ in turn\n"
+"  connect    clients connect one after the other, then leave (DISCONNECT, and\n"
+"             wait until the broker has closed)\n"
+"  subscribe  connected clients subscribe to one topic, then unsubscribe\n"
+"  match      clients hold many subscriptions (half exact, a quarter with +, a\n"
+"             quarter with #); a message reaches one of each kind, however many\n"
+"             there are: topics that change (spread), one topic (same), and\n"
+"             topics that no message had before, which only wildcards match\n"
+"             (fresh)\n"
+"  memory     what a connected client and, with --filters, a subscription takes\n"
+"             of the kernel and of the broker's process, in bytes\n"
+"\n"
 "  floor   the same load on a built-in broker that only forwards, with one\n"
 "          send() a subscriber, what one read() of a publisher returned, and\n"
-"          matches nothing: the lower limit for a broker in user space\n"
+"          matches nothing: the lower limit for a broker in user space. With\n"
+"          ping, connect and subscribe it answers and does nothing else; with\n"
+"          memory it holds sockets only\n"
 "\n";
 
 static const char help_options[] =
@@ -82,24 +111,39 @@ static const char help_options[] =
 "  -p, --port PORT          1 to 65535 (1883)\n"
 "  -P, --publishers N       1 to 100000 (fanout 1, fanin 200, p2p 100)\n"
 "  -S, --subscribers N      1 to 100000 (fanout 200, fanin 1, p2p as many as\n"
-"                           publishers, which it must be)\n"
-"  -w, --window N           messages in flight, 1 to 65536 (fanout 16, others\n"
-"                           as many as publishers); a message that reached\n"
-"                           all its subscribers makes room for the next\n"
+"                           publishers, which it must be). Of the others, the\n"
+"                           clients (ping 200, connect and subscribe 1000,\n"
+"                           match 100, memory 10000)\n"
+"  -w, --window N           messages in flight, 1 to 65536 (fanout 16, fanin and\n"
+"                           p2p as many as publishers); a message that reached\n"
+"                           all its subscribers makes room for the next. Of the\n"
+"                           others, requests not yet answered (1); of ping, at\n"
+"                           most as many as clients\n"
 "  -n, --deliveries N       deliveries to measure, 1 to 10^12 (40000), rounded\n"
 "                           up to whole messages; 20 windows or more make a\n"
-"                           steady figure\n"
+"                           steady figure. Of ping, the pings (20000), and of\n"
+"                           match, the messages of each kind (20000)\n"
+"      --stalled N          fanout: so many of the subscribers stop reading\n"
+"                           before anything is measured, once what is on the\n"
+"                           way to them is full. They are not counted; compare\n"
+"                           with a run with as many less\n"
+"      --subscriptions N    match: of all clients, rounded up to a multiple of\n"
+"                           4, 1 to 4000000 (1000)\n"
+"      --filters N          memory: each client subscribes to so many, 1 to 200,\n"
+"                           each shared by 10 clients\n"
+"      --pid PID            memory: the broker's process\n"
 "      --duration SECONDS   measure so long instead, 0.1 to 86400\n"
 "      --warmup N           messages before that, not counted, 0 to 10^9\n"
 "                           (twice the window)\n"
-"  -s, --payload BYTES      0 to 1048576 (64). 16 of them say who sent it,\n"
-"                           which one it is and when. With less, order and\n"
-"                           duplicates cannot be checked, only number, topic,\n"
-"                           length and content, and latency takes the n-th\n"
-"                           delivery for the n-th message\n"
+"  -s, --payload BYTES      0 to 1048576 (64); of match, 16 to 128. 16 of them\n"
+"                           say who sent it, which one it is and when. With\n"
+"                           less, order and duplicates cannot be checked, only\n"
+"                           number, topic, length and content, and latency\n"
+"                           takes the n-th delivery for the n-th message\n"
 "  -q, --qos 0              quality of service (0; 1 is not supported yet)\n"
 "  -t, --topic-prefix TEXT  1 to 200 bytes (bench/fan/topic/); a number\n"
-"                           follows. Two runs on one broker need two prefixes\n"
+"                           follows. Two runs on one broker need two prefixes.\n"
+"                           match has topics of its own\n"
 "      --nodelay            TCP_NODELAY on the load generator's sockets (yes)\n"
 "      --no-nodelay         leave Nagle's algorithm on\n"
 "      --sched batch|other  scheduling policy of the load generator (batch, so\n"
@@ -134,6 +178,16 @@ static const char help_notes[] =
 "they hit a running task, not when they hit an idle processor. On loopback who\n"
 "sends pays for receiving too, up to the receiver's socket: the broker for the\n"
 "subscribers' half, the load generator for the broker's.\n"
+"\n"
+"Memory: the growth, divided by the number of clients or subscriptions: take\n"
+"enough of them, thousands, for slabs in part empty to vanish. 'kernel' is all\n"
+"memory that is not free, no process's own and no file's content; it is what to\n"
+"compare. 'slab' and so on are parts of it: they miss pages that the kernel\n"
+"takes for itself directly. A client's kernel memory includes this program's\n"
+"half of the connection: what the broker takes beyond sockets is the difference\n"
+"to 'kmqtt-bench floor memory', which holds nothing else. 'tcp' is what sockets\n"
+"have queued, by their own account. 'process' is anonymous memory of --pid.\n"
+"Lines below name the slab caches that grew. Of root, for that and --pid.\n"
 "\n"
 "Latency runs from the publisher's write, or from when it would have been\n"
 "written if the socket was full, to the subscriber's read.\n"
@@ -276,6 +330,21 @@ static void option(struct options *opt, int key, const char *arg)
 	case OPT_WARMUP:
 		opt->warmup = number("--warmup", arg, 0, 1000000000);
 		break;
+	case OPT_SUBSCRIPTIONS:
+		opt->subscriptions = (unsigned int)
+			number("--subscriptions", arg, 1, MATCH_FILTERS_MAX);
+		break;
+	case OPT_STALLED:
+		opt->stalled = (unsigned int)
+			number("--stalled", arg, 1, CLIENTS_MAX);
+		break;
+	case OPT_FILTERS:
+		opt->filters = (unsigned int)
+			number("--filters", arg, 1, MEMORY_FILTERS_MAX);
+		break;
+	case OPT_PID:
+		opt->pid = (pid_t)number("--pid", arg, 1, INT32_MAX);
+		break;
 	case OPT_TIMEOUT:
 		opt->timeout_s = (unsigned int)
 			number("--timeout", arg, 1, 3600);
@@ -317,15 +386,14 @@ static void option(struct options *opt, int key, const char *arg)
 
 static enum scenario scenario(const char *name)
 {
+	int i;
+
 	if (!name)
-		usage_error("which scenario? fanout, fanin or p2p");
-	if (!strcmp(name, "fanout"))
-		return SCENARIO_FANOUT;
-	if (!strcmp(name, "fanin"))
-		return SCENARIO_FANIN;
-	if (!strcmp(name, "p2p"))
-		return SCENARIO_P2P;
-	usage_error("no such scenario: '%s'; fanout, fanin or p2p", name);
+		usage_error("which scenario? fanout, for example");
+	for (i = 0; i < SCENARIOS; i++)
+		if (!strcmp(name, scenario_names[i]))
+			return (enum scenario)i;
+	usage_error("no such scenario: '%s'", name);
 }
 
 static void arguments(struct options *opt, char **args)
@@ -345,11 +413,18 @@ static void default_clients(struct options *opt)
 		[SCENARIO_FANOUT] = 1,
 		[SCENARIO_FANIN] = 200,
 		[SCENARIO_P2P] = 100,
+		[SCENARIO_MATCH] = 1,
+		[SCENARIO_MEMORY] = 0,
 	};
 	static const unsigned int subscribers[] = {
 		[SCENARIO_FANOUT] = 200,
 		[SCENARIO_FANIN] = 1,
 		[SCENARIO_P2P] = 100,
+		[SCENARIO_PING] = 200,
+		[SCENARIO_CONNECT] = 1000,
+		[SCENARIO_SUBSCRIBE] = 1000,
+		[SCENARIO_MATCH] = 100,
+		[SCENARIO_MEMORY] = 10000,
 	};
 	bool pairs = options_pairs(opt);
 
@@ -363,22 +438,57 @@ static void default_clients(struct options *opt)
 				   subscribers[opt->scenario];
 }
 
+static unsigned int default_window(const struct options *opt)
+{
+	if (!options_load(opt))
+		return 1;
+	return opt->scenario == SCENARIO_FANOUT ? 16 : opt->publishers;
+}
+
 static void defaults(struct options *opt)
 {
 	default_clients(opt);
+	if (opt->stalled >= opt->subscribers)
+		usage_error("--stalled leaves no subscriber: %u of %u",
+			    opt->stalled, opt->subscribers);
+	opt->subscribers -= opt->stalled;
 	if (!opt->window)
-		opt->window = opt->scenario == SCENARIO_FANOUT ? 16 :
-			      opt->publishers;
+		opt->window = default_window(opt);
 	if (opt->window > WINDOW_MAX)
 		opt->window = WINDOW_MAX;
 	if (opt->warmup == UINT64_MAX)
 		opt->warmup = 2 * (uint64_t)opt->window;
+	if (!opt->subscriptions)
+		opt->subscriptions = 1000;
 	if (!opt->host)
 		opt->host = "127.0.0.1";
 	if (!opt->port)
 		opt->port = 1883;
 	if (!opt->deliveries)
-		opt->deliveries = 40000;
+		opt->deliveries = options_load(opt) ? 40000 : 20000;
+}
+
+static void only_for(const struct options *opt, bool given, const char *name,
+		     enum scenario wanted)
+{
+	if (given && opt->scenario != wanted)
+		usage_error("%s is for %s only", name, scenario_names[wanted]);
+}
+
+/* What has a meaning in some scenarios only, before the defaults. */
+static void check_scenario(const struct options *opt)
+{
+	only_for(opt, opt->stalled, "--stalled", SCENARIO_FANOUT);
+	only_for(opt, opt->subscriptions, "--subscriptions", SCENARIO_MATCH);
+	only_for(opt, opt->filters, "--filters", SCENARIO_MEMORY);
+	only_for(opt, opt->pid, "--pid", SCENARIO_MEMORY);
+	if (options_load(opt))
+		return;
+	if (opt->publishers || opt->duration_ns || opt->warmup != UINT64_MAX)
+		usage_error("--publishers, --duration and --warmup have no "
+			    "meaning with %s", scenario_names[opt->scenario]);
+	if (opt->fault != FAULT_NONE)
+		usage_error("--fault wants deliveries: fanout, fanin or p2p");
 }
 
 /* Before the defaults are filled in. */
@@ -391,12 +501,31 @@ static void check_given(const struct options *opt)
 			    "own broker", opt->host ? "--host" : "--port");
 	if (opt->fault != FAULT_NONE && !opt->floor)
 		usage_error("--fault is for floor only");
+	if (opt->floor && (opt->stalled || opt->filters || opt->pid ||
+			   opt->scenario == SCENARIO_MATCH))
+		usage_error("floor knows no match, --stalled, --filters and "
+			    "--pid");
+}
+
+static void check_match(const struct options *opt)
+{
+	if (opt->subscribers < MATCH_CLIENTS_MIN)
+		usage_error("match wants %u --subscribers or more",
+			    MATCH_CLIENTS_MIN);
+	if (!options_stamped(opt) || opt->payload > MATCH_PAYLOAD_MAX)
+		usage_error("match wants a --payload from %u to %u bytes",
+			    STAMP_LEN, MATCH_PAYLOAD_MAX);
 }
 
 static void check(const struct options *opt)
 {
 	uint64_t each = options_pairs(opt) ? 1 : opt->publishers;
 
+	if (opt->scenario == SCENARIO_MATCH)
+		check_match(opt);
+	if (opt->scenario == SCENARIO_PING && opt->window > opt->subscribers)
+		usage_error("ping wants a --window of at most as many as "
+			    "--subscribers: %u", opt->subscribers);
 	if (options_pairs(opt) && opt->publishers != opt->subscribers)
 		usage_error("p2p wants as many --subscribers as --publishers, "
 			    "not %u and %u", opt->subscribers,
@@ -429,6 +558,7 @@ int main(int argc, char **argv)
 		option(&opt, key, optarg);
 	arguments(&opt, argv + optind);
 	check_given(&opt);
+	check_scenario(&opt);
 	defaults(&opt);
 	check(&opt);
 	return scenario_run(&opt);

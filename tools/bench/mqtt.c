@@ -91,15 +91,31 @@ size_t mqtt_connect(unsigned char *buf, const char *client_id)
 	return (size_t)(p - buf);
 }
 
-size_t mqtt_subscribe(unsigned char *buf, uint16_t id, const char *filter)
+void mqtt_add_filter(struct mqtt_filters *f, unsigned char type,
+		     const char *filter)
 {
-	uint32_t length = 2 + 2 + (uint32_t)strlen(filter) + 1;
-	unsigned char *p = put_header(buf, MQTT_SUBSCRIBE | 0x02, length);
+	unsigned char *p = put_string(f->buf + f->len, filter);
+
+	f->type = type;
+	if (type == MQTT_SUBSCRIBE)
+		*p++ = 0;
+	f->count++;
+	f->len = (uint32_t)(p - f->buf);
+}
+
+size_t mqtt_filters(unsigned char *buf, uint16_t id,
+		    const struct mqtt_filters *f)
+{
+	unsigned char *p = put_header(buf, f->type | 0x02, 2 + f->len);
 
 	p = put_u16(p, id);
-	p = put_string(p, filter);
-	*p++ = 0;
-	return (size_t)(p - buf);
+	memcpy(p, f->buf, f->len);
+	return (size_t)(p - buf) + f->len;
+}
+
+size_t mqtt_pingreq(unsigned char *buf)
+{
+	return (size_t)(put_header(buf, MQTT_PINGREQ, 0) - buf);
 }
 
 size_t mqtt_disconnect(unsigned char *buf)

@@ -11,8 +11,12 @@
 #define MQTT_CONNECT	0x10
 #define MQTT_CONNACK	0x20
 #define MQTT_PUBLISH	0x30
-#define MQTT_SUBSCRIBE	0x80	/* sent with the flags 0x02 */
+#define MQTT_SUBSCRIBE	0x80	/* these two are sent with the flags 0x02 */
+#define MQTT_UNSUBSCRIBE 0xa0
 #define MQTT_SUBACK	0x90
+#define MQTT_UNSUBACK	0xb0
+#define MQTT_PINGREQ	0xc0
+#define MQTT_PINGRESP	0xd0
 #define MQTT_DISCONNECT	0xe0
 
 #define MQTT_TYPE(byte)	((byte) & 0xf0)
@@ -31,9 +35,25 @@ struct mqtt_header {
  */
 int mqtt_header(struct mqtt_header *h, const unsigned char *p, size_t n);
 
+/* The filters of one SUBSCRIBE or UNSUBSCRIBE, as they stand in it. */
+#define MQTT_FILTERS_MAX	(48u << 10)
+
+struct mqtt_filters {
+	unsigned char type;
+	uint32_t count;
+	uint32_t len;
+	unsigned char buf[MQTT_FILTERS_MAX];
+};
+
+/* The type is that of the packet, the same for all. */
+void mqtt_add_filter(struct mqtt_filters *f, unsigned char type,
+		     const char *filter);
+
 /* Each writes a packet and returns its length; @buf must have room. */
 size_t mqtt_connect(unsigned char *buf, const char *client_id);
-size_t mqtt_subscribe(unsigned char *buf, uint16_t id, const char *filter);
+size_t mqtt_filters(unsigned char *buf, uint16_t id,
+		    const struct mqtt_filters *f);
+size_t mqtt_pingreq(unsigned char *buf);
 size_t mqtt_disconnect(unsigned char *buf);
 
 /* The length of a PUBLISH at QoS 0 up to its payload, and those bytes. */

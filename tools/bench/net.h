@@ -10,10 +10,11 @@
 #include <stddef.h>
 
 /*
- * A source address has some 28,000 ports, but the kernel hands out every
- * second one first, and then searches for long.
+ * A source address has some 28,000 ports. The kernel hands out every second
+ * one first, at random, and searches the longer the more of them are taken:
+ * so few that the last connection is as cheap as the first.
  */
-#define NET_PORTS_PER_ADDRESS	12000
+#define NET_PORTS_PER_ADDRESS	1000
 
 struct net {
 	struct addrinfo *list;

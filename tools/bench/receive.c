@@ -7,6 +7,7 @@
  */
 #include <string.h>
 
+#include "match.h"
 #include "mqtt.h"
 #include "receive.h"
 #include "run.h"
@@ -98,12 +99,25 @@ static void refuse(struct input *in, uint32_t total)
 	struct stamp st;
 
 	in->c->skip = total;
-	if (l->stamped || !in->c->subscriber) {
+	if (l->stamped || in->c->role != ROLE_SUBSCRIBER) {
 		l->tally.corrupted++;
 		return;
 	}
 	load_guess(l, &in->c->view, &st);
 	load_odd(l, &in->c->view, &st, false, in->now);
+}
+
+static bool take_match(struct input *in, const struct mqtt_header *h)
+{
+	if (h->total > HEAD_MAX) {
+		conn_nonsense(in->run, in->c, h->type, h->total);
+		return false;
+	}
+	if (available(in) < h->total)
+		return false;
+	match_delivery(in->run, in->c, in->p, h->total, in->now);
+	in->p += h->total;
+	return !in->run->failed;
 }
 
 /* Begins a PUBLISH that is cut or not what was expected. */
@@ -112,7 +126,7 @@ static bool begin_publish(struct input *in, const struct mqtt_header *h)
 	const struct shape *s = &in->run->shape;
 	struct conn *c = in->c;
 
-	if (!c->subscriber || h->total != s->packet_len) {
+	if (c->role != ROLE_SUBSCRIBER || h->total != s->packet_len) {
 		refuse(in, h->total);
 		return true;
 	}
@@ -149,6 +163,8 @@ static bool take_odd(struct input *in)
 		conn_nonsense(in->run, in->c, in->p[0], 0);
 	if (ret <= 0)
 		return false;
+	if (MQTT_TYPE(h.type) == MQTT_PUBLISH && in->run->match)
+		return take_match(in, &h);
 	if (MQTT_TYPE(h.type) == MQTT_PUBLISH)
 		return begin_publish(in, &h);
 	return take_control(in, &h);
@@ -165,7 +181,7 @@ static bool take_next(struct input *in)
 		skip(in);
 		return true;
 	}
-	if (in->c->subscriber)
+	if (in->c->role == ROLE_SUBSCRIBER)
 		take_expected(in);
 	return in->p < in->end && take_odd(in);
 }

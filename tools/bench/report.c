@@ -7,24 +7,29 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "figures.h"
 #include "report.h"
 #include "run.h"
 
 #define PROGRESS_AFTER_NS	(2 * NSEC_PER_SEC)
 #define PROGRESS_EVERY_NS	(5 * NSEC_PER_SEC)
-/* Less than 20 ticks of 10 ms say nothing. */
-#define STAT_MIN_NS		(200 * NSEC_PER_MSEC)
 
-static const char *const scenario_names[] = {
+const char *const scenario_names[] = {
 	[SCENARIO_FANOUT] = "fanout",
 	[SCENARIO_FANIN] = "fanin",
 	[SCENARIO_P2P] = "p2p",
+	[SCENARIO_PING] = "ping",
+	[SCENARIO_CONNECT] = "connect",
+	[SCENARIO_SUBSCRIBE] = "subscribe",
+	[SCENARIO_MATCH] = "match",
+	[SCENARIO_MEMORY] = "memory",
 };
 
 static const char *const phase_texts[] = {
 	[PHASE_SETUP] = "connecting",
 	[PHASE_WARMUP] = "warming up",
 	[PHASE_LOAD] = "measuring",
+	[PHASE_SWEEP] = "measuring",
 };
 
 static double seconds(const struct run *run)
@@ -67,7 +72,10 @@ static void progress_counts(const struct run *run, char *buf, size_t size)
 {
 	uint64_t all = run->load.begun + run->load.quota;
 
-	if (run->phase == PHASE_SETUP)
+	if (run->sweep)
+		snprintf(buf, size, "%s %" PRIu64 " of %" PRIu64,
+			 run->sweep->name, run->sweep->done, run->sweep->count);
+	else if (run->phase == PHASE_SETUP)
 		snprintf(buf, size, "%u of %u clients", run->ready,
 			 run->nconns);
 	else if (run->opt->duration_ns && run->phase == PHASE_LOAD)
@@ -106,58 +114,25 @@ void report_progress_end(struct run *run)
 
 /* Cost */
 
-struct share_of_cost {
-	double broker;
-	double machine;
-	double own;
-};
+static const char *cost_absent(const struct run *run)
+{
+	return figures_cost_absent(run, run->have_cost ? &run->cost : NULL,
+				   run->load.tally.delivered);
+}
 
 static struct share_of_cost per_delivery(const struct run *run,
 					 uint64_t machine_ns)
 {
-	double n = (double)run->load.tally.delivered;
-	struct share_of_cost c = {
-		.machine = (double)machine_ns / n,
-		.own = (double)run->cost.own_ns / n,
-	};
-
-	c.broker = c.machine - c.own;
-	return c;
-}
-
-static bool stat_is_good(const struct run *run)
-{
-	return run->cost.have_stat && run->cost.stat_ns >= STAT_MIN_NS;
-}
-
-/* NULL if there is something to print, or why there is not. */
-static const char *cost_absent(const struct run *run)
-{
-	if (!run->have_cost || !run->load.tally.delivered)
-		return "nothing was measured";
-	if (!net_is_local(&run->net))
-		return "the broker is not on this machine: its address is not "
-		       "one of this network namespace's";
-	if (!cost_source(&run->cost))
-		return "neither /proc/schedstat nor /proc/stat can be read";
-	if (!run->cost.have_sched && !stat_is_good(run))
-		return "there is no /proc/schedstat, and the run was too short "
-		       "for the 10 ms ticks of /proc/stat";
-	return NULL;
+	return figures_share(machine_ns, run->cost.own_ns,
+			     run->load.tally.delivered);
 }
 
 static void print_cost_line(const struct run *run, const char *what,
 			    uint64_t machine_ns, const char *source)
 {
 	struct share_of_cost c = per_delivery(run, machine_ns);
-	bool kilo = run->opt->instructions;
-	double k = kilo ? 1000 : 1;
-	int digits = kilo ? 3 : 0;
 
-	printf("%-12s broker side %.*f, load generator %.*f, whole machine "
-	       "%.*f %s a delivery (%s)\n", what, digits, c.broker / k, digits,
-	       c.own / k, digits, c.machine / k,
-	       kilo ? "thousand instructions" : "ns", source);
+	figures_print_cost(run, what, &c, "a delivery", source);
 }
 
 static void print_cost(const struct run *run)
@@ -170,17 +145,12 @@ static void print_cost(const struct run *run)
 	}
 	print_cost_line(run, "cost", cost_machine_ns(&run->cost),
 			cost_source(&run->cost));
-	if (run->cost.have_sched && stat_is_good(run))
+	if (run->cost.have_sched && figures_stat_is_good(&run->cost))
 		print_cost_line(run, "cross check", run->cost.stat_ns,
 				"/proc/stat, in ticks");
 }
 
 /* For people */
-
-static const char *plural(uint64_t n)
-{
-	return n == 1 ? "" : "s";
-}
 
 static void print_head(const struct run *run)
 {
@@ -205,21 +175,6 @@ static void print_head(const struct run *run)
 		       "", STAMP_LEN);
 }
 
-static void print_latency(const struct run *run)
-{
-	const struct hist *h = &run->load.hist;
-
-	if (run->phase != PHASE_LOAD || !hist_count(h))
-		return;
-	printf("%-12s min %.1f, p50 %.1f, p90 %.1f, p99 %.1f, p99.9 %.1f, "
-	       "max %.1f, mean %.1f us\n", "latency", (double)h->min / 1e3,
-	       (double)hist_quantile(h, 500) / 1e3,
-	       (double)hist_quantile(h, 900) / 1e3,
-	       (double)hist_quantile(h, 990) / 1e3,
-	       (double)hist_quantile(h, 999) / 1e3,
-	       (double)h->max / 1e3, hist_mean(h) / 1e3);
-}
-
 static void print_people(const struct run *run)
 {
 	const struct tally *t = &run->load.tally;
@@ -239,35 +194,18 @@ static void print_people(const struct run *run)
 	if (run->phase == PHASE_LOAD)
 		printf("%-12s %.3f s, %.0f deliveries a second\n", "time",
 		       seconds(run), rate(run));
-	print_latency(run);
+	if (run->phase == PHASE_LOAD)
+		figures_print_latency(&run->load.hist);
 	print_cost(run);
+	if (run->opt->stalled)
+		printf("%-12s %u more subscribers have stopped reading: the "
+		       "kernel's memory grew by %.1f MiB at most\n", "stalled",
+		       run->opt->stalled,
+		       (double)(run->stall.peak - run->stall.before) /
+		       (1 << 20));
 }
 
 /* JSON */
-
-static void json_string(const char *key, const char *s)
-{
-	printf("\"%s\": \"", key);
-	for (; *s; s++) {
-		if (*s == '"' || *s == '\\')
-			printf("\\%c", *s);
-		else if ((unsigned char)*s < 0x20)
-			printf("\\u%04x", *s);
-		else
-			putchar(*s);
-	}
-	printf("\", ");
-}
-
-static void json_bool(const char *key, bool v)
-{
-	printf("\"%s\": %s, ", key, v ? "true" : "false");
-}
-
-static void json_u64(const char *key, uint64_t v)
-{
-	printf("\"%s\": %" PRIu64 ", ", key, v);
-}
 
 static void json_options(const struct run *run)
 {
@@ -281,6 +219,7 @@ static void json_options(const struct run *run)
 	json_string("topic", topic);
 	json_u64("publishers", o->publishers);
 	json_u64("subscribers", o->subscribers);
+	json_u64("stalled", o->stalled);
 	json_u64("window", o->window);
 	json_u64("payload_bytes", o->payload);
 	json_u64("packet_bytes", run->shape.packet_len);
@@ -295,12 +234,7 @@ static void json_result(const struct run *run)
 {
 	const struct tally *t = &run->load.tally;
 
-	json_bool("ok", !run->failed && !run_interrupted);
-	json_bool("interrupted", run_interrupted);
-	if (run->failed)
-		json_string("error", run->error);
-	else
-		printf("\"error\": null, ");
+	json_error(run);
 	json_u64("messages", run->phase == PHASE_LOAD ? run->load.begun : 0);
 	json_u64("expected", expected(run));
 	json_u64("deliveries", delivered(run));
@@ -308,26 +242,11 @@ static void json_result(const struct run *run)
 	json_u64("duplicated", t->duplicated);
 	json_u64("reordered", t->reordered);
 	json_u64("corrupted", t->corrupted);
+	if (run->opt->stalled)
+		json_u64("stalled_kernel_bytes",
+			 run->stall.peak - run->stall.before);
 	printf("\"elapsed_s\": %.6f, \"deliveries_per_s\": %.1f, ",
 	       seconds(run), rate(run));
-}
-
-static void json_latency(const struct run *run)
-{
-	const struct hist *h = &run->load.hist;
-
-	if (run->phase != PHASE_LOAD || !hist_count(h)) {
-		printf("\"latency_us\": null, ");
-		return;
-	}
-	printf("\"latency_us\": {\"min\": %.3f, \"p50\": %.3f, \"p90\": %.3f, "
-	       "\"p99\": %.3f, \"p99_9\": %.3f, \"max\": %.3f, "
-	       "\"mean\": %.3f}, ", (double)h->min / 1e3,
-	       (double)hist_quantile(h, 500) / 1e3,
-	       (double)hist_quantile(h, 900) / 1e3,
-	       (double)hist_quantile(h, 990) / 1e3,
-	       (double)hist_quantile(h, 999) / 1e3,
-	       (double)h->max / 1e3, hist_mean(h) / 1e3);
 }
 
 static void json_cost_of(const struct run *run, const char *key, bool have,
@@ -335,11 +254,10 @@ static void json_cost_of(const struct run *run, const char *key, bool have,
 {
 	struct share_of_cost c = per_delivery(run, machine_ns);
 
-	if (!have)
-		printf("\"%s\": null", key);
+	if (have)
+		json_share(key, &c);
 	else
-		printf("\"%s\": {\"broker\": %.1f, \"generator\": %.1f, "
-		       "\"machine\": %.1f}", key, c.broker, c.own, c.machine);
+		printf("\"%s\": null", key);
 }
 
 static void json_cost(const struct run *run)
@@ -347,18 +265,16 @@ static void json_cost(const struct run *run)
 	const char *why = cost_absent(run);
 
 	if (why) {
-		printf("\"cost\": null, \"cost_absent\": \"%s\"", why);
+		json_cost_absent(why);
 		return;
 	}
-	printf("\"cost\": {\"unit\": \"%s\", \"source\": \"%s\", ",
-	       run->opt->instructions ? "instructions" : "ns",
-	       cost_source(&run->cost));
+	json_cost_head(run, &run->cost);
 	json_cost_of(run, "delivery", true, cost_machine_ns(&run->cost));
 	printf(", ");
 	json_cost_of(run, "delivery_by_schedstat", run->cost.have_sched,
 		     run->cost.sched_ns);
 	printf(", ");
-	json_cost_of(run, "delivery_by_stat", stat_is_good(run),
+	json_cost_of(run, "delivery_by_stat", figures_stat_is_good(&run->cost),
 		     run->cost.stat_ns);
 	printf("}");
 }
@@ -368,20 +284,25 @@ static void print_json(const struct run *run)
 	printf("{");
 	json_options(run);
 	json_result(run);
-	json_latency(run);
+	if (run->phase == PHASE_LOAD)
+		json_latency(&run->load.hist);
+	else
+		printf("\"latency_us\": null, ");
 	json_cost(run);
 	printf("}\n");
 }
 
 void report(const struct run *run)
 {
+	const bool load = options_load(run->opt);
+
 	if (run->failed)
 		fprintf(stderr, "kmqtt-bench: %s\n", run->error);
 	else if (run_interrupted)
 		fprintf(stderr, "kmqtt-bench: interrupted\n");
 	if (run->opt->json)
-		print_json(run);
-	else if (!run->opt->quiet && run->phase != PHASE_SETUP)
-		print_people(run);
+		(load ? print_json : report_json_requests)(run);
+	else if (!run->opt->quiet && (!load || run->phase != PHASE_SETUP))
+		(load ? print_people : report_print_requests)(run);
 	fflush(stdout);
 }

@@ -14,4 +14,8 @@ void report_progress_end(struct run *run);
 /* The result, on standard output. */
 void report(const struct run *run);
 
+/* The same for scenarios of requests. */
+void report_print_requests(const struct run *run);
+void report_json_requests(const struct run *run);
+
 #endif

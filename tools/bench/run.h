@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/epoll.h>
+#include <sys/types.h>
 
 #include "bench.h"
 #include "conn.h"
@@ -16,14 +17,20 @@
 #include "load.h"
 #include "net.h"
 #include "shape.h"
+#include "stall.h"
+#include "sweep.h"
 
 /* Reporting thousands of ready sockets at once costs fewer calls. */
 #define EVENTS_MAX	4096
+
+/* A scenario has at most so many. */
+#define SWEEPS_MAX	4
 
 enum phase {
 	PHASE_SETUP,
 	PHASE_WARMUP,
 	PHASE_LOAD,
+	PHASE_SWEEP,
 };
 
 struct run {
@@ -37,6 +44,8 @@ struct run {
 	uint32_t opened;
 	uint32_t opening;	/* begun, not yet ready */
 	uint32_t ready;
+	uint64_t turn;		/* whose ping is next */
+	bool found;		/* an address that answers */
 	int epoll;
 	int timer;
 	struct epoll_event *events;
@@ -48,6 +57,13 @@ struct run {
 	uint64_t end_ns;
 	uint64_t shown_ns;	/* the last progress line */
 	bool shown;
+	struct match *match;
+	struct memory *memory;
+	struct stall stall;
+	pid_t pid;		/* of the broker, or 0 */
+	struct sweep sweeps[SWEEPS_MAX];
+	unsigned int nsweeps;
+	struct sweep *sweep;	/* the one that is running */
 	bool have_cost;
 	struct cost cost;	/* of the load phase */
 	bool failed;
@@ -71,6 +87,14 @@ static inline bool run_over(const struct run *run)
  * handles them. Returns how many there were.
  */
 int run_round(struct run *run, int timeout_ms);
+
+/*
+ * A connection on which request and answer have just alternated delays its
+ * ACKs, until one was delayed in vain, for 200 ms at most; from then on there
+ * is one a read. Without a pause before messages are sent, what a delivery
+ * costs would depend on how long ago its subscriber has connected.
+ */
+void run_rest(struct run *run);
 
 static inline struct conn *run_publisher(struct run *run, uint32_t index)
 {

@@ -17,8 +17,11 @@
 #include <unistd.h>
 
 #include "floor.h"
+#include "match.h"
+#include "memory.h"
 #include "publish.h"
 #include "receive.h"
+#include "requests.h"
 #include "report.h"
 #include "run.h"
 
@@ -31,6 +34,9 @@
 /* After the last message, for what should not come any more. */
 #define LINGER_MS	20
 #define LINGER_ROUNDS	50
+
+/* The longest delay of an ACK, and some. */
+#define REST_NS		(250 * NSEC_PER_MSEC)
 
 /* Descriptors other than connections. */
 #define SPARE_FDS	32
@@ -65,7 +71,12 @@ static void check_stalled(struct run *run, uint64_t now)
 	if (now - run->moved_ns < run->opt->timeout_s * NSEC_PER_SEC)
 		return;
 	run->timed_out = true;
-	if (run->phase == PHASE_SETUP)
+	if (run->sweep)
+		run_fail(run, "no progress for %u s: %s %llu of %llu",
+			 run->opt->timeout_s, run->sweep->name,
+			 (unsigned long long)run->sweep->done,
+			 (unsigned long long)run->sweep->count);
+	else if (run->phase == PHASE_SETUP)
 		run_fail(run, "no progress for %u s: %u of %u clients are "
 			 "connected and, if subscribers, subscribed",
 			 run->opt->timeout_s, run->ready, run->nconns);
@@ -90,6 +101,8 @@ static void tick(struct run *run)
 		return;
 	check_duration(run, now);
 	check_stalled(run, now);
+	if (run->opt->stalled && run->phase != PHASE_SETUP)
+		stall_watch(run);
 	report_progress(run);
 }
 
@@ -158,19 +171,46 @@ static void measure(struct run *run)
 	cost_read(&run->cost);
 	cost_since(&run->cost, &before);
 	run->have_cost = true;
-	linger(run);
 }
 
-static void work(struct run *run)
+void run_rest(struct run *run)
 {
-	run->start_ns = now_ns();
-	run->moved_ns = run->start_ns;
+	uint64_t end = now_ns() + REST_NS;
+
+	while (now_ns() < end && !run_over(run))
+		run_round(run, -1);
+}
+
+static void load_work(struct run *run)
+{
 	if (!conn_open_all(run))
 		return;
+	run_rest(run);
+	if (run->opt->stalled)
+		stall_fill(run);
 	if (run->opt->warmup)
 		run_phase(run, PHASE_WARMUP, run->opt->warmup);
 	if (!run_over(run))
 		measure(run);
+}
+
+static void work(struct run *run)
+{
+	static void (*const works[])(struct run *run) = {
+		[SCENARIO_FANOUT] = load_work,
+		[SCENARIO_FANIN] = load_work,
+		[SCENARIO_P2P] = load_work,
+		[SCENARIO_PING] = ping_work,
+		[SCENARIO_CONNECT] = connect_work,
+		[SCENARIO_SUBSCRIBE] = subscribe_work,
+		[SCENARIO_MATCH] = match_work,
+		[SCENARIO_MEMORY] = memory_work,
+	};
+
+	run->start_ns = now_ns();
+	run->moved_ns = run->start_ns;
+	works[run->opt->scenario](run);
+	linger(run);
 }
 
 /* What will not come is lost; what may still have come is not. */
@@ -207,7 +247,7 @@ static int init_memory(struct run *run)
 {
 	int err = shape_init(&run->shape, run->opt);
 
-	if (!err)
+	if (!err && options_load(run->opt))
 		err = load_init(&run->load, run->opt);
 	run->events = calloc(EVENTS_MAX, sizeof(*run->events));
 	run->buf = malloc(HEAD_MAX + RECEIVE_MAX);
@@ -283,6 +323,8 @@ static void finish(struct run *run)
 	net_free(&run->net);
 	load_free(&run->load);
 	shape_free(&run->shape);
+	match_free(run->match);
+	free(run->memory);
 	free(run->conns);
 	free(run->events);
 	free(run->buf);
@@ -299,8 +341,9 @@ int scenario_run(const struct options *opt)
 		return BENCH_FAILED;
 	}
 	run->opt = opt;
-	run->nconns = opt->publishers + opt->subscribers;
+	run->nconns = opt->subscribers + opt->publishers + opt->stalled;
 	init(run, &floor);
+	run->pid = opt->floor ? floor.pid : opt->pid;
 	if (!run->failed)
 		resolve(run, &floor);
 	if (!run->failed)

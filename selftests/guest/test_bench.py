@@ -1,0 +1,115 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0
+"""kmqtt-bench: every scenario runs, briefly, and notices what goes wrong."""
+
+import json
+import os
+import subprocess
+
+from broker import PORT, Broker
+from ktap import TIMEOUT, cases, equal, main
+from nl import TOP
+
+BENCH = TOP / "tools/kmqtt-bench"
+
+COST = {"broker", "generator", "machine"}
+
+
+def run(*args, status=0):
+    """Run it, and return what it printed as JSON."""
+    done = subprocess.run(
+        [BENCH, *map(str, args), "--json", "--sched", "other"], check=False,
+        capture_output=True, text=True, timeout=3 * TIMEOUT)
+    equal(done.returncode, status, f"exit status, {done.stderr}")
+    return json.loads(done.stdout)
+
+
+def requests_of(result, counts):
+    """Check the requests of a result, and return them by name."""
+    equal([(r["name"], r["answered"]) for r in result["requests"]], counts)
+    for request in result["requests"]:
+        cost = request["cost"]
+        equal(set(cost["each"]), COST)
+        equal(sum(tenth["count"] for tenth in cost["tenths"]),
+              request["count"], "of all tenths")
+    return {r["name"]: r for r in result["requests"]}
+
+
+@cases([
+    ("ping, one in flight", ["ping", "-S", 20, "-n", 2000], [("ping", 2000)]),
+    ("ping, all clients at once", ["ping", "-S", 20, "-w", 20, "-n", 2000],
+     [("ping", 2000)]),
+    ("connect", ["connect", "-S", 50], [("connect", 50), ("disconnect", 50)]),
+    ("connect, 16 in flight, from two addresses",
+     ["connect", "-S", 1010, "-w", 16],
+     [("connect", 1010), ("disconnect", 1010)]),
+    ("subscribe", ["subscribe", "-S", 200],
+     [("subscribe", 200), ("unsubscribe", 200)]),
+])
+def requests(broker, args, counts):
+    requests_of(run(*args, "-p", PORT), counts)
+    broker.settle()
+    requests_of(run("floor", *args), counts)
+
+
+@cases([
+    ("match, of 1,000 subscriptions", 1000, 10, 1),
+    ("match, of 20,003 subscriptions, 16 in flight", 20003, 37, 16),
+])
+def match(_, subscriptions, clients, window):
+    result = run("match", "-p", PORT, "-S", clients, "-w", window, "-n", 2000,
+                 "--subscriptions", subscriptions)
+    whole = (subscriptions + 3) // 4 * 4
+    # A packet has 200 filters at most.
+    packets = sum(-(-len(range(i, whole, clients)) // 200)
+                  for i in range(clients))
+    by_name = requests_of(result, [
+        ("subscribe", packets), ("spread", 2000), ("same", 2000),
+        ("fresh", 2000)])
+    equal([by_name[name]["items"] for name in
+           ("subscribe", "spread", "same", "fresh")], [whole, 6000, 6000, 4000])
+
+
+@cases([("fanout, with two subscribers that stop reading", 2)])
+def stalled(broker, count):
+    def dropped():
+        total = broker.nl.stats()["total"]
+        return total["dropped_messages"] + total["dropped_bytes"]
+
+    before = dropped()
+    result = run("fanout", "-p", PORT, "-S", 12, "--stalled", count, "-n", 1000)
+    equal((result["subscribers"], result["stalled"]), (10, count))
+    equal(result["deliveries"], 1000)
+    # All that was measured, as they were full before.
+    assert dropped() - before >= count * result["messages"]
+    assert 0 < result["stalled_kernel_bytes"] < 64 << 20
+
+
+@cases([("memory", 500)])
+def memory(broker, clients):
+    result = run("memory", "-p", PORT, "-S", clients, "--filters", 4,
+                 "--pid", broker.daemon.pid)
+    requests_of(result, [("subscribe", clients)])
+    floor = run("floor", "memory", "-S", clients)
+    for part in result["connection_bytes"], floor["connection_bytes"]:
+        # So few clients say nothing about "kernel", which is all memory.
+        assert isinstance(part["kernel"], float), part
+        assert 2048 < part["slab"] < 65536, part
+        assert 2048 < part["slabs"]["TCP"] < 8192, part
+        assert part["process"] < 65536, part
+    assert "slab" in result["subscription_bytes"]
+
+
+@cases([(f"it notices: {kind}", kind, count) for kind, count in [
+    ("loss", "lost"), ("duplicate", "duplicated"), ("reorder", "reordered"),
+    ("corrupt", "corrupted"), ("topic", "corrupted"), ("short", "corrupted"),
+    ("close", None)]])
+def fault(_, kind, count):
+    result = run("floor", "fanout", "-S", 10, "-n", 4000, "--fault",
+                 f"{kind}:500", "--timeout", 2, status=1)
+    assert not result["ok"] and result["error"]
+    assert count is None or result[count], result
+
+
+os.environ.pop("KMQTT_COUNT", None)
+main(Broker())
