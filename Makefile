@@ -2,6 +2,7 @@
 #
 # make            the module, the daemon and the tools
 # make demo       see it work, in a virtual machine (root; installs packages)
+# make bench      what it costs, and others: a table and build/bench.html
 # make check      all tests, in under 30 minutes (likewise)
 # make check-long what takes longer
 # make lint       style, warnings, and the netlink contract (likewise)
@@ -75,6 +76,18 @@ demo:
 	$(MAKE) --no-print-directory -s all
 	tools/demo
 
+# BROKER="name:command:port" measures another one too.
+bench:
+	tools/setup demo
+	$(MAKE) --no-print-directory -s all
+	BENCH_COMMAND="make bench" tools/bench-run build/bench/results.jsonl; \
+	status=$$?; tools/bench-page build/bench/results.jsonl \
+		build/bench.html && exit $$status
+
+# What the last make bench measured is what make check expects from now on.
+bench-budget:
+	tools/bench-budget write build/bench/results.jsonl
+
 check:
 	tools/setup check
 	selftests/check
@@ -100,6 +113,6 @@ clean:
 	test -z "$(KDIR)" || $(MAKE) -C $(KDIR) M=$(CURDIR) clean
 	rm -rf build $(PROGRAMS)
 
-.PHONY: all module demo check check-long lint install clean
+.PHONY: all module demo bench bench-budget check check-long lint install clean
 
 -include $(shell find build -name '*.d' 2>/dev/null)

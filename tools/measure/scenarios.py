@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What is measured, and in which guest.
+
+Every section is a table and a plot of the output, and every scenario a row or
+a point of it. To measure more is a line more here.
+"""
+
+import dataclasses
+
+# How each guest is booted.
+GUESTS = {
+    "count": ("--count", "--mem", "4G"),
+    "two": ("--smp", "2"),
+    "four": ("--smp", "4"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Scenario:
+    """One load, run on each broker of its section."""
+
+    label: str
+    words: tuple          # kmqtt-bench's arguments
+    x: int = None         # where it stands in the section's plot
+    hog: bool = False     # beside a busy loop on the last processor
+    runs: int = None      # if not as many as the command line says
+    budget: bool = False  # selftests/budget has figures of it
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """Scenarios that are shown together, in a way that kind says."""
+
+    name: str
+    kind: str             # cost, growth, requests, memory, rate or workers
+    guest: str
+    title: str
+    scenarios: tuple
+    axis: str = ""        # of growth: what x is
+    each: str = "delivery"  # of growth: what is plotted
+    brokers: tuple = ()   # names; all if empty
+
+
+def _load(label, words, **more):
+    return Scenario(label, tuple(words.split()), **more)
+
+
+def _grow(values, label, words):
+    return tuple(_load(label.format(n), words.format(n), x=n, runs=1)
+                 for n in values)
+
+
+# Equal time for all, so that the cheap ones do not end at once nor the
+# expensive ones never: in the counting guest a second is 10^9 instructions,
+# in the most expensive scenario some 15,000 deliveries. The warm-up takes a
+# new connection's first packets, which cost more, out of the figure.
+_COST = (
+    _load("fan-out, 1 in flight", "fanout -w 1 --warmup 50 --duration 2",
+          budget=True),
+    _load("fan-out, 16 in flight", "fanout -w 16 --warmup 200 --duration 2",
+          budget=True),
+    _load("fan-out, 64 in flight", "fanout -w 64 --warmup 200 --duration 2",
+          budget=True),
+    _load("fan-in, 200 in flight", "fanin --warmup 10000 --duration 2",
+          budget=True),
+    _load("pairs, 100 in flight", "p2p --warmup 5000 --duration 3",
+          budget=True),
+)
+
+SECTIONS = (
+    Section("cost", "cost", "count", "Cost of a delivery", _COST),
+    Section("subscribers", "growth", "count", "Cost as subscribers grow",
+            _grow((10, 50, 200, 1000, 10000), "{:,} subscribers",
+                  "fanout -S {} -w 16 --warmup 16 --duration 1"),
+            "subscribers, 16 in flight"),
+    Section("payload", "growth", "count", "Cost as the payload grows",
+            _grow((16, 64, 256, 1024, 4096, 16384), "{:,} bytes",
+                  "fanout -s {} -w 16 --warmup 50 --duration 1"),
+            "bytes of payload, 16 in flight"),
+    Section("subscriptions", "growth", "count",
+            "Cost of matching as subscriptions grow",
+            _grow((1000, 10000, 100000, 1000000), "{:,} subscriptions",
+                  "match --subscriptions {}"),
+            "subscriptions, three of which match", "spread",
+            ("kmqtt", "mosquitto")),
+    Section("stalled", "cost", "count", "A subscriber that stops reading", (
+        _load("199 subscribers",
+              "fanout -S 199 -w 16 --warmup 200 --duration 2"),
+        _load("199 subscribers and one stalled",
+              "fanout -S 200 --stalled 1 -w 16 --warmup 200 --duration 2"),
+    ), brokers=("kmqtt", "mosquitto nodelay")),
+    Section("requests", "requests", "count", "Clients that publish nothing", (
+        _load("200 clients", "ping"),
+        _load("10,000 clients", "connect -S 10000", runs=1),
+        _load("2,000 clients, one topic", "subscribe -S 2000", runs=1),
+    ), brokers=("bare loop", "kmqtt", "mosquitto")),
+    Section("memory", "memory", "count", "Memory", (
+        _load("10,000 clients", "memory -S 10000", runs=1),
+    ), brokers=("bare loop", "kmqtt", "mosquitto")),
+    Section("rate", "rate", "two", "Two processors", (
+        _load("fan-out, 16 in flight", "fanout -w 16 --duration 5"),
+        _load("one subscriber, 1 in flight", "fanout -S 1 -w 1 --duration 5"),
+        _load("one subscriber, 1 in flight, beside a CPU hog",
+              "fanout -S 1 -w 1 --duration 5", hog=True),
+    )),
+    Section("workers", "workers", "four", "Four processors", (
+        _load("fan-out, 1 in flight", "fanout -w 1 --duration 5"),
+        _load("fan-out, 16 in flight", "fanout -w 16 --duration 5"),
+    ), brokers=("kmqtt",)),
+)
+
+
+def section(name):
+    """Return the section of that name."""
+    return next(found for found in SECTIONS if found.name == name)
