@@ -7,12 +7,14 @@
 #ifndef _KMQTT_COMPAT_H_
 #define _KMQTT_COMPAT_H_
 
+#include <linux/bvec.h>
 #include <linux/file.h>
 #include <linux/timer.h>
 #include <linux/uio.h>
 #include <linux/version.h>
 #include <net/genetlink.h>
 #include <net/sock.h>
+#include <net/tcp.h>
 
 /* 6.12: unaligned.h moved. */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 12, 0)
@@ -37,6 +39,27 @@
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 5, 0)
 #define KMQTT_HAVE_SENDPAGE
 #endif
+
+/* 6.5: tcp_sendmsg_locked() takes references to pages. Before, it ignores
+ * MSG_SPLICE_PAGES, though 6.1.y defines it, and it is sendpage that does.
+ */
+static inline int kmqtt_splice_locked(struct sock *sk, struct page *page,
+				      size_t offset, size_t size, int flags)
+{
+#ifdef KMQTT_HAVE_SENDPAGE
+	return tcp_sendpage_locked(sk, page, offset, size,
+				   flags | MSG_NO_SHARED_FRAGS);
+#else
+	struct msghdr msg = {
+		.msg_flags = flags | MSG_SPLICE_PAGES | MSG_NO_SHARED_FRAGS,
+	};
+	struct bio_vec bv;
+
+	bvec_set_page(&bv, page, size, offset);
+	iov_iter_bvec(&msg.msg_iter, ITER_SOURCE, &bv, 1, size);
+	return tcp_sendmsg_locked(sk, &msg, size);
+#endif
+}
 
 /* 7.1: proto.recvmsg lost its addr_len. */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(7, 1, 0)

@@ -3,9 +3,11 @@
 
 #include <linux/mm.h>
 #include <linux/slab.h>
+#include <linux/vmalloc.h>
 
 #include "conn.h"
 #include "match.h"
+#include "run.h"
 #include "worker.h"
 
 static struct kmem_cache *msg_cache __ro_after_init;
@@ -49,27 +51,53 @@ struct kmqtt_msg *kmqtt_msg_in_chunk(struct page *page, u8 *data, u32 len,
 	return msg;
 }
 
+/* Memory for a packet. A large one gets pages of its own, if they can be had, so
+ * that TCP can be given references to them: slab cannot be shared, and what is
+ * freed by vfree() may be written to.
+ */
+static u8 *data_alloc(u32 len, struct page **page, gfp_t gfp)
+{
+	*page = NULL;
+	if (len < KMQTT_SPLICE_MIN) {
+		if (gfpflags_allow_blocking(gfp))
+			gfp |= __GFP_RETRY_MAYFAIL;
+		return kmalloc(len, gfp);
+	}
+	*page = alloc_pages(gfp | __GFP_COMP | __GFP_NORETRY, get_order(len));
+	if (*page)
+		return page_address(*page);
+	return __vmalloc(len, gfp | __GFP_RETRY_MAYFAIL);
+}
+
+static void data_free(const u8 *data, struct page *page)
+{
+	if (page)
+		put_page(page);
+	else
+		kvfree(data);
+}
+
 /**
  * kmqtt_msg_alloc() - a message with room of its own
  * @len: bytes of the packet, at most KMQTT_PACKET_MAX
- * @gfp: GFP_KERNEL, or GFP_ATOMIC for up to a page
+ * @gfp: GFP_KERNEL, or GFP_ATOMIC for less than KMQTT_SPLICE_MIN
  */
 struct kmqtt_msg *kmqtt_msg_alloc(u32 len, gfp_t gfp)
 {
 	struct kmqtt_msg *msg;
+	struct page *page;
 	u8 *data;
 
 	/* Nothing that a client sends is worth killing a process for. */
 	gfp |= __GFP_NOWARN | __GFP_ACCOUNT;
-	if (gfpflags_allow_blocking(gfp))
-		gfp |= __GFP_RETRY_MAYFAIL;
-	data = gfpflags_allow_blocking(gfp) ? kvmalloc(len, gfp)
-					    : kmalloc(len, gfp);
+	data = data_alloc(len, &page, gfp);
 	if (!data)
 		return NULL;
 	msg = msg_new(data, len, gfp);
-	if (!msg)
-		kvfree(data);
+	if (msg)
+		msg->page = page;
+	else
+		data_free(data, page);
 	return msg;
 }
 
@@ -93,10 +121,7 @@ void kmqtt_msg_put(struct kmqtt_msg *msg)
 	if (!refcount_dec_and_test(&msg->refs))
 		return;
 
-	if (msg->page)
-		put_page(msg->page);
-	else
-		kvfree(msg->data);
+	data_free(msg->data, msg->page);
 	if (msg->publisher)
 		kmqtt_conn_put(msg->publisher);
 	kmem_cache_free(msg_cache, msg);

@@ -61,8 +61,8 @@ struct kmqtt_msg_ticket {
  * @pending: workers that have not taken it from their inbox yet
  * @publisher: owner of the credit that it occupies, with a reference; or NULL
  * @next: link in the batch being received, then in the sink
- * @page: the chunk that @data is in, with a reference; NULL when @data is its
- *	own allocation
+ * @page: head of the pages that @data is in, with a reference: a chunk, or the
+ *	message's own; NULL if @data is kvfree()'s
  * @data: the packet, in its shortest encoding
  * @len: bytes of it
  * @topic_off: where in @data the topic name begins

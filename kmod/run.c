@@ -22,6 +22,7 @@ static struct kmqtt_run *run_new(struct kmqtt_run_pool *pool)
 	run->nr_kv = 0;
 	run->bytes = 0;
 	run->retained = false;
+	run->splice = false;
 	run->body = NULL;
 	run->copy = NULL;
 	return run;
@@ -59,20 +60,25 @@ struct kmqtt_run *kmqtt_run_alloc(struct kmqtt_run_pool *pool)
 /* Append a message, whose reference the run takes over. It is not full. */
 void kmqtt_run_add(struct kmqtt_run *run, struct kmqtt_msg *msg)
 {
-	struct kvec *kv = run->kv + run->nr_kv;
+	struct kmqtt_msg **msgs = run->body->msgs + run->nr;
+	struct kvec *kv = run->kv + run->nr_kv - 1;
 
 	/* Messages that were received together lie together. */
-	if (run->nr_kv && kv[-1].iov_base + kv[-1].iov_len == msg->data) {
-		kv[-1].iov_len += msg->len;
+	if (run->nr && msg->page && msg->page == msgs[-1]->page &&
+	    kv->iov_base + kv->iov_len == msg->data) {
+		kv->iov_len += msg->len;
 	} else {
+		kv++;
 		kv->iov_base = msg->data;
 		kv->iov_len = msg->len;
 		run->nr_kv++;
 	}
+	if (msg->page && kmqtt_run_splice(kv))
+		run->splice = true;
 	run->bytes += msg->len;
 	run->retained |= msg->sink & KMQTT_SINK_RETAIN;
-	run->end[run->nr] = run->bytes;
-	run->body->msgs[run->nr++] = msg;
+	run->end[run->nr++] = run->bytes;
+	*msgs = msg;
 }
 
 static void body_release(struct kmqtt_run_pool *pool, struct kmqtt_run *run)
@@ -130,6 +136,7 @@ static struct kvec *copy_messages(const struct kmqtt_run *run, u32 nr)
 static void use_copy(struct kmqtt_run *run, struct kvec *kv, u32 nr)
 {
 	run->copy = kv;
+	run->splice = false;
 	run->kv = kv;
 	run->nr_kv = 1;
 	run->end = (u32 *)(kv + 1);
@@ -162,6 +169,12 @@ struct kmqtt_run *kmqtt_run_prefix(struct kmqtt_run_pool *pool,
 	}
 	use_copy(prefix, kv, nr);
 	return prefix;
+}
+
+/* Whether a message has half of the memory that it pins, or more. */
+static bool fills(const struct kmqtt_msg *msg)
+{
+	return !msg->page || msg->len >= page_size(msg->page) / 2;
 }
 
 /**
@@ -203,15 +216,15 @@ struct kmqtt_run *kmqtt_run_single(struct kmqtt_run_pool *pool,
  * @run: a run that subscribers still wait for
  *
  * A message may pin a chunk much larger than itself, so the messages' bytes
- * move to one allocation of the right size, shared by everybody who waits.
- * Large messages have their own memory already, and stay. Without memory
- * everything stays as it is.
+ * move to one allocation of the right size, shared by everybody who waits. A
+ * large message has memory of its own already, or most of a chunk, and stays.
+ * Without memory everything stays as it is.
  */
 void kmqtt_run_settle(struct kmqtt_run_pool *pool, struct kmqtt_run *run)
 {
 	struct kvec *kv;
 
-	if (!run->body || (run->nr == 1 && !run->body->msgs[0]->page))
+	if (!run->body || (run->nr == 1 && fills(run->body->msgs[0])))
 		return;
 	kv = copy_messages(run, run->nr);
 	if (!kv)

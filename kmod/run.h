@@ -9,6 +9,7 @@
 #ifndef _KMQTT_RUN_H_
 #define _KMQTT_RUN_H_
 
+#include <linux/mm.h>
 #include <linux/types.h>
 #include <linux/uio.h>
 
@@ -16,6 +17,14 @@ struct kmqtt_msg;
 
 /* Messages in a run, and bytes in a run of several. */
 enum { KMQTT_RUN_MAX = 64, KMQTT_RUN_BYTES = 1 << 20 };
+
+/* Bytes that lie together in pages, from which on TCP is given references to
+ * these instead of a copy. To 200 subscribers a reference costs less from half
+ * a KiB on, even if an instruction copied 16 bytes. But it pins a whole chunk
+ * until the slowest receiver has acknowledged: hence no more than four times
+ * what its socket is charged for.
+ */
+enum { KMQTT_SPLICE_MIN = 8192 };
 
 /**
  * struct kmqtt_run_body - room for the messages of a run; recycled
@@ -39,6 +48,7 @@ struct kmqtt_run_body {
  * @nr_kv: elements of @kv
  * @bytes: of all messages
  * @retained: one of them was published with RETAIN
+ * @splice: kmqtt_run_splice() is true for some of @kv
  * @kv: their bytes
  * @end: where each ends
  * @body: what @kv and @end are in, until the run is settled
@@ -51,6 +61,7 @@ struct kmqtt_run {
 	u32 nr_kv;
 	u32 bytes;
 	bool retained;
+	bool splice;
 	struct kvec *kv;
 	u32 *end;
 	struct kmqtt_run_body *body;
@@ -83,6 +94,12 @@ static inline bool kmqtt_run_full(const struct kmqtt_run *run, u32 len)
 	return run->nr == KMQTT_RUN_MAX ||
 	       (run->nr && (run->bytes >= KMQTT_RUN_BYTES ||
 			    len > KMQTT_RUN_BYTES - run->bytes));
+}
+
+/* Whether an element of a run's @kv is to be spliced, if any is. */
+static inline bool kmqtt_run_splice(const struct kvec *kv)
+{
+	return kv->iov_len >= KMQTT_SPLICE_MIN && !is_vmalloc_addr(kv->iov_base);
 }
 
 /* Bytes of the first @nr messages. */

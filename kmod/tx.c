@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "worker.h"
 
+#include <linux/mm.h>
 #include <linux/slab.h>
 #include <linux/socket.h>
 #include <net/sock.h>
@@ -212,14 +213,40 @@ void kmqtt_tx_mark(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 	worker->dirty_tail = &conn->next_dirty;
 }
 
-/* Point @iter at everything that waits, as far as the scratch reaches. */
+/* Point @iter at what comes next of a run with something to splice: that alone,
+ * or what is to be copied before it.
+ */
+static u32 gather_part(const struct kmqtt_run *run, u32 sent,
+		       struct iov_iter *iter, bool *splice)
+{
+	const struct kvec *kv = run->kv, *end = kv + run->nr_kv;
+	u32 bytes, nr = 1;
+
+	for (; sent >= kv->iov_len; kv++)
+		sent -= kv->iov_len;
+	bytes = kv->iov_len;
+	*splice = kmqtt_run_splice(kv);
+	if (!*splice)
+		for (; kv + nr < end && !kmqtt_run_splice(kv + nr); nr++)
+			bytes += kv[nr].iov_len;
+
+	iov_iter_kvec(iter, ITER_SOURCE, kv, nr, bytes);
+	iov_iter_advance(iter, sent);
+	return bytes - sent;
+}
+
+/* Point @iter at what one call can send of what waits: everything, mostly. */
 static u32 gather(struct kmqtt_worker *worker, struct kmqtt_ring *ring,
-		  struct iov_iter *iter)
+		  struct iov_iter *iter, bool *splice)
 {
 	struct kmqtt_entry *entry = ring_at(ring, 0);
 	struct kvec *kv = worker->kv;
 	u32 bytes, nr_kv, i;
 
+	if (entry->run->splice)
+		return gather_part(entry->run, ring->sent, iter, splice);
+
+	*splice = false;
 	if (ring->nr == 1) {
 		/* The run as it is, shared with all its subscribers. */
 		kv = entry->run->kv;
@@ -231,7 +258,8 @@ static u32 gather(struct kmqtt_worker *worker, struct kmqtt_ring *ring,
 		for (i = 0; i < ring->nr; i++) {
 			struct kmqtt_run *run = ring_at(ring, i)->run;
 
-			if (nr_kv + run->nr_kv > KMQTT_SEND_KVECS)
+			if (run->splice ||
+			    nr_kv + run->nr_kv > KMQTT_SEND_KVECS)
 				break;
 			memcpy(kv + nr_kv, run->kv, run->nr_kv * sizeof(*kv));
 			nr_kv += run->nr_kv;
@@ -284,25 +312,42 @@ static void consume(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
 	}
 }
 
+/* Send by reference what @msg points at: it lies together, in pages. */
+static int splice_locked(struct sock *sk, const struct msghdr *msg, u32 bytes)
+{
+	const struct iov_iter *iter = &msg->msg_iter;
+	const void *data = iter->kvec->iov_base + iter->iov_offset;
+	struct page *page = virt_to_head_page(data);
+
+	return kmqtt_splice_locked(sk, page, data - page_address(page), bytes,
+				   msg->msg_flags);
+}
+
 /* Send once, under the socket lock. Return: bytes, or an error. */
 static int send_locked(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 {
 	struct msghdr msg = { .msg_flags = MSG_DONTWAIT | MSG_NOSIGNAL };
 	struct sock *sk = conn->sk;
 	gfp_t gfp = sk->sk_allocation;
+	bool splice;
 	u32 bytes;
 	int ret;
 
-	bytes = gather(worker, &conn->ring, &msg.msg_iter);
+	bytes = gather(worker, &conn->ring, &msg.msg_iter, &splice);
 	if (unlikely(conn->user_waiting || conn->held)) {
-		bytes = begun(&conn->ring);
+		bytes = min(bytes, begun(&conn->ring));
 		iov_iter_truncate(&msg.msg_iter, bytes);
+	} else if (bytes < conn->ring.bytes) {
+		msg.msg_flags |= MSG_MORE;
 	}
 	/* Around our own sends only: a socket that allocates so for good has a
 	 * page fragment of its own for the daemon's sends too.
 	 */
 	sk->sk_allocation = GFP_ATOMIC;
-	ret = tcp_sendmsg_locked(sk, &msg, bytes);
+	if (splice)
+		ret = splice_locked(sk, &msg, bytes);
+	else
+		ret = tcp_sendmsg_locked(sk, &msg, bytes);
 	sk->sk_allocation = gfp;
 
 	if (ret > 0)
