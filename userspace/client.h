@@ -47,17 +47,19 @@ enum client_state {
 	CLIENT_ENDING,
 };
 
-struct late_ack;
 struct subscribing;
+
+STAILQ_HEAD(late_acks, late_ack);
 
 /**
  * struct client - one connection
  * @link: among all clients
  * @greeting: among those that are not active yet, the oldest first
- * @node: by @conn_id
  * @commit: among those that wait for the disk
  * @unsent: among those with packets to be sent
  * @paused: among those whose packets wait for the module
+ * @sink_wait: among those that wait for the sink to be read
+ * @node: by @conn_id
  * @session: from CONNECT on; NULL before
  * @listener: where it came from
  * @peer: the address at the other end
@@ -93,7 +95,6 @@ struct subscribing;
  * @cancel: cancels
  * @ops: operations of the ring, and @hold, under way
  * @subscribing: the SUBSCRIBE or UNSUBSCRIBE being worked on, or NULL
- * @sink_wait: among those that wait for the sink to be read
  * @in_sink_wait: it is in the list of @sink_wait
  * @sink_seq: as far as it must be read
  * @held_up: the module holds its messages back, until it has what is retained
@@ -113,10 +114,11 @@ struct subscribing;
 struct client {
 	TAILQ_ENTRY(client) link;
 	TAILQ_ENTRY(client) greeting;
-	struct table_node node;
 	TAILQ_ENTRY(client) commit;
 	TAILQ_ENTRY(client) unsent;
 	TAILQ_ENTRY(client) paused;
+	TAILQ_ENTRY(client) sink_wait;
+	struct table_node node;
 	struct session *session;
 	struct listener *listener;
 	union {
@@ -155,7 +157,6 @@ struct client {
 	u32 ops;
 	struct message *will;
 	struct subscribing *subscribing;
-	TAILQ_ENTRY(client) sink_wait;
 	u64 sink_seq;
 	struct inject_mark snapshot;
 	struct kmod_request hold;
@@ -166,7 +167,7 @@ struct client {
 	struct subscription *restoring;
 	u64 awaited;
 	void (*then)(struct client *client);
-	STAILQ_HEAD(, late_ack) held;
+	struct late_acks held;
 	size_t held_weight;
 	struct buffer in;
 	struct buffer out;

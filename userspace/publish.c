@@ -135,7 +135,7 @@ static void refuse(struct client *client, int err)
  * acknowledged, 0 for none; or ends the client: then *@err is not 0.
  */
 static u64 take(struct client *client, const struct packet_publish *publish,
-		  int *err)
+		int *err)
 {
 	u64 before = store_queued();
 	struct message *message;

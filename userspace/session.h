@@ -21,10 +21,10 @@ struct client;
 
 /**
  * struct session - a session
- * @node: in the map of identifiers
  * @link: among all sessions
- * @loaded: in a map by @sid, while the store is loaded
  * @commit: among those whose next message waits for the disk
+ * @node: in the map of identifiers
+ * @loaded: in a map by @sid, while the store is loaded
  * @committing: it is one of them
  * @id: client identifier; owned
  * @id_len: bytes of it
@@ -42,10 +42,10 @@ struct client;
  * @next_match: likewise
  */
 struct session {
-	struct table_node node;
 	TAILQ_ENTRY(session) link;
-	struct table_node loaded;
 	TAILQ_ENTRY(session) commit;
+	struct table_node node;
+	struct table_node loaded;
 	bool committing;
 	bool durable;
 	u16 id_len;
