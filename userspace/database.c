@@ -519,7 +519,7 @@ static int check(void)
 	if (!err)
 		err = query_number("SELECT"
 				   " EXISTS (SELECT 1 FROM delivery d"
-				   " WHERE d.message NOT IN"
+				   " WHERE d.message NOT NULL AND d.message NOT IN"
 				   " (SELECT id FROM message)) OR"
 				   " EXISTS (SELECT 1 FROM retained r"
 				   " WHERE r.message NOT IN"

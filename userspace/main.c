@@ -291,8 +291,10 @@ static int start(const struct config *config)
 		err = session_open(config, client_committed);
 	if (!err)
 		err = sink_open();
-	if (!err)
+	if (!err) {
+		session_expire();
 		session_watch_all();
+	}
 	if (!err)
 		ring_tick(&tick);
 	return err;

@@ -277,6 +277,7 @@ def id_given(broker, address):
         one.send(connect(""))
         if one.packet().body != b"\0\0":
             return None
+        one.ping()  # the module knows it a moment after CONNACK
         return broker.record(one)["client_id"].decode()
 
 

@@ -73,6 +73,7 @@ REQUESTS = [
     ("sub_add", {"conn_id": 1, "filter": {"topic": "#"}}),
     ("sub_del", {"conn_id": 1, "filter": {"topic": "#"}}),
     ("publish", {"topic": "a"}), ("stats_get", {}), ("flush", {}),
+    ("sink_open", {}),
 ]
 DUMPS = [("conn_get", {}), ("conn_get", {"pending": True}), ("sub_get", {})]
 

@@ -917,6 +917,29 @@ static void expect_survival(u64 told)
 	expect_no_orphans();
 }
 
+/* All that is left is a delivery whose message is not needed any more. */
+static void test_only_released(void)
+{
+	struct session *session = &model.sessions[0];
+	struct message *message;
+
+	begin();
+	EXPECT(!open_store(), "%s", logged);
+	add_session(0);
+	message = make_message(70);
+	store_delivery_add(session->sid, 1, message, 2, false);
+	message_put(message);
+	EXPECT(sync_store(), "sync");
+	store_delivery_state(session->sid, 1, STORE_RELEASED);
+	session->deliveries[session->nr++] = (struct delivery){
+		.seq = 1, .released = true, .qos = 2, .state = STORE_RELEASED,
+	};
+	EXPECT(!store_close() && !open_store(), "close and open");
+	EXPECT(!logged_lines, "%s", logged);
+	expect_model();
+	EXPECT(!store_close(), "close");
+}
+
 static void test_kill(void)
 {
 	u64 told, number, enough;
@@ -1526,6 +1549,7 @@ int main(int argc, char **argv)
 		{ "groups", test_groups },
 		{ "pointless", test_pointless },
 		{ "last_reference", test_last_reference },
+		{ "only_released", test_only_released },
 		{ "kill", test_kill },
 		{ "disk_full", test_disk_full },
 		{ "disk_failing", test_disk_failing },
