@@ -58,6 +58,7 @@ struct options {
 	unsigned int publishers;
 	unsigned int subscribers;	/* without those who stall */
 	unsigned int stalled;
+	unsigned int rest;
 	unsigned int window;
 	uint64_t deliveries;		/* or requests */
 	unsigned int filters;		/* memory: of each client */

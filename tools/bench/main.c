@@ -36,6 +36,7 @@ enum {
 	OPT_UNIT,
 	OPT_FAULT,
 	OPT_SCHED,
+	OPT_REST,
 	OPT_SUBSCRIPTIONS,
 	OPT_STALLED,
 	OPT_FILTERS,
@@ -63,6 +64,7 @@ static const struct option long_options[] = {
 	{ "unit", required_argument, NULL, OPT_UNIT },
 	{ "fault", required_argument, NULL, OPT_FAULT },
 	{ "sched", required_argument, NULL, OPT_SCHED },
+	{ "rest", required_argument, NULL, OPT_REST },
 	{ "subscriptions", required_argument, NULL, OPT_SUBSCRIPTIONS },
 	{ "stalled", required_argument, NULL, OPT_STALLED },
 	{ "filters", required_argument, NULL, OPT_FILTERS },
@@ -146,6 +148,10 @@ static const char help_options[] =
 "                           match has topics of its own\n"
 "      --nodelay            TCP_NODELAY on the load generator's sockets (yes)\n"
 "      --no-nodelay         leave Nagle's algorithm on\n"
+"      --rest MS            wait so long between connecting and loading, 0 to\n"
+"                           60000 (0). From 250 on, all subscribers send an ACK\n"
+"                           for each read; before, they still delay some, as\n"
+"                           after an exchange\n"
 "      --sched batch|other  scheduling policy of the load generator (batch, so\n"
 "                           that it does not interrupt a broker that shares a\n"
 "                           processor with it at each delivery)\n"
@@ -354,6 +360,9 @@ static void option(struct options *opt, int key, const char *arg)
 		break;
 	case OPT_UNIT:
 		opt->instructions = unit(arg);
+		break;
+	case OPT_REST:
+		opt->rest = (unsigned int)number("--rest", arg, 0, 60000);
 		break;
 	case OPT_SCHED:
 		opt->batch = sched(arg);

@@ -35,9 +35,6 @@
 #define LINGER_MS	20
 #define LINGER_ROUNDS	50
 
-/* The longest delay of an ACK, and some. */
-#define REST_NS		(250 * NSEC_PER_MSEC)
-
 /* Descriptors other than connections. */
 #define SPARE_FDS	32
 
@@ -175,7 +172,7 @@ static void measure(struct run *run)
 
 void run_rest(struct run *run)
 {
-	uint64_t end = now_ns() + REST_NS;
+	uint64_t end = now_ns() + run->opt->rest * NSEC_PER_MSEC;
 
 	while (now_ns() < end && !run_over(run))
 		run_round(run, -1);

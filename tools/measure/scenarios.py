@@ -57,6 +57,8 @@ def _grow(values, label, words):
 _COST = (
     _load("fan-out, 1 in flight", "fanout -w 1 --warmup 50 --duration 2",
           budget=True),
+    _load("fan-out, 1 in flight, rested",
+          "fanout -w 1 --rest 250 --warmup 50 --duration 2"),
     _load("fan-out, 16 in flight", "fanout -w 16 --warmup 200 --duration 2",
           budget=True),
     _load("fan-out, 64 in flight", "fanout -w 64 --warmup 200 --duration 2",
@@ -71,7 +73,7 @@ SECTIONS = (
     Section("cost", "cost", "count", "Cost of a delivery", _COST),
     Section("subscribers", "growth", "count", "Cost as subscribers grow",
             _grow((10, 50, 200, 1000, 10000), "{:,} subscribers",
-                  "fanout -S {} -w 16 --warmup 16 --duration 1"),
+                  "fanout -S {} -w 16 --rest 250 --warmup 16 --duration 1"),
             "subscribers, 16 in flight"),
     Section("payload", "growth", "count", "Cost as the payload grows",
             _grow((16, 64, 256, 1024, 4096, 16384), "{:,} bytes",
@@ -80,14 +82,14 @@ SECTIONS = (
     Section("subscriptions", "growth", "count",
             "Cost of matching as subscriptions grow",
             _grow((1000, 10000, 100000, 1000000), "{:,} subscriptions",
-                  "match --subscriptions {}"),
-            "subscriptions, three of which match", "spread",
-            ("kmqtt", "mosquitto")),
+                  "match --rest 250 --subscriptions {}"),
+            "subscriptions, three of which match", "spread", ("kmqtt",)),
     Section("stalled", "cost", "count", "A subscriber that stops reading", (
         _load("199 subscribers",
-              "fanout -S 199 -w 16 --warmup 200 --duration 2"),
+              "fanout -S 199 -w 16 --rest 250 --warmup 200 --duration 2"),
         _load("199 subscribers and one stalled",
-              "fanout -S 200 --stalled 1 -w 16 --warmup 200 --duration 2"),
+              "fanout -S 200 --stalled 1 -w 16 --rest 250 --warmup 200"
+              " --duration 2"),
     ), brokers=("kmqtt", "mosquitto nodelay")),
     Section("requests", "requests", "count", "Clients that publish nothing", (
         _load("200 clients", "ping"),
