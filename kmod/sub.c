@@ -4,6 +4,7 @@
 #include <linux/jhash.h>
 #include <linux/mm.h>
 #include <linux/sched.h>
+#include <linux/log2.h>
 #include <linux/slab.h>
 
 #include "conn.h"
@@ -132,10 +133,18 @@ struct kmqtt_changes *kmqtt_changes_alloc(u32 nr)
 	return changes;
 }
 
+/* The next of the sizes that allocations come in: 8, 12, 16, 24, 32 pointers. */
+static u32 more_room(u32 room)
+{
+	if (room < 8)
+		return room ? room * 2 : 1;
+	return is_power_of_2(room) ? room + room / 2 : room + room / 3;
+}
+
 /* Make room for one more in a leaf's list, which the worker will move to. */
 static int leaf_reserve(struct kmqtt_leaf *leaf, struct kmqtt_change *change)
 {
-	u32 room = leaf->room ? leaf->room * 2 : 1;
+	u32 room = more_room(leaf->room);
 
 	change->subs = NULL;
 	if (leaf->count < leaf->room)
