@@ -37,12 +37,12 @@ static u64 record_charge(const struct kmqtt_msg *msg)
 	return msg->page ? page_size(msg->page) : kmqtt_sink_charge(msg->len);
 }
 
-/* A message in a chunk would pin much more than itself. */
+/* A small message in a chunk would pin much more than itself. */
 static struct kmqtt_msg *record_of(struct kmqtt_msg *msg)
 {
 	struct kmqtt_msg *copy = NULL;
 
-	if (msg->page)
+	if (!kmqtt_msg_fills(msg))
 		copy = kmqtt_msg_copy(msg, GFP_KERNEL);
 	if (copy)
 		return copy;
