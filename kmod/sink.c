@@ -67,15 +67,19 @@ static u64 *sinking(struct kmqtt_sink *sink, const struct kmqtt_worker *worker)
  * @msg: the message, which nobody else has seen; gets its sequence
  *
  * To be followed by kmqtt_sink_sent().
+ *
+ * Return: the record, with a reference; nobody reads it before.
  */
-void kmqtt_sink_push(struct kmqtt_sink *sink, struct kmqtt_worker *worker,
-		     struct kmqtt_msg *msg)
+struct kmqtt_msg *kmqtt_sink_push(struct kmqtt_sink *sink,
+				  struct kmqtt_worker *worker,
+				  struct kmqtt_msg *msg)
 {
 	struct kmqtt_msg *record = record_of(msg);
 	u64 *oldest = sinking(sink, worker);
 
 	record->conn_id = msg->publisher->id;
 	record->next = NULL;
+	kmqtt_msg_hold(record);
 
 	spin_lock(&sink->lock);
 	record->seq = ++sink->seq;
@@ -87,6 +91,7 @@ void kmqtt_sink_push(struct kmqtt_sink *sink, struct kmqtt_worker *worker,
 	sink->nr++;
 	charge(sink, record_charge(record));
 	spin_unlock(&sink->lock);
+	return record;
 }
 
 /* The messages that a worker has queued are on their way: let them be read. */
