@@ -7,6 +7,7 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/poll.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/uio.h>
 #include <net/net_namespace.h>
@@ -296,6 +297,7 @@ static ssize_t sink_read(struct kmqtt_sink *sink, struct iov_iter *to)
 			done = done ?: -EFAULT;
 			break;
 		}
+		cond_resched();
 	}
 	resume(sink);
 	return done;
@@ -436,6 +438,7 @@ void kmqtt_sink_flush(struct kmqtt_sink *sink)
 
 		kmqtt_msg_put(msg);
 		msg = next;
+		cond_resched();
 	}
 	resume(sink);
 }
