@@ -42,17 +42,17 @@
 
 /* 6.5: tcp_sendmsg_locked() takes references to pages. Before, it ignores
  * MSG_SPLICE_PAGES, though 6.1.y defines it, and it is sendpage that does.
+ *
+ * Not with MSG_NO_SHARED_FRAGS: the pages are other receivers' too, so that who
+ * decrypts in place must copy them first (esp_input()).
  */
 static inline int kmqtt_splice_locked(struct sock *sk, struct page *page,
 				      size_t offset, size_t size, int flags)
 {
 #ifdef KMQTT_HAVE_SENDPAGE
-	return tcp_sendpage_locked(sk, page, offset, size,
-				   flags | MSG_NO_SHARED_FRAGS);
+	return tcp_sendpage_locked(sk, page, offset, size, flags);
 #else
-	struct msghdr msg = {
-		.msg_flags = flags | MSG_SPLICE_PAGES | MSG_NO_SHARED_FRAGS,
-	};
+	struct msghdr msg = { .msg_flags = flags | MSG_SPLICE_PAGES };
 	struct bio_vec bv;
 
 	bvec_set_page(&bv, page, size, offset);

@@ -8,6 +8,7 @@
 
 #include <linux/atomic.h>
 #include <linux/llist.h>
+#include <linux/mm.h>
 #include <linux/refcount.h>
 #include <linux/types.h>
 #include <linux/kmqtt.h>
@@ -15,7 +16,6 @@
 struct kmqtt_conn;
 struct kmqtt_match;
 struct kmqtt_msg;
-struct page;
 
 /**
  * enum kmqtt_ticket_type - what travels through a worker's inbox
@@ -104,6 +104,12 @@ static inline void kmqtt_msg_hold(struct kmqtt_msg *msg)
 /* Process context. */
 void kmqtt_msg_put(struct kmqtt_msg *msg);
 void kmqtt_msg_taken(struct kmqtt_msg *msg);
+
+/* Whether a message has half of the memory that it pins, or more. */
+static inline bool kmqtt_msg_fills(const struct kmqtt_msg *msg)
+{
+	return !msg->page || msg->len >= page_size(msg->page) / 2;
+}
 
 /* What a message costs its publisher's credit: small ones more than they say. */
 static inline u32 kmqtt_msg_charge(const struct kmqtt_msg *msg)

@@ -64,6 +64,7 @@ static struct kmqtt_match *match_and_sink(struct kmqtt_worker *worker,
 					  struct kmqtt_ns *ns,
 					  struct kmqtt_msg *msg, bool *cached)
 {
+	struct kmqtt_msg *record;
 	struct kmqtt_match *match;
 
 	match = kmqtt_match_get(&worker->cache, &worker->matcher, ns, msg,
@@ -73,14 +74,19 @@ static struct kmqtt_match *match_and_sink(struct kmqtt_worker *worker,
 	if (likely(!msg->sink))
 		return match;
 
-	kmqtt_sink_push(&ns->sink, worker, msg);
-	if (!(msg->sink & KMQTT_SINK_RETAIN))
-		return match;
-	/* Who subscribed before it was queued is to get it, and may not have
-	 * been there before. Nearly always this finds the same match.
-	 */
-	return kmqtt_match_get(&worker->cache, &worker->matcher, ns, msg,
-			       cached);
+	record = kmqtt_sink_push(&ns->sink, worker, msg);
+	if (msg->sink & KMQTT_SINK_RETAIN) {
+		/* Who subscribed before it was queued is to get it, and may
+		 * not have been there before, the sink included. Nearly always
+		 * this finds the same match.
+		 */
+		match = kmqtt_match_get(&worker->cache, &worker->matcher, ns,
+					msg, cached);
+		if (!IS_ERR(match) && match->sink)
+			record->sink |= KMQTT_SINK_FILTER;
+	}
+	kmqtt_msg_put(record);
+	return match;
 }
 
 /**

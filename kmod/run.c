@@ -171,12 +171,6 @@ struct kmqtt_run *kmqtt_run_prefix(struct kmqtt_run_pool *pool,
 	return prefix;
 }
 
-/* Whether a message has half of the memory that it pins, or more. */
-static bool fills(const struct kmqtt_msg *msg)
-{
-	return !msg->page || msg->len >= page_size(msg->page) / 2;
-}
-
 /**
  * kmqtt_run_single() - a run of one message of another
  * @pool: the worker's
@@ -224,7 +218,8 @@ void kmqtt_run_settle(struct kmqtt_run_pool *pool, struct kmqtt_run *run)
 {
 	struct kvec *kv;
 
-	if (!run->body || (run->nr == 1 && fills(run->body->msgs[0])))
+	if (!run->body ||
+	    (run->nr == 1 && kmqtt_msg_fills(run->body->msgs[0])))
 		return;
 	kv = copy_messages(run, run->nr);
 	if (!kv)

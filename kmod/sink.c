@@ -7,6 +7,7 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/poll.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/uio.h>
 #include <net/net_namespace.h>
@@ -37,12 +38,12 @@ static u64 record_charge(const struct kmqtt_msg *msg)
 	return msg->page ? page_size(msg->page) : kmqtt_sink_charge(msg->len);
 }
 
-/* A message in a chunk would pin much more than itself. */
+/* A small message in a chunk would pin much more than itself. */
 static struct kmqtt_msg *record_of(struct kmqtt_msg *msg)
 {
 	struct kmqtt_msg *copy = NULL;
 
-	if (msg->page)
+	if (!kmqtt_msg_fills(msg))
 		copy = kmqtt_msg_copy(msg, GFP_KERNEL);
 	if (copy)
 		return copy;
@@ -67,15 +68,19 @@ static u64 *sinking(struct kmqtt_sink *sink, const struct kmqtt_worker *worker)
  * @msg: the message, which nobody else has seen; gets its sequence
  *
  * To be followed by kmqtt_sink_sent().
+ *
+ * Return: the record, with a reference; nobody reads it before.
  */
-void kmqtt_sink_push(struct kmqtt_sink *sink, struct kmqtt_worker *worker,
-		     struct kmqtt_msg *msg)
+struct kmqtt_msg *kmqtt_sink_push(struct kmqtt_sink *sink,
+				  struct kmqtt_worker *worker,
+				  struct kmqtt_msg *msg)
 {
 	struct kmqtt_msg *record = record_of(msg);
 	u64 *oldest = sinking(sink, worker);
 
 	record->conn_id = msg->publisher->id;
 	record->next = NULL;
+	kmqtt_msg_hold(record);
 
 	spin_lock(&sink->lock);
 	record->seq = ++sink->seq;
@@ -87,6 +92,7 @@ void kmqtt_sink_push(struct kmqtt_sink *sink, struct kmqtt_worker *worker,
 	sink->nr++;
 	charge(sink, record_charge(record));
 	spin_unlock(&sink->lock);
+	return record;
 }
 
 /* The messages that a worker has queued are on their way: let them be read. */
@@ -291,6 +297,7 @@ static ssize_t sink_read(struct kmqtt_sink *sink, struct iov_iter *to)
 			done = done ?: -EFAULT;
 			break;
 		}
+		cond_resched();
 	}
 	resume(sink);
 	return done;
@@ -431,6 +438,7 @@ void kmqtt_sink_flush(struct kmqtt_sink *sink)
 
 		kmqtt_msg_put(msg);
 		msg = next;
+		cond_resched();
 	}
 	resume(sink);
 }

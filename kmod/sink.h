@@ -81,8 +81,9 @@ static inline bool kmqtt_sink_full(const struct kmqtt_sink *sink, u32 more)
 }
 
 /* The worker. */
-void kmqtt_sink_push(struct kmqtt_sink *sink, struct kmqtt_worker *worker,
-		     struct kmqtt_msg *msg);
+struct kmqtt_msg *kmqtt_sink_push(struct kmqtt_sink *sink,
+				  struct kmqtt_worker *worker,
+				  struct kmqtt_msg *msg);
 void kmqtt_sink_sent(struct kmqtt_sink *sink, struct kmqtt_worker *worker);
 bool kmqtt_sink_wait(struct kmqtt_conn *conn);
 void kmqtt_sink_leave(struct kmqtt_conn *conn);

@@ -344,7 +344,8 @@ static int send_locked(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 	 * page fragment of its own for the daemon's sends too.
 	 */
 	sk->sk_allocation = GFP_ATOMIC;
-	if (splice)
+	/* Without scatter-gather sendpage copies, by kmap(), which may sleep. */
+	if (splice && sk->sk_route_caps & NETIF_F_SG)
 		ret = splice_locked(sk, &msg, bytes);
 	else
 		ret = tcp_sendmsg_locked(sk, &msg, bytes);
