@@ -27,6 +27,8 @@
 #define OUT_MAX		65536
 /* Bytes of messages whose acknowledgments wait for the disk, likewise. */
 #define HELD_MAX	(1 << 20)
+/* What such an acknowledgment weighs besides its message. */
+#define HELD_EACH	64
 /* Milliseconds between two lines about dropped messages of one client. */
 #define DROPPED_EVERY	10000
 
@@ -457,6 +459,7 @@ void client_acknowledge(struct client *client, u8 type, u16 id, u64 change)
 	ack->change = change;
 	memcpy(ack->packet, packet, sizeof(packet));
 	STAILQ_INSERT_TAIL(&client->held, ack, link);
+	client->held_weight += HELD_EACH;
 	wait_for_commit(client);
 }
 
