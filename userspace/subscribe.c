@@ -219,10 +219,10 @@ static int send_retained(struct message *message, void *arg)
 {
 	const struct wanted *wanted = arg;
 
-	outbound_add(wanted->session, message,
-		     message->qos < wanted->qos ? message->qos : wanted->qos,
-		     true);
-	return 0;
+	return outbound_add(wanted->session, message,
+			    message->qos < wanted->qos ? message->qos
+						       : wanted->qos,
+			    true) ? 0 : -ENOBUFS;
 }
 
 static void send_all_retained(struct client *client)
