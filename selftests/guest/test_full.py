@@ -97,7 +97,7 @@ def repeats(broker):
                 for _ in range(2000):
                     one.socket.sendall(again)
             grown = broker.memory() - before
-            assert grown < 16 << 20, f"grown by {grown >> 20} MiB"
+            assert grown < 3 << 20, f"grown by {grown >> 10} KiB"
         equal(one.answer(PUBREC).number, 7)
 
 
