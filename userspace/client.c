@@ -27,6 +27,8 @@
 #define OUT_MAX		65536
 /* Bytes of messages whose acknowledgments wait for the disk, likewise. */
 #define HELD_MAX	(1 << 20)
+/* What such an acknowledgment weighs besides its message. */
+#define HELD_EACH	64
 /* Milliseconds between two lines about dropped messages of one client. */
 #define DROPPED_EVERY	10000
 
@@ -183,43 +185,6 @@ static void client_free(struct client *client)
 }
 
 /*
- * Frees an ending client once nothing is left of it, and lets its successor go
- * on, who may be ending itself by now and have another successor.
- */
-static void settle(struct client *client)
-{
-	struct client *successor;
-
-	while (client && client->deleted && !client->has_predecessor) {
-		successor = client->successor;
-		client->successor = NULL;
-		if (!client->ops)
-			client_free(client);
-		if (!successor)
-			return;
-		successor->has_predecessor = false;
-		if (successor->state == CLIENT_TAKEOVER) {
-			connect_greet(successor);
-			return;
-		}
-		client = successor;
-	}
-}
-
-void client_operation_done(struct client *client)
-{
-	client->ops--;
-	if (client->state == CLIENT_ENDING)
-		settle(client);
-}
-
-static void cancel(struct client *client, struct ring_op *target)
-{
-	client->ops++;
-	ring_cancel(&client->cancel, target);
-}
-
-/*
  * [MQTT-3.1.2-8]: unless the client said DISCONNECT. It must have been accepted
  * to leave one.
  */
@@ -248,12 +213,51 @@ static void release_session(struct client *client)
 	client->session = NULL;
 }
 
+/*
+ * Frees an ending client once nothing is left of it, and lets its successor go
+ * on, who may be ending itself by now and have another successor. One that ends
+ * before its predecessor does keeps its claim on the session until then: else
+ * who comes next would think that nobody has it.
+ */
+static void settle(struct client *client)
+{
+	struct client *successor;
+
+	while (client && client->deleted && !client->has_predecessor) {
+		release_session(client);
+		successor = client->successor;
+		client->successor = NULL;
+		if (!client->ops)
+			client_free(client);
+		if (!successor)
+			return;
+		successor->has_predecessor = false;
+		if (successor->state == CLIENT_TAKEOVER) {
+			connect_greet(successor);
+			return;
+		}
+		client = successor;
+	}
+}
+
+void client_operation_done(struct client *client)
+{
+	client->ops--;
+	if (client->state == CLIENT_ENDING)
+		settle(client);
+}
+
+static void cancel(struct client *client, struct ring_op *target)
+{
+	client->ops++;
+	ring_cancel(&client->cancel, target);
+}
+
 static void deleted(struct client *client)
 {
 	log_end(client);
 	client->deleted = true;
 	forget_waits(client);
-	release_session(client);
 	if (client->receiving)
 		cancel(client, &client->receive);
 	if (client->sending)
@@ -457,6 +461,7 @@ void client_acknowledge(struct client *client, u8 type, u16 id, u64 change)
 	ack->change = change;
 	memcpy(ack->packet, packet, sizeof(packet));
 	STAILQ_INSERT_TAIL(&client->held, ack, link);
+	client->held_weight += HELD_EACH;
 	wait_for_commit(client);
 }
 

@@ -106,7 +106,7 @@ STAILQ_HEAD(late_acks, late_ack);
  * @awaited: what has to be on disk before @then is called; 0: nothing
  * @then: what goes on when it is
  * @held: acknowledgments that wait for the disk, in order
- * @held_weight: bytes of messages that they are about, and 1 each
+ * @held_weight: bytes of messages that they are about, and some for each
  * @in: bytes received and not handled yet
  * @out: packets to be sent, whole ones
  * @sent: packets being sent

@@ -6,6 +6,7 @@
 #include "client.h"
 #include "frame.h"
 #include "log.h"
+#include "retained.h"
 #include "session.h"
 #include "store.h"
 
@@ -105,14 +106,25 @@ static void uncount_queued(struct outbound *outbound,
 		outbound->queued_bytes -= message_bytes(delivery->message);
 }
 
+/*
+ * Retained messages count for nothing, but only once: a client may ask for all
+ * of them over and over.
+ */
+static u32 counted(const struct outbound *outbound)
+{
+	u32 exempt = outbound->exempt;
+
+	return outbound->queued -
+	       (exempt < retained_count() ? exempt : retained_count());
+}
+
 /* Limits are of what waits; 0 is none, as in mosquitto. */
 static bool full(const struct outbound *outbound, const struct message *message)
 {
 	u32 max_messages = settings->max_queued_messages;
 	u64 max_bytes = settings->max_queued_bytes;
 
-	return (max_messages &&
-		outbound->queued - outbound->exempt >= max_messages) ||
+	return (max_messages && counted(outbound) >= max_messages) ||
 	       (max_bytes &&
 		outbound->queued_bytes + message_bytes(message) > max_bytes);
 }
@@ -175,7 +187,7 @@ static bool leave_in_store(const struct session *session)
 	       outbound->waiting_count >= PAGE;
 }
 
-void outbound_add(struct session *session, struct message *message, u8 qos,
+bool outbound_add(struct session *session, struct message *message, u8 qos,
 		  bool retain)
 {
 	struct outbound *outbound = &session->outbound;
@@ -185,9 +197,10 @@ void outbound_add(struct session *session, struct message *message, u8 qos,
 		.retain = retain,
 	};
 
-	if (!retain && full(outbound, message)) {
+	if ((!retain || outbound->exempt >= retained_count()) &&
+	    full(outbound, message)) {
 		log_dropping(session);
-		return;
+		return false;
 	}
 	if (qos)
 		added.seq = take_seq(outbound);
@@ -197,18 +210,19 @@ void outbound_add(struct session *session, struct message *message, u8 qos,
 		if (leave_in_store(session)) {
 			outbound->beyond++;
 			count_queued(outbound, &added);
-			return;
+			return true;
 		}
 	}
 	delivery = malloc(sizeof(*delivery));
 	if (!delivery) {
 		log_dropping(session);
-		return;
+		return false;
 	}
 	*delivery = added;
 	message_hold(message);
 	count_queued(outbound, delivery);
 	to_waiting(outbound, delivery);
+	return true;
 }
 
 /* Reading of those beyond */

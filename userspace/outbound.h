@@ -55,7 +55,8 @@ TAILQ_HEAD(deliveries, delivery);
  * @inflight_count: of @inflight
  * @beyond: deliveries that come after @waiting and are in the store only
  * @queued: all that are not in flight, those beyond included
- * @exempt: those of @queued that no limit counts: retained messages
+ * @exempt: those of @queued that are retained messages: no limit counts them,
+ *	up to as many as there are
  * @queued_bytes: message_bytes() of @queued
  * @next_seq: of the next delivery
  * @reading: a page of those beyond is being read
@@ -82,10 +83,10 @@ void outbound_init(struct outbound *outbound);
 
 /*
  * Queues @message for @session at @qos. @retain: it is the retained message of
- * a new subscription. It may be dropped at a limit, which is logged. It leaves
- * at the next outbound_pump().
+ * a new subscription. It may be dropped at a limit, which is logged: then it is
+ * false. It leaves at the next outbound_pump().
  */
-void outbound_add(struct session *session, struct message *message, u8 qos,
+bool outbound_add(struct session *session, struct message *message, u8 qos,
 		  bool retain);
 
 /* Sends what may be sent now. */

@@ -13,9 +13,6 @@
 #include "session.h"
 #include "store.h"
 
-/* What an acknowledgment that waits for the disk weighs besides its message. */
-#define HELD_EACH 64
-
 /* What a session gets: the lower of the two (section 4.3). */
 static u8 delivered_qos(const struct session *session,
 			const struct message *message)
@@ -152,7 +149,7 @@ static u64 take(struct client *client, const struct packet_publish *publish,
 	}
 	if (store_queued() == before)
 		return 0;
-	client->held_weight += HELD_EACH + publish->payload_len;
+	client->held_weight += publish->payload_len;
 	return store_queued();
 }
 

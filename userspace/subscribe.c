@@ -219,10 +219,10 @@ static int send_retained(struct message *message, void *arg)
 {
 	const struct wanted *wanted = arg;
 
-	outbound_add(wanted->session, message,
-		     message->qos < wanted->qos ? message->qos : wanted->qos,
-		     true);
-	return 0;
+	return outbound_add(wanted->session, message,
+			    message->qos < wanted->qos ? message->qos
+						       : wanted->qos,
+			    true) ? 0 : -ENOBUFS;
 }
 
 static void send_all_retained(struct client *client)
@@ -395,10 +395,11 @@ static struct subscribing *make(bool subscribe,
 }
 
 /* Nothing that has to be durable is begun while the disk takes no writes. */
-static void refuse_all(struct subscribing *subscribing)
+static void refuse_all(struct client *client)
 {
-	memset(subscribing->codes, PACKET_SUBACK_FAILURE, subscribing->count);
-	subscribing->index = subscribing->count;
+	memset(client->subscribing->codes, PACKET_SUBACK_FAILURE,
+	       client->subscribing->count);
+	acknowledge(client);
 }
 
 bool subscribe_handle(struct client *client, bool subscribe, size_t header,
@@ -422,8 +423,10 @@ bool subscribe_handle(struct client *client, bool subscribe, size_t header,
 	}
 	client->subscribing->header = header;
 	client->subscribing->size = size;
-	if (subscribe && client->session->sid && !store_healthy())
-		refuse_all(client->subscribing);
+	if (subscribe && client->session->sid && !store_healthy()) {
+		refuse_all(client);
+		return true;
+	}
 	return go_on(client);
 }
 

@@ -1,0 +1,128 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0
+"""A full disk: what must be durable is refused, at once; all else goes on; and
+nobody's requests pile up meanwhile."""
+
+import contextlib
+import pathlib
+import re
+import subprocess
+
+from broker import CONFIG, Broker, client
+from ktap import equal, main, test
+from mqtt import (CONNACK, PUBREC, REFUSED, Client, connect, publish,
+                  subscribe)
+
+BALLAST = "ballast"
+
+
+class Full(Broker):
+    """Fixture: the store is on a small disk of its own."""
+
+    disk = None
+
+    def start(self):
+        self.make_directory()
+        self.disk = self.directory / "disk"
+        self.disk.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs",
+                        self.disk], check=True)
+        self.config = self.own_config = (
+            f"{CONFIG}persistence true\npersistence_location {self.disk}/\n")
+        self.make_directory = lambda: None
+        super().start()
+
+    def unload(self):
+        self.end()
+        subprocess.run(["umount", self.disk], check=True)
+        super().unload()
+
+    @contextlib.contextmanager
+    def full(self):
+        """No room is left, and the daemon knows. At the end there is again."""
+        with Client() as prober:
+            prober.send(connect("prober", clean=False))
+            prober.answer(CONNACK)
+            with open(self.disk / BALLAST, "wb", buffering=0) as file:
+                with contextlib.suppress(OSError):
+                    while file.write(bytes(4096)):
+                        pass
+            # It writes until it finds out.
+            for number in range(1, 2000):
+                prober.send(publish("probe", bytes(1000), 4, number))
+                if "Unable to write the database" in self.said():
+                    break
+            self.await_line("Unable to write the database")
+            try:
+                yield
+            finally:
+                (self.disk / BALLAST).unlink()
+            self.await_line("can be written again")
+
+    def memory(self):
+        """Bytes that the daemon has."""
+        status = pathlib.Path(f"/proc/{self.daemon.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s*(\d+)", status)[1]) << 10
+
+
+@test("what must be durable is refused at once, and QoS 0 goes on")
+def refusals(broker):
+    with client("durable", clean=False) as one, client() as sub, \
+            client() as pub:
+        one.subscribe(("d", 1))
+        sub.subscribe("q")
+        with broker.full():
+            pub.publish("q", b"0")
+            equal(sub.message(), ("q", b"0"))
+            equal(one.subscribe(("e", 1), ("f", 0)), [REFUSED, REFUSED])
+            with Client() as late:
+                late.send(connect("late", clean=False))
+                equal(late.answer(CONNACK).body, b"\0\3")
+            with client() as other:
+                other.send(publish("d", b"1", 2, 1))
+                equal(other.ended(), [])
+        pub.publish("d", b"2", qos=1)
+        equal(one.message(), ("d", b"2"))
+        equal(one.subscribe(("e", 1)), [1])
+
+
+@test("a client that repeats a QoS 2 message while it waits is not handled")
+def repeats(broker):
+    with client("repeats", clean=False) as one:
+        with broker.full():
+            before = broker.memory()
+            again = publish("nobody", b"", 4 | 8, 7) * 1000
+            one.socket.settimeout(2)
+            with contextlib.suppress(TimeoutError):
+                for _ in range(2000):
+                    one.socket.sendall(again)
+            grown = broker.memory() - before
+            assert grown < 3 << 20, f"grown by {grown >> 10} KiB"
+        equal(one.answer(PUBREC).number, 7)
+
+
+@test("retained messages that are asked for over and over do not pile up")
+def snapshots(broker):
+    with client() as pub:
+        for number in range(500):
+            pub.send(publish(f"r/{number}", b"x", 1))
+        pub.ping()
+        with client() as one, client() as other:
+            equal(len(other_messages(other, 500)), 500)
+            before = broker.memory()
+            number = one.next_number()
+            one.send(subscribe(number, *["#"] * 5000))
+            one.subscribed(number)
+            grown = broker.memory() - before
+            assert grown < 16 << 20, f"grown by {grown >> 20} MiB"
+        for number in range(500):
+            pub.send(publish(f"r/{number}", b"", 1))
+
+
+def other_messages(one, count):
+    """Subscribe to all, and return the retained messages."""
+    one.subscribe("r/#")
+    return one.messages(count)
+
+
+main(Full())
