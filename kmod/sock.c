@@ -143,6 +143,19 @@ static bool recv_ready(const struct sock *sk, const struct kmqtt_conn *conn)
 	       READ_ONCE(sk->sk_err);
 }
 
+/* io_uring asks once more after each receive: mostly in vain. */
+static bool recv_would_wait(const struct sock *sk)
+{
+	const struct kmqtt_conn *conn;
+	bool wait;
+
+	rcu_read_lock();
+	conn = conn_of(sk);
+	wait = conn && !recv_ready(sk, conn);
+	rcu_read_unlock();
+	return wait;
+}
+
 /* Read from the user queue, as from a stream. */
 static int recv_locked(struct sock *sk, struct kmqtt_conn *conn,
 		       struct msghdr *msg, size_t len, int flags)
@@ -187,6 +200,8 @@ static int kmqtt_recvmsg(struct sock *sk, struct msghdr *msg, size_t len,
 
 	if (flags & (MSG_ERRQUEUE | MSG_OOB | MSG_TRUNC))
 		return -EOPNOTSUPP;
+	if (flags & MSG_DONTWAIT && recv_would_wait(sk))
+		return -EAGAIN;
 
 	lock_sock(sk);
 	conn = conn_of(sk);

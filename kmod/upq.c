@@ -84,6 +84,21 @@ static void buf_remove(struct kmqtt_upq *upq)
 	kfree(buf);
 }
 
+/* A client that sends acknowledgments empties its queue with each of them: the
+ * last buffer stays, if it is a small one.
+ */
+static void buf_done(struct kmqtt_upq *upq)
+{
+	struct kmqtt_upq_buf *buf = upq->head;
+
+	if (buf->next || buf->size > UPQ_BUF_SMALL) {
+		buf_remove(upq);
+		return;
+	}
+	buf->start = 0;
+	buf->end = 0;
+}
+
 /**
  * kmqtt_upq_read() - copy the oldest bytes to user space
  * @upq: the queue
@@ -109,7 +124,7 @@ int kmqtt_upq_read(struct kmqtt_upq *upq, struct iov_iter *to, size_t len,
 			buf->start += n;
 			upq->bytes -= n;
 			if (buf->start == buf->end)
-				buf_remove(upq);
+				buf_done(upq);
 		}
 		if (n < want)
 			return done ?: -EFAULT;

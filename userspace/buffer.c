@@ -7,6 +7,30 @@
 
 #define BUFFER_MIN 128
 
+/*
+ * Most buffers are small, and gone in the same turn of the ring: the last ones
+ * freed are the next ones used.
+ */
+#define SPARE_MAX 256
+
+static u8 *spare[SPARE_MAX];
+static u32 spares;
+
+static u8 *block_new(size_t size)
+{
+	if (size == BUFFER_MIN && spares)
+		return spare[--spares];
+	return malloc(size);
+}
+
+static void block_free(u8 *data, size_t size)
+{
+	if (size == BUFFER_MIN && spares < SPARE_MAX)
+		spare[spares++] = data;
+	else
+		free(data);
+}
+
 u8 *buffer_reserve(struct buffer *buffer, size_t len)
 {
 	size_t used = buffer_used(buffer);
@@ -25,12 +49,12 @@ u8 *buffer_reserve(struct buffer *buffer, size_t len)
 	} else {
 		while (size - used < len)
 			size *= 2;
-		data = malloc(size);
+		data = block_new(size);
 		if (!data)
 			return NULL;
 		if (used)
 			memcpy(data, buffer_head(buffer), used);
-		free(buffer->data);
+		block_free(buffer->data, buffer->size);
 		buffer->data = data;
 		buffer->size = size;
 	}
@@ -59,6 +83,6 @@ void buffer_consume(struct buffer *buffer, size_t len)
 
 void buffer_free(struct buffer *buffer)
 {
-	free(buffer->data);
+	block_free(buffer->data, buffer->size);
 	*buffer = (struct buffer){ 0 };
 }

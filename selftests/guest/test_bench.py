@@ -85,6 +85,19 @@ def stalled(broker, count):
     assert 0 < result["stalled_kernel_bytes"] < 64 << 20
 
 
+@cases([
+    ("QoS 1, fanout", ["fanout", "-S", 10, "-w", 4]),
+    ("QoS 1, p2p, fewer in flight than pairs", ["p2p", "-S", 10, "-w", 4]),
+    ("QoS 1, fanout, without room for a stamp", ["fanout", "-S", 10, "-s", 0]),
+    ("QoS 1, fanout, durable sessions", ["fanout", "-S", 10, "--durable"]),
+])
+def qos1(broker, args):
+    result = run(*args, "-p", PORT, "-q", 1, "-n", 2000)
+    equal((result["qos"], result["durable"]), (1, "--durable" in args))
+    equal((result["expected"], result["deliveries"]), (2000, 2000))
+    broker.settle()
+
+
 @cases([("memory", 500)])
 def memory(broker, clients):
     result = run("memory", "-p", PORT, "-S", clients, "--filters", 4,

@@ -68,6 +68,7 @@ struct options {
 	uint64_t warmup;		/* messages */
 	unsigned int payload;
 	unsigned int qos;
+	bool durable;			/* subscribers' sessions */
 	const char *prefix;
 	unsigned int timeout_s;
 	bool nodelay;

@@ -68,6 +68,13 @@ static void conn_send(struct run *run, struct conn *c,
 		  n < 0 ? strerror(errno) : "the socket is full");
 }
 
+void conn_send_acks(struct run *run, struct conn *c, const unsigned char *buf,
+		    size_t len)
+{
+	if (!run->failed)
+		conn_send(run, c, buf, len);
+}
+
 static int conn_start(struct run *run, struct conn *c)
 {
 	struct epoll_event ev = {
@@ -112,6 +119,7 @@ static void conn_connected(struct run *run, struct conn *c)
 	unsigned char buf[64];
 	char id[CLIENT_ID_MAX];
 	socklen_t len = sizeof(int);
+	bool clean;
 	int err = 0;
 
 	if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &err, &len))
@@ -122,7 +130,9 @@ static void conn_connected(struct run *run, struct conn *c)
 	}
 	conn_client_id(c, id);
 	c->state = CONN_WAIT_CONNACK;
-	conn_send(run, c, buf, mqtt_connect(buf, id));
+	clean = run->forgetting || !run->opt->durable ||
+		c->role != ROLE_SUBSCRIBER;
+	conn_send(run, c, buf, mqtt_connect(buf, id, clean));
 }
 
 static void conn_ready(struct run *run, struct conn *c)
@@ -155,10 +165,10 @@ static void conn_subscribe(struct run *run, struct conn *c)
 	char topic[TOPIC_MAX];
 
 	shape_topic(&run->shape, options_pairs(run->opt) ? c->index : 0, topic);
-	mqtt_add_filter(&filters, MQTT_SUBSCRIBE, topic);
+	mqtt_add_filter(&filters, MQTT_SUBSCRIBE, topic, run->opt->qos);
 	if (c->role == ROLE_STALLED) {
 		stall_topic(run, topic, sizeof(topic));
-		mqtt_add_filter(&filters, MQTT_SUBSCRIBE, topic);
+		mqtt_add_filter(&filters, MQTT_SUBSCRIBE, topic, 0);
 	}
 	conn_ask(run, c, &filters);
 }
@@ -189,7 +199,8 @@ static void got_connack(struct run *run, struct conn *c,
 
 	if (len == 4 && !p[3]) {
 		run->found = true;
-		if (c->role == ROLE_SUBSCRIBER || c->role == ROLE_STALLED)
+		if (!run->forgetting && (c->role == ROLE_SUBSCRIBER ||
+					 c->role == ROLE_STALLED))
 			conn_subscribe(run, c);
 		else
 			conn_ready(run, c);
@@ -215,7 +226,7 @@ static void got_suback(struct run *run, struct conn *c,
 		return;
 	}
 	for (i = h.len + 2; i < len; i++) {
-		if (p[i] <= 2)
+		if (p[i] <= 2 && p[i] >= run->opt->qos)
 			continue;
 		snprintf(why, sizeof(why), "code 0x%02x", p[i]);
 		conn_fail(run, c, "SUBSCRIBE refused", why);
@@ -396,4 +407,15 @@ void conn_close_all(struct run *run)
 			     MSG_NOSIGNAL | MSG_DONTWAIT);
 		conn_close(&run->conns[i]);
 	}
+}
+
+void conn_forget_all(struct run *run)
+{
+	conn_close_all(run);
+	run->nconns = run->opt->subscribers;
+	memset(run->conns, 0, run->nconns * sizeof(*run->conns));
+	run->opened = 0;
+	run->ready = 0;
+	run->forgetting = true;
+	conn_open_all(run);
 }

@@ -37,6 +37,7 @@ enum conn_state {
 struct unsent {
 	uint32_t seq;
 	uint32_t packets;	/* 0: nothing is unsent */
+	uint32_t number;	/* of the first, among the publisher's own */
 	uint64_t ns;
 	uint64_t done;		/* bytes */
 };
@@ -52,13 +53,19 @@ struct conn {
 	uint32_t body_left;	/* bytes of its body still to come */
 	uint32_t skip;		/* bytes of a refused packet still to come */
 	uint32_t carried;
+	uint32_t published;	/* messages */
+	uint32_t acked;		/* of those, at QoS 1 */
+	uint16_t id;		/* of the PUBLISH that is arriving */
 	const unsigned char *head;	/* of every packet */
 	struct view view;
 	struct stamp stamp;	/* of the PUBLISH that is arriving */
 	struct unsent unsent;
-	/* The beginning of a packet: at most a head and a stamp. */
+	/* The beginning of a packet: at most a head, identifier and stamp. */
 	unsigned char carry[HEAD_MAX];
 };
+
+/* Removes durable sessions: by connecting once more, with a clean one. */
+void conn_forget_all(struct run *run);
 
 /* Opens all connections, a bounded number at a time. False: it failed. */
 bool conn_open_all(struct run *run);
@@ -83,6 +90,16 @@ void conn_control(struct run *run, struct conn *c, const unsigned char *p,
 /* Something came that is no MQTT (@len 0), or has no business here. */
 void conn_nonsense(struct run *run, const struct conn *c, unsigned char type,
 		   uint32_t len);
+
+/* Of a publisher's n-th message: one in use does not come round so soon. */
+static inline uint16_t conn_packet_id(uint32_t n)
+{
+	return (uint16_t)(n % UINT16_MAX + 1);
+}
+
+/* Answers what one read has brought, in one write. */
+void conn_send_acks(struct run *run, struct conn *c, const unsigned char *buf,
+		    size_t len);
 
 /* @buf has CLIENT_ID_MAX bytes. */
 #define CLIENT_ID_MAX	24

@@ -41,6 +41,7 @@ enum {
 	OPT_STALLED,
 	OPT_FILTERS,
 	OPT_PID,
+	OPT_DURABLE,
 };
 
 static const struct option long_options[] = {
@@ -69,6 +70,7 @@ static const struct option long_options[] = {
 	{ "stalled", required_argument, NULL, OPT_STALLED },
 	{ "filters", required_argument, NULL, OPT_FILTERS },
 	{ "pid", required_argument, NULL, OPT_PID },
+	{ "durable", no_argument, NULL, OPT_DURABLE },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ NULL, 0, NULL, 0 },
 };
@@ -77,7 +79,7 @@ static const char help_usage[] =
 "Usage: kmqtt-bench SCENARIO [options]\n"
 "       kmqtt-bench floor SCENARIO [options]\n"
 "\n"
-"Loads an MQTT 3.1.1 broker at QoS 0, verifies every delivery, and reports\n"
+"Loads an MQTT 3.1.1 broker at QoS 0 or 1, verifies every delivery, and reports\n"
 "rate, latency and, for a broker on this machine, what a delivery costs.\n"
 "\n"
 "  fanout  every subscriber gets every message of the publishers (one topic)\n"
@@ -142,7 +144,14 @@ static const char help_options[] =
 "                           less, order and duplicates cannot be checked, only\n"
 "                           number, topic, length and content, and latency\n"
 "                           takes the n-th delivery for the n-th message\n"
-"  -q, --qos 0              quality of service (0; 1 is not supported yet)\n"
+"  -q, --qos 0|1            quality of service, of publishing and subscribing\n"
+"                           (0). At 1, subscribers answer all that one read\n"
+"                           brought in one write, publishers wait at the end\n"
+"                           until everything is acknowledged, and what comes\n"
+"                           with DUP is corrupted. fanout, fanin and p2p only\n"
+"      --durable            at QoS 1: the subscribers' sessions outlive their\n"
+"                           connections (clean session 0). At the end they are\n"
+"                           removed, but not by a run that fails\n"
 "  -t, --topic-prefix TEXT  1 to 200 bytes (bench/fan/topic/); a number\n"
 "                           follows. Two runs on one broker need two prefixes.\n"
 "                           match has topics of its own\n"
@@ -291,13 +300,6 @@ static void fault(struct options *opt, const char *arg)
 					  DELIVERIES_MAX);
 }
 
-static void qos(struct options *opt, const char *arg)
-{
-	opt->qos = (unsigned int)number("--qos", arg, 0, 1);
-	if (opt->qos)
-		usage_error("--qos 1 is not supported yet");
-}
-
 static void option(struct options *opt, int key, const char *arg)
 {
 	switch (key) {
@@ -328,7 +330,7 @@ static void option(struct options *opt, int key, const char *arg)
 			number("--payload", arg, 0, PAYLOAD_MAX);
 		break;
 	case 'q':
-		qos(opt, arg);
+		opt->qos = (unsigned int)number("--qos", arg, 0, 1);
 		break;
 	case 't':
 		opt->prefix = prefix(arg);
@@ -369,6 +371,9 @@ static void option(struct options *opt, int key, const char *arg)
 		break;
 	case OPT_FAULT:
 		fault(opt, arg);
+		break;
+	case OPT_DURABLE:
+		opt->durable = true;
 		break;
 	case OPT_NODELAY:
 	case OPT_NO_NODELAY:
@@ -516,6 +521,15 @@ static void check_given(const struct options *opt)
 			    "--pid");
 }
 
+static void check_qos(const struct options *opt)
+{
+	if (opt->durable && !opt->qos)
+		usage_error("--durable wants --qos 1");
+	if (opt->qos && (opt->floor || opt->stalled || !options_load(opt)))
+		usage_error("--qos 1 is for fanout, fanin and p2p, without "
+			    "floor and --stalled");
+}
+
 static void check_match(const struct options *opt)
 {
 	if (opt->subscribers < MATCH_CLIENTS_MIN)
@@ -567,6 +581,7 @@ int main(int argc, char **argv)
 		option(&opt, key, optarg);
 	arguments(&opt, argv + optind);
 	check_given(&opt);
+	check_qos(&opt);
 	check_scenario(&opt);
 	defaults(&opt);
 	check(&opt);

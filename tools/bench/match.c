@@ -107,7 +107,7 @@ static void begin_subscribe(struct run *run, uint64_t i)
 
 	for (n = 0; n < FILTERS_PER_PACKET && k < m->filters; n++) {
 		filter_name(name, k);
-		mqtt_add_filter(&filters, MQTT_SUBSCRIBE, name);
+		mqtt_add_filter(&filters, MQTT_SUBSCRIBE, name, 0);
 		k += m->clients;
 	}
 	conn_ask(run, &run->conns[client], &filters);

@@ -35,7 +35,7 @@ static void begin_subscribe(struct run *run, uint64_t i)
 	for (k = 0; k < run->opt->filters; k++) {
 		snprintf(topic, sizeof(topic), "%s%" PRIu64 "/%u",
 			 run->opt->prefix, i / MEMORY_SHARED, k);
-		mqtt_add_filter(&filters, MQTT_SUBSCRIBE, topic);
+		mqtt_add_filter(&filters, MQTT_SUBSCRIBE, topic, 0);
 	}
 	conn_ask(run, &run->conns[i], &filters);
 }

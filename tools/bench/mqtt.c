@@ -77,28 +77,28 @@ static unsigned char *put_string(unsigned char *p, const char *s)
 	return p + n;
 }
 
-/* Clean session, and no keepalive: nobody has to send PINGREQ. */
-size_t mqtt_connect(unsigned char *buf, const char *client_id)
+/* No keepalive: nobody has to send PINGREQ. */
+size_t mqtt_connect(unsigned char *buf, const char *client_id, bool clean)
 {
 	uint32_t length = 10 + 2 + (uint32_t)strlen(client_id);
 	unsigned char *p = put_header(buf, MQTT_CONNECT, length);
 
 	p = put_string(p, "MQTT");
 	*p++ = 4;
-	*p++ = 0x02;
+	*p++ = clean ? 0x02 : 0;
 	p = put_u16(p, 0);
 	p = put_string(p, client_id);
 	return (size_t)(p - buf);
 }
 
 void mqtt_add_filter(struct mqtt_filters *f, unsigned char type,
-		     const char *filter)
+		     const char *filter, unsigned int qos)
 {
 	unsigned char *p = put_string(f->buf + f->len, filter);
 
 	f->type = type;
 	if (type == MQTT_SUBSCRIBE)
-		*p++ = 0;
+		*p++ = (unsigned char)qos;
 	f->count++;
 	f->len = (uint32_t)(p - f->buf);
 }
@@ -123,17 +123,21 @@ size_t mqtt_disconnect(unsigned char *buf)
 	return (size_t)(put_header(buf, MQTT_DISCONNECT, 0) - buf);
 }
 
-size_t mqtt_publish_head_len(const char *topic, uint32_t payload)
+size_t mqtt_puback(unsigned char *buf, uint16_t id)
+{
+	return (size_t)(put_u16(put_header(buf, MQTT_PUBACK, 2), id) - buf);
+}
+
+size_t mqtt_publish_head_len(const char *topic, uint32_t rest)
 {
 	uint32_t length = 2 + (uint32_t)strlen(topic);
 
-	return 1 + length_bytes(length + payload) + length;
+	return 1 + length_bytes(length + rest) + length;
 }
 
-size_t mqtt_publish_head(unsigned char *buf, const char *topic,
-			 uint32_t payload)
+size_t mqtt_publish_head(unsigned char *buf, const char *topic, uint32_t rest)
 {
-	uint32_t length = 2 + (uint32_t)strlen(topic) + payload;
+	uint32_t length = 2 + (uint32_t)strlen(topic) + rest;
 	unsigned char *p = put_header(buf, MQTT_PUBLISH, length);
 
 	p = put_string(p, topic);

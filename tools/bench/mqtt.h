@@ -5,12 +5,14 @@
 #ifndef BENCH_MQTT_H
 #define BENCH_MQTT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #define MQTT_CONNECT	0x10
 #define MQTT_CONNACK	0x20
 #define MQTT_PUBLISH	0x30
+#define MQTT_PUBACK	0x40
 #define MQTT_SUBSCRIBE	0x80	/* these two are sent with the flags 0x02 */
 #define MQTT_UNSUBSCRIBE 0xa0
 #define MQTT_SUBACK	0x90
@@ -22,6 +24,8 @@
 #define MQTT_TYPE(byte)	((byte) & 0xf0)
 
 #define MQTT_HEADER_MAX	5	/* type, and four bytes of length */
+#define MQTT_PUBACK_LEN	4
+#define MQTT_ID_LEN	2
 
 struct mqtt_header {
 	unsigned char type;	/* with the flags */
@@ -35,6 +39,17 @@ struct mqtt_header {
  */
 int mqtt_header(struct mqtt_header *h, const unsigned char *p, size_t n);
 
+static inline uint16_t mqtt_id(const unsigned char *p)
+{
+	return (uint16_t)(p[0] << 8 | p[1]);
+}
+
+static inline void mqtt_put_id(unsigned char *p, uint16_t id)
+{
+	p[0] = (unsigned char)(id >> 8);
+	p[1] = (unsigned char)id;
+}
+
 /* The filters of one SUBSCRIBE or UNSUBSCRIBE, as they stand in it. */
 #define MQTT_FILTERS_MAX	(48u << 10)
 
@@ -47,19 +62,22 @@ struct mqtt_filters {
 
 /* The type is that of the packet, the same for all. */
 void mqtt_add_filter(struct mqtt_filters *f, unsigned char type,
-		     const char *filter);
+		     const char *filter, unsigned int qos);
 
 /* Each writes a packet and returns its length; @buf must have room. */
-size_t mqtt_connect(unsigned char *buf, const char *client_id);
+size_t mqtt_connect(unsigned char *buf, const char *client_id, bool clean);
+size_t mqtt_puback(unsigned char *buf, uint16_t id);
 size_t mqtt_filters(unsigned char *buf, uint16_t id,
 		    const struct mqtt_filters *f);
 size_t mqtt_pingreq(unsigned char *buf);
 size_t mqtt_disconnect(unsigned char *buf);
 
-/* The length of a PUBLISH at QoS 0 up to its payload, and those bytes. */
-size_t mqtt_publish_head_len(const char *topic, uint32_t payload);
-size_t mqtt_publish_head(unsigned char *buf, const char *topic,
-			 uint32_t payload);
+/*
+ * The length of a PUBLISH at QoS 0 up to the end of its topic, where @rest
+ * bytes follow, and those bytes.
+ */
+size_t mqtt_publish_head_len(const char *topic, uint32_t rest);
+size_t mqtt_publish_head(unsigned char *buf, const char *topic, uint32_t rest);
 
 const char *mqtt_connack_text(unsigned int code);
 

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "mqtt.h"
 #include "publish.h"
 #include "run.h"
 
@@ -17,13 +18,16 @@ static void make_packets(const struct run *run, const struct conn *c)
 	const struct shape *s = &run->shape;
 	struct stamp stamp = { c->index, c->unsent.seq, c->unsent.ns };
 	unsigned char *p = s->train;
+	uint32_t number = c->unsent.number;
 	uint32_t i;
 
 	for (i = 0; i < c->unsent.packets; i++, p += s->packet_len) {
 		if (s->topics > 1)
 			memcpy(p, c->head, s->head_len);
+		if (run->opt->qos)
+			mqtt_put_id(p + s->head_len, conn_packet_id(number++));
 		if (s->stamp_len)
-			memcpy(p + s->head_len, &stamp, sizeof(stamp));
+			memcpy(p + s->stamp_at, &stamp, sizeof(stamp));
 		stamp.seq++;
 	}
 }
@@ -70,6 +74,10 @@ static void publish_some(struct run *run, struct conn *c)
 				       &u->seq);
 		if (!u->packets)
 			return;
+		u->number = c->published;
+		c->published += u->packets;
+		if (run->opt->qos)
+			run->unacked += u->packets;
 		make_packets(run, c);
 		send_packets(run, c);
 		/* Asking for more costs a clock reading; mostly in vain. */

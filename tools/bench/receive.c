@@ -34,6 +34,17 @@ static inline void get_stamp(const struct input *in, const unsigned char *p,
 		load_guess(&in->run->load, &in->c->view, st);
 }
 
+/* Even a delivery that is wrong: or the broker would wait for it. */
+static inline void acknowledge(struct run *run, uint16_t id)
+{
+	if (!run->opt->qos)
+		return;
+	/* [MQTT-2.3.1-1] */
+	if (!id)
+		run->load.tally.corrupted++;
+	run->acks_len += mqtt_puback(run->acks + run->acks_len, id);
+}
+
 /*
  * Takes packets as long as they are what was expected. This is what the load
  * generator does most: everything constant is in a local variable, as the
@@ -45,7 +56,7 @@ static void take_expected(struct input *in)
 	const struct shape *s = &in->run->shape;
 	const unsigned char *const head = in->c->head, *const body = s->body;
 	const size_t head_len = s->head_len, body_len = s->body_len;
-	const size_t body_at = head_len + s->stamp_len;
+	const size_t stamp_at = s->stamp_at, body_at = s->body_at;
 	const size_t len = body_at + body_len;
 	const struct view view = in->c->view;
 	const uint64_t now = in->now;
@@ -54,9 +65,10 @@ static void take_expected(struct input *in)
 
 	while ((size_t)(in->end - p) >= len && !memcmp(p, head, head_len) &&
 	       !memcmp(p + body_at, body, body_len)) {
-		get_stamp(in, p + head_len, &st);
+		get_stamp(in, p + stamp_at, &st);
 		if (!load_in_order(l, &view, &st, now))
 			break;
+		acknowledge(in->run, mqtt_id(p + head_len));
 		p += len;
 	}
 	in->p = p;
@@ -76,6 +88,7 @@ static void take_body(struct input *in)
 	c->body_left -= (uint32_t)n;
 	if (c->body_left)
 		return;
+	acknowledge(in->run, c->id);
 	if (c->body_bad ||
 	    !load_in_order(&in->run->load, &c->view, &c->stamp, in->now))
 		load_odd(&in->run->load, &c->view, &c->stamp, !c->body_bad,
@@ -130,13 +143,33 @@ static bool begin_publish(struct input *in, const struct mqtt_header *h)
 		refuse(in, h->total);
 		return true;
 	}
-	if (available(in) < s->head_len + s->stamp_len)
+	if (available(in) < s->body_at)
 		return false;
 	c->body_bad = memcmp(in->p, c->head, s->head_len) != 0;
-	get_stamp(in, in->p + s->head_len, &c->stamp);
+	if (in->run->opt->qos)
+		c->id = mqtt_id(in->p + s->head_len);
+	get_stamp(in, in->p + s->stamp_at, &c->stamp);
 	c->body_left = s->body_len;
-	in->p += s->head_len + s->stamp_len;
+	in->p += s->body_at;
 	take_body(in);
+	return true;
+}
+
+/* They come in the order of the messages [MQTT-4.6.0-2]. */
+static bool take_puback(struct input *in, const struct mqtt_header *h)
+{
+	struct conn *c = in->c;
+
+	if (h->total == MQTT_PUBACK_LEN && available(in) < MQTT_PUBACK_LEN)
+		return false;
+	if (h->total != MQTT_PUBACK_LEN || c->acked == c->published ||
+	    mqtt_id(in->p + h->len) != conn_packet_id(c->acked)) {
+		conn_nonsense(in->run, c, h->type, h->total);
+		return false;
+	}
+	c->acked++;
+	in->run->unacked--;
+	in->p += MQTT_PUBACK_LEN;
 	return true;
 }
 
@@ -167,6 +200,8 @@ static bool take_odd(struct input *in)
 		return take_match(in, &h);
 	if (MQTT_TYPE(h.type) == MQTT_PUBLISH)
 		return begin_publish(in, &h);
+	if (h.type == MQTT_PUBACK && in->run->opt->qos)
+		return take_puback(in, &h);
 	return take_control(in, &h);
 }
 
@@ -211,4 +246,7 @@ void receive(struct run *run, struct conn *c, unsigned char *buf, size_t n,
 		;
 	if (in.p < in.end && !run->failed)
 		carry_over(&in);
+	if (run->acks_len)
+		conn_send_acks(run, c, run->acks, run->acks_len);
+	run->acks_len = 0;
 }

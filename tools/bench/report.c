@@ -163,9 +163,10 @@ static void print_head(const struct run *run)
 	       run->net.name, o->publishers, plural(o->publishers),
 	       o->subscribers, plural(o->subscribers), o->window,
 	       o->batch ? ", SCHED_BATCH here" : "");
-	printf("%-12s payload %u bytes (packet %u), QoS %u, topic %s%s, "
+	printf("%-12s payload %u bytes (packet %u), QoS %u%s, topic %s%s, "
 	       "TCP_NODELAY %s here%s\n", "messages", o->payload,
-	       run->shape.packet_len, o->qos, topic,
+	       run->shape.packet_len, o->qos,
+	       o->durable ? " to durable sessions" : "", topic,
 	       options_pairs(o) ? " and on" : "", o->nodelay ? "on" : "off",
 	       o->floor ? " and on there" : "; the broker's own setting "
 	       "matters too");
@@ -224,6 +225,7 @@ static void json_options(const struct run *run)
 	json_u64("payload_bytes", o->payload);
 	json_u64("packet_bytes", run->shape.packet_len);
 	json_u64("qos", o->qos);
+	json_bool("durable", o->durable);
 	json_u64("warmup_messages", o->warmup);
 	json_bool("nodelay", o->nodelay);
 	json_string("sched", o->batch ? "batch" : "other");

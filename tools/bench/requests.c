@@ -66,7 +66,7 @@ static void ask(struct run *run, uint64_t i, unsigned char type)
 	char topic[TOPIC_MAX];
 
 	shape_topic(&run->shape, 0, topic);
-	mqtt_add_filter(&filters, type, topic);
+	mqtt_add_filter(&filters, type, topic, 0);
 	conn_ask(run, client(run, i), &filters);
 }
 

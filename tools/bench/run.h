@@ -50,6 +50,10 @@ struct run {
 	int timer;
 	struct epoll_event *events;
 	unsigned char *buf;	/* HEAD_MAX + RECEIVE_MAX bytes */
+	unsigned char *acks;	/* as many, for what was read */
+	size_t acks_len;
+	uint64_t unacked;	/* QoS 1 messages without PUBACK */
+	bool forgetting;	/* sessions are being removed */
 	uint64_t bytes;		/* read and written: a sign of life */
 	uint64_t bytes_then;
 	uint64_t moved_ns;	/* when @bytes last changed */

@@ -78,9 +78,10 @@ static void check_stalled(struct run *run, uint64_t now)
 			 "connected and, if subscribers, subscribed",
 			 run->opt->timeout_s, run->ready, run->nconns);
 	else
-		run_fail(run, "no progress for %u s, deliveries missing: %llu",
-			 run->opt->timeout_s, (unsigned long long)
-			 load_outstanding(&run->load));
+		run_fail(run, "no progress for %u s, deliveries missing: %llu, "
+			 "acknowledgments missing: %llu", run->opt->timeout_s,
+			 (unsigned long long)load_outstanding(&run->load),
+			 (unsigned long long)run->unacked);
 }
 
 static void check_duration(struct run *run, uint64_t now)
@@ -131,7 +132,7 @@ static void run_phase(struct run *run, enum phase phase, uint64_t messages)
 	run->moved_ns = run->start_ns;
 	load_begin(l, messages);
 	publish_due(run);
-	while (!load_done(l) && !run_over(run))
+	while ((!load_done(l) || run->unacked) && !run_over(run))
 		run_round(run, -1);
 	/* Interrupted or out of time, waiting was part of it. */
 	run->end_ns = load_done(l) && l->last_ns > run->start_ns ?
@@ -208,6 +209,8 @@ static void work(struct run *run)
 	run->moved_ns = run->start_ns;
 	works[run->opt->scenario](run);
 	linger(run);
+	if (run->opt->durable)
+		conn_forget_all(run);
 }
 
 /* What will not come is lost; what may still have come is not. */
@@ -248,8 +251,9 @@ static int init_memory(struct run *run)
 		err = load_init(&run->load, run->opt);
 	run->events = calloc(EVENTS_MAX, sizeof(*run->events));
 	run->buf = malloc(HEAD_MAX + RECEIVE_MAX);
+	run->acks = malloc(HEAD_MAX + RECEIVE_MAX);
 	run->conns = calloc(run->nconns, sizeof(*run->conns));
-	if (!run->events || !run->buf || !run->conns)
+	if (!run->events || !run->buf || !run->acks || !run->conns)
 		return -ENOMEM;
 	return err;
 }
@@ -324,6 +328,7 @@ static void finish(struct run *run)
 	free(run->memory);
 	free(run->conns);
 	free(run->events);
+	free(run->acks);
 	free(run->buf);
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The packets of one run are alike but for stamp and, in pairs, the number
- * that ends the topic; so both are made once, and compared with afterwards.
+ * The packets of one run are alike but for identifier, stamp and, in pairs, the
+ * number that ends the topic; so both are made once, and compared with
+ * afterwards.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -29,21 +30,27 @@ void shape_topic(const struct shape *s, unsigned int topic, char *buf)
 	snprintf(buf, TOPIC_MAX, "%s%0*u", s->prefix, (int)s->digits, topic);
 }
 
-static int make_heads(struct shape *s, uint32_t payload)
+static int make_heads(struct shape *s, const struct options *opt)
 {
+	uint32_t id_len = opt->qos ? MQTT_ID_LEN : 0;
+	uint32_t rest = id_len + opt->payload;
 	char topic[TOPIC_MAX];
+	unsigned char *head;
 	unsigned int i;
 
 	shape_topic(s, 0, topic);
-	s->head_len = (uint32_t)mqtt_publish_head_len(topic, payload);
-	s->packet_len = s->head_len + payload;
+	s->head_len = (uint32_t)mqtt_publish_head_len(topic, rest);
+	s->stamp_at = s->head_len + id_len;
+	s->body_at = s->stamp_at + s->stamp_len;
+	s->packet_len = s->head_len + rest;
 	s->heads = malloc((size_t)s->topics * s->head_len);
 	if (!s->heads)
 		return -ENOMEM;
 	for (i = 0; i < s->topics; i++) {
 		shape_topic(s, i, topic);
-		mqtt_publish_head(s->heads + (size_t)i * s->head_len, topic,
-				  payload);
+		head = s->heads + (size_t)i * s->head_len;
+		mqtt_publish_head(head, topic, rest);
+		head[0] |= (unsigned char)(opt->qos << 1);
 	}
 	return 0;
 }
@@ -83,7 +90,7 @@ static int make_train(struct shape *s, unsigned int window)
 	for (i = 0; i < s->train_packets; i++) {
 		p = s->train + (size_t)i * s->packet_len;
 		memcpy(p, s->heads, s->head_len);
-		memcpy(p + s->head_len + s->stamp_len, s->body, s->body_len);
+		memcpy(p + s->body_at, s->body, s->body_len);
 	}
 	return 0;
 }
@@ -97,7 +104,7 @@ int shape_init(struct shape *s, const struct options *opt)
 	s->digits = count_digits(s->topics - 1);
 	s->stamp_len = options_stamped(opt) ? STAMP_LEN : 0;
 	s->body_len = opt->payload - s->stamp_len;
-	err = make_heads(s, opt->payload);
+	err = make_heads(s, opt);
 	if (!err)
 		err = make_body(s);
 	if (!err)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What a published packet looks like: a head (fixed header and topic), the
- * stamp, a body that is the same in every packet.
+ * What a published packet looks like: a head (fixed header and topic), at
+ * QoS 1 a packet identifier, the stamp, a body that is the same in every packet.
  */
 #ifndef BENCH_SHAPE_H
 #define BENCH_SHAPE_H
@@ -13,7 +13,7 @@
 
 #define PREFIX_MAX	200
 #define TOPIC_MAX	(PREFIX_MAX + 8)
-/* A head and a stamp always fit. */
+/* A head, an identifier and a stamp always fit. */
 #define HEAD_MAX	256
 
 /* First in every payload that has room for it; in this machine's order. */
@@ -25,7 +25,9 @@ struct stamp {
 
 struct shape {
 	uint32_t head_len;
+	uint32_t stamp_at;
 	uint32_t stamp_len;	/* STAMP_LEN or 0 */
+	uint32_t body_at;
 	uint32_t body_len;
 	uint32_t packet_len;
 	unsigned int topics;
