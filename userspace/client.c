@@ -174,6 +174,8 @@ static void forget_waits(struct client *client)
 static void client_free(struct client *client)
 {
 	close(client->fd);
+	if (client->will)
+		message_put(client->will);
 	subscribe_free(client->subscribing);
 	buffer_free(&client->in);
 	buffer_free(&client->out);
@@ -521,6 +523,7 @@ void client_committed(void)
 	}
 	outbound_committed();
 	sink_committed();
+	client_sink_read();
 }
 
 static void send_done(struct ring_op *op, const struct ring_result *result)
@@ -755,9 +758,10 @@ static void adjust_receiving(struct client *client)
 static bool busy(const struct client *client)
 {
 	return client->state == CLIENT_ACTIVE &&
-	       (client->requesting || client->awaited ||
-		client->in_sink_wait || client->trimming ||
-		client->is_paused || client->held_weight >= HELD_MAX);
+	       (client->requesting || client->in_sink_wait ||
+		client->trimming || client->is_paused ||
+		(store_healthy() && (client->awaited ||
+				     client->held_weight >= HELD_MAX)));
 }
 
 void client_pump(struct client *client)

@@ -93,15 +93,16 @@ STAILQ_HEAD(late_acks, late_ack);
  * @receive: receives
  * @send: sends @sent
  * @cancel: cancels
- * @ops: operations of the ring, and @hold, under way
+ * @ops: operations of the ring, @trim and @release, under way
  * @subscribing: the SUBSCRIBE or UNSUBSCRIBE being worked on, or NULL
  * @in_sink_wait: it is in the list of @sink_wait
  * @sink_seq: as far as it must be read
  * @held_up: the module holds its messages back, until it has what is retained
  * @snapshot: the place of its snapshot among injected messages
- * @hold: about @held_up, to the module
- * @trimming: @hold is about the snapshot, and has not been answered
- * @releasing: @hold is about the release, likewise
+ * @trim: tells the module of the snapshot
+ * @release: tells it to hold nothing back any more
+ * @trimming: @trim waits for its turn, or its answer
+ * @releasing: @release is under way
  * @restoring: the next subscription of the session for the module, or NULL
  * @awaited: what has to be on disk before @then is called; 0: nothing
  * @then: what goes on when it is
@@ -159,7 +160,8 @@ struct client {
 	struct subscribing *subscribing;
 	u64 sink_seq;
 	struct inject_mark snapshot;
-	struct kmod_request hold;
+	struct kmod_request trim;
+	struct kmod_request release;
 	bool in_sink_wait;
 	bool held_up;
 	bool trimming;

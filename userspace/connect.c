@@ -182,7 +182,9 @@ void connect_greet(struct client *client)
 {
 	u64 before = store_queued();
 
-	if (!client->clean && store_enabled() && !store_healthy()) {
+	/* There is a session in the store to be made, or to be forgotten. */
+	if ((!client->clean || client->session->sid) && store_enabled() &&
+	    !store_healthy()) {
 		refuse(client, PACKET_CONNACK_UNAVAILABLE,
 		       "the store cannot be written");
 		return;

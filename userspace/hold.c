@@ -18,7 +18,7 @@ static TAILQ_HEAD(, client) waiting = TAILQ_HEAD_INITIALIZER(waiting);
 void hold_await_sink(struct client *client,
 		     void (*then)(struct client *client))
 {
-	if (client->sink_seq <= sink_seq()) {
+	if (client->sink_seq <= sink_seq() || sink_stalled()) {
 		then(client);
 		return;
 	}
@@ -33,7 +33,7 @@ void client_sink_read(void)
 
 	for (client = TAILQ_FIRST(&waiting); client; client = next) {
 		next = TAILQ_NEXT(client, sink_wait);
-		if (client->sink_seq > sink_seq())
+		if (client->sink_seq > sink_seq() && !sink_stalled())
 			continue;
 		TAILQ_REMOVE(&waiting, client, sink_wait);
 		client->in_sink_wait = false;
@@ -42,15 +42,11 @@ void client_sink_read(void)
 	}
 }
 
-static struct client *client_of_hold(struct kmod_request *request)
-{
-	return container_of(request, struct client, hold);
-}
-
 static void build_trim(struct kmod_request *request, struct nlmsghdr *message,
 		       size_t room)
 {
-	const struct client *client = client_of_hold(request);
+	const struct client *client =
+		container_of(request, struct client, trim);
 
 	(void)room;
 	mnl_attr_put_u32(message, KMQTT_A_CONN_ID, client->conn_id);
@@ -61,7 +57,8 @@ static void build_trim(struct kmod_request *request, struct nlmsghdr *message,
 static void build_release(struct kmod_request *request,
 			  struct nlmsghdr *message, size_t room)
 {
-	const struct client *client = client_of_hold(request);
+	const struct client *client =
+		container_of(request, struct client, release);
 
 	(void)room;
 	mnl_attr_put_u32(message, KMQTT_A_CONN_ID, client->conn_id);
@@ -71,7 +68,7 @@ static void build_release(struct kmod_request *request,
 static void release_done(struct kmod_request *request,
 			 const struct kmod_reply *reply)
 {
-	struct client *client = client_of_hold(request);
+	struct client *client = container_of(request, struct client, release);
 
 	(void)reply;	/* the connection has ended, or the module lets go */
 	client->releasing = false;
@@ -99,13 +96,13 @@ void hold_sent(struct client *client)
 	client->held_up = false;
 	client->releasing = true;
 	client->ops++;
-	kmod_submit(&client->hold, &release);
+	kmod_submit(&client->release, &release);
 }
 
 static void trim_done(struct kmod_request *request,
 		      const struct kmod_reply *reply)
 {
-	struct client *client = client_of_hold(request);
+	struct client *client = container_of(request, struct client, trim);
 
 	(void)reply;
 	client->trimming = false;
@@ -127,7 +124,7 @@ static void reached(struct inject_mark *mark)
 	};
 	struct client *client = container_of(mark, struct client, snapshot);
 
-	kmod_submit(&client->hold, &trim);
+	kmod_submit(&client->trim, &trim);
 }
 
 void hold_snapshot(struct client *client)

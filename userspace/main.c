@@ -303,6 +303,7 @@ static int start(const struct config *config)
 /* What a turn made ready to be sent or stored leaves before the next one. */
 static int turn(void)
 {
+	client_sink_read();
 	client_flush();
 	store_flush();
 	return ring_turn();

@@ -11,6 +11,7 @@
 #include "packet.h"
 #include "retained.h"
 #include "session.h"
+#include "sink.h"
 #include "store.h"
 
 /* What a session gets: the lower of the two (section 4.3). */
@@ -77,8 +78,11 @@ static void deliver(struct session *matched, struct message *message,
 		inject(message, retain);
 }
 
-/* 0 or -errno, and then nothing has happened. */
-static int distribute(struct message *message, bool retain)
+/*
+ * Hands out a message. @must: whatever the state of the disk. 0 or -errno, and
+ * then nothing has happened.
+ */
+static int distribute(struct message *message, bool retain, bool must)
 {
 	struct session *matched;
 	int err;
@@ -86,9 +90,11 @@ static int distribute(struct message *message, bool retain)
 	err = filters_match(message->data, message->topic_len, &matched);
 	if (err)
 		return err;
-	if (!can_be_kept(matched, message, retain))
+	if (!must && !can_be_kept(matched, message, retain))
 		return -EIO;
 	if (retain) {
+		/* Its publisher's earlier ones, at QoS 0, are in the sink. */
+		sink_drain();
 		err = keep(message);
 		if (err)
 			return err;
@@ -114,7 +120,8 @@ int publish_from_sink(struct message *message, bool retain, bool queue)
 
 bool publish_will(struct message *message, bool retain)
 {
-	return !distribute(message, retain);
+	/* There is one a client: what waits for the disk stays bounded. */
+	return !distribute(message, retain, true);
 }
 
 static void refuse(struct client *client, int err)
@@ -140,7 +147,7 @@ static u64 take(struct client *client, const struct packet_publish *publish,
 	message = message_new(publish->topic.data, publish->topic.len,
 			      publish->payload, publish->payload_len,
 			      publish->qos);
-	*err = message ? distribute(message, publish->retain) : -ENOMEM;
+	*err = message ? distribute(message, publish->retain, false) : -ENOMEM;
 	if (message)
 		message_put(message);
 	if (*err) {
@@ -174,6 +181,10 @@ static void handle_qos2(struct client *client,
 	u64 change = 0;
 	int err = 0;
 
+	if (session->sid && !store_healthy()) {
+		refuse(client, -EIO);
+		return;
+	}
 	if (inbound_has(&session->inbound, publish->id)) {
 		/* PUBREC is sent again, after the first. */
 		change = session_change(session, store_queued());
@@ -212,7 +223,6 @@ static void log_publish(const struct client *client,
 void publish_handle(struct client *client, u8 first, const u8 *data, size_t len)
 {
 	struct packet_publish publish;
-	int err;
 
 	if (packet_parse_publish(first, data, len, &publish)) {
 		client_end(client, "malformed packet");
@@ -226,7 +236,8 @@ void publish_handle(struct client *client, u8 first, const u8 *data, size_t len)
 	else if (publish.qos == 1)
 		handle_qos1(client, &publish);
 	else
-		take(client, &publish, &err);
+		/* The module keeps the others. */
+		client_end(client, "implementation specific error");
 }
 
 void publish_release(struct client *client, u16 packet_id)

@@ -114,8 +114,10 @@ struct session *session_claim(struct client *client, const char *prefix,
 
 	if (!len) {
 		n = make_up(prefix, &made_up);
-		if (n < 0 || n > UINT16_MAX)
+		if (n < 0 || n > UINT16_MAX) {
+			free(n < 0 ? NULL : made_up);
 			return NULL;
+		}
 		id = (const u8 *)made_up;
 		len = n;
 	}

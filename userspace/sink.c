@@ -18,6 +18,8 @@
 
 /* Bytes read at once. */
 #define READ_SIZE	(256 * 1024)
+/* Reads that are enough for all that was in it: the module's default bound. */
+#define DRAIN_READS	((16 << 20) / READ_SIZE)
 /* Changes that the disk may be behind before reading waits for it. */
 #define LAG_MAX		16384
 
@@ -105,19 +107,38 @@ void sink_committed(void)
 		poll_again();
 }
 
-/* Once a turn, so that others have theirs. */
-static void readable(struct ring_op *op, const struct ring_result *result)
+/* Whether there was something. */
+static bool read_once(void)
 {
 	u8 *to = buffer_reserve(&sink.in, READ_SIZE);
 	ssize_t n = to ? read(sink.fd, to, READ_SIZE) : -1;
 
+	if (n <= 0)
+		return false;
+	sink.in.tail += n;
+	handle_all();
+	return true;
+}
+
+void sink_drain(void)
+{
+	unsigned int i;
+
+	for (i = 0; sink.enabled && i < DRAIN_READS && read_once(); i++)
+		;
+}
+
+bool sink_stalled(void)
+{
+	return sink.waiting && !store_healthy();
+}
+
+/* Once a turn, so that others have theirs. */
+static void readable(struct ring_op *op, const struct ring_result *result)
+{
 	(void)op;
 	(void)result;
-	if (n > 0) {
-		sink.in.tail += n;
-		handle_all();
-		client_sink_read();
-	}
+	read_once();
 	poll_again();
 }
 

@@ -20,6 +20,15 @@ bool sink_enabled(void);
 /* The last record that has been read, and taken over. */
 u64 sink_seq(void);
 
+/*
+ * Takes over what is in it now: messages that the module had before it passed
+ * on what the daemon is handling come first.
+ */
+void sink_drain(void);
+
+/* Whether it is not read, because the disk takes nothing. */
+bool sink_stalled(void);
+
 /* Reading goes on after it has waited for the disk. */
 void sink_committed(void);
 
