@@ -9,10 +9,11 @@ import re
 import subprocess
 
 from broker import CONFIG, Broker, client
-from ktap import equal, main, test
+from ktap import equal, main, test, wait_until
 from mqtt import (CONNACK, PUBREC, REFUSED, Client, connect, publish,
                   subscribe)
 
+FULL, AGAIN = "Unable to write the database", "can be written again"
 BALLAST = "ballast"
 
 
@@ -48,16 +49,19 @@ class Full(Broker):
                     while file.write(bytes(4096)):
                         pass
             # It writes until it finds out.
+            failures, recoveries = map(self.said().count, (FULL, AGAIN))
             for number in range(1, 2000):
-                prober.send(publish("probe", bytes(1000), 4, number))
-                if "Unable to write the database" in self.said():
+                with contextlib.suppress(ConnectionError):
+                    prober.send(publish("probe", bytes(1000), 4, number))
+                if self.said().count(FULL) > failures:
                     break
-            self.await_line("Unable to write the database")
+            wait_until(lambda: self.said().count(FULL) > failures, FULL)
             try:
                 yield
             finally:
                 (self.disk / BALLAST).unlink()
-            self.await_line("can be written again")
+                wait_until(lambda: self.said().count(AGAIN) > recoveries,
+                           AGAIN)
 
     def memory(self):
         """Bytes that the daemon has."""
