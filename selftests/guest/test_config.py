@@ -116,7 +116,7 @@ retain_available false
 set_tcp_nodelay true
 retry_interval 20
 per_listener_settings false
-include_dir /tmp
+include_dir /sys/kernel
 pid_file /tmp/kmqttd.pid
 user nobody
 """),
