@@ -64,7 +64,8 @@ bool filters_away(const struct subscription *subscription, bool away);
  * Finds the sessions with a filter that matches @topic, each once. They are
  * chained by session->next_match, and session->match_qos is the highest QoS
  * granted by a filter that matches (section 3.3.5). *@sessions is NULL when
- * there is none. 0, or -E2BIG: the match would visit too many levels.
+ * there is none. The chain lasts until the next call. 0, or -E2BIG: the match
+ * would visit too many levels.
  */
 int filters_match(const u8 *topic, u16 len, struct session **sessions);
 

@@ -22,17 +22,12 @@ static u8 delivered_qos(const struct session *session,
 						 : message->qos;
 }
 
-static bool is_away(const struct session *session)
-{
-	return !session->client && session->durable;
-}
-
 /* QoS 0 messages that the module delivers come from its sink besides. */
 static bool is_queued(const struct session *session,
 		      const struct message *message)
 {
 	return delivered_qos(session, message) ||
-	       (message->qos && is_away(session) && client_config->queue_qos0);
+	       (message->qos && session_is_away(session) && client_config->queue_qos0);
 }
 
 /* Work that must be durable is refused while the disk does not take it. */
@@ -87,14 +82,18 @@ static int distribute(struct message *message, bool retain, bool must)
 	struct session *matched;
 	int err;
 
+	/*
+	 * Its publisher's earlier ones, at QoS 0, are in the sink. Before the
+	 * match: they are matched, too, and there is one result.
+	 */
+	if (retain)
+		sink_drain();
 	err = filters_match(message->data, message->topic_len, &matched);
 	if (err)
 		return err;
 	if (!must && !can_be_kept(matched, message, retain))
 		return -EIO;
 	if (retain) {
-		/* Its publisher's earlier ones, at QoS 0, are in the sink. */
-		sink_drain();
 		err = keep(message);
 		if (err)
 			return err;
@@ -113,7 +112,7 @@ int publish_from_sink(struct message *message, bool retain, bool queue)
 	if (queue && filters_match(message->data, message->topic_len, &matched))
 		matched = NULL;
 	for (; matched; matched = matched->next_match)
-		if (is_away(matched))
+		if (session_is_away(matched))
 			outbound_add(matched, message, 0, false);
 	return err;
 }

@@ -81,7 +81,7 @@ static void destroy(struct session *session)
 	free(session);
 }
 
-/* Writes an identifier that nobody has to @id; its length, or -ENOMEM. */
+/* Writes an identifier that nobody has to @id; its length, or negative. */
 static int make_up(const char *prefix, char **id)
 {
 	u8 r[16];
@@ -150,16 +150,11 @@ static void unwatch(const struct session *session)
 			sink_unsubscribe(subscription);
 }
 
-static bool is_away(const struct session *session)
-{
-	return session->durable && !session->client;
-}
-
 bool session_begin(struct session *session, struct client *client, bool clean)
 {
 	bool present = session->durable && !clean;
 
-	if (is_away(session))
+	if (session_is_away(session))
 		unwatch(session);
 	session->client = client;
 	if (!present)
@@ -221,16 +216,6 @@ void session_expire(void)
 		unwatch(session);
 		destroy(session);
 	}
-}
-
-u32 session_away_count(void)
-{
-	struct session *session;
-	u32 count = 0;
-
-	TAILQ_FOREACH(session, &all, link)
-		count += !session->claims;
-	return count;
 }
 
 /* Loading */

@@ -100,7 +100,10 @@ u64 session_change(const struct session *session, u64 change);
 /* To be called once a minute: ends sessions that have been away too long. */
 void session_expire(void);
 
-/* Sessions that are not connected. */
-u32 session_away_count(void);
+/* It outlives its connection, and has none. */
+static inline bool session_is_away(const struct session *session)
+{
+	return session->durable && !session->client;
+}
 
 #endif /* _KMQTTD_SESSION_H_ */

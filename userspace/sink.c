@@ -120,17 +120,19 @@ static bool read_once(void)
 	return true;
 }
 
+bool sink_stalled(void)
+{
+	return sink.waiting && !store_healthy();
+}
+
 void sink_drain(void)
 {
 	unsigned int i;
 
-	for (i = 0; sink.enabled && i < DRAIN_READS && read_once(); i++)
+	if (!sink.enabled || sink_stalled())
+		return;
+	for (i = 0; i < DRAIN_READS && read_once(); i++)
 		;
-}
-
-bool sink_stalled(void)
-{
-	return sink.waiting && !store_healthy();
 }
 
 /* Once a turn, so that others have theirs. */

@@ -6,7 +6,9 @@ import os
 import select
 import struct
 
+from attached import Netlinked
 from ktap import TIMEOUT, equal
+from mqtt import publish
 
 RETAIN, FILTER = 1, 2
 HEAD = struct.Struct("QIIIHBB")
@@ -89,3 +91,17 @@ class Sink:
         records = list(self.whole)
         self.whole.clear()
         return records
+
+
+class Sinking(Netlinked):
+    """Fixture: the module; the sink is empty, and has no filters."""
+
+    def settle(self):
+        super().settle()
+        if self.nl:
+            self.nl.flush()
+
+
+def retained(topic, payload=b""):
+    """Build a PUBLISH with RETAIN."""
+    return publish(topic, payload, flags=1)

@@ -12,28 +12,14 @@ import select
 import threading
 import time
 
-from attached import Attached, Netlinked
+from attached import Attached
 from broker import refused
 from ktap import FACTOR, equal, main, test, times, wait_until
 from mqtt import PINGRESP, PUBLISH, Closed, ping, publish
 from nl import CMD, LIMIT, NLM_F_ACK, SUB
-from sink import FILTER, Sink
+from sink import FILTER, Sink, Sinking, retained
 
 MESSAGE = ("new", b"live")
-
-
-class Sinking(Netlinked):
-    """Fixture: the module; the sink is empty, and has no filters."""
-
-    def settle(self):
-        super().settle()
-        if self.nl:
-            self.nl.flush()
-
-
-def retained(topic, payload=b""):
-    """Build a PUBLISH with RETAIN."""
-    return publish(topic, payload, flags=1)
 
 
 def silent(one, timeout=0.2):

@@ -9,6 +9,7 @@ import time
 
 from broker import CONFIG, any_broker, client
 from ktap import Skip, cases, equal, main, test
+from mqtt import PUBACK, publish
 
 COUNT = 30
 
@@ -330,6 +331,26 @@ def later(seconds):
     move(seconds)
     yield
     move(-seconds)
+
+
+@test("QoS 0 for a client that is away, and QoS 1 for another, both retained")
+def queued_beside(broker):
+    """The daemon hears of the one while it hands out the other."""
+    broker.restart(CONFIG + "queue_qos0_messages true\n")
+    with durable("away", ("a", 0)), client() as one, client() as other:
+        one.subscribe(("b", 1))
+        for number in range(1, 21):
+            other.send(publish("a", b"%d" % number, 1),
+                       publish("b", b"%d" % number, 3, number))
+            other.acknowledged(PUBACK, number)
+        equal(numbers_of(one, 20), list(range(1, 21)))
+        one.quiet()
+        with back("away") as one:
+            equal(numbers_of(one, 20), list(range(1, 21)))
+            one.quiet()
+        for topic in "a", "b":
+            other.publish(topic, b"", qos=1, retain=True)
+    broker.restart(CONFIG)
 
 
 @test("persistent_client_expiration: a session away for longer is gone")

@@ -9,30 +9,16 @@ import signal
 import subprocess
 import threading
 
-from attached import Attached, Netlinked
+from attached import Attached
 from broker import NEW_NET, in_child, refused
 from ktap import cases, equal, main, test, times, wait_until
 from mqtt import Closed, publish
 from nl import LIMIT, Netlink
-from sink import FILTER, RETAIN, Sink
+from sink import FILTER, RETAIN, Sink, Sinking, retained
 
 SINK_ID = LIMIT["sink_id"]
 SMALLEST = 65536  # of the limits that sink-open accepts
 CHUNK_MESSAGES = 64  # of one connection, that are read at a time
-
-
-class Sinking(Netlinked):
-    """Fixture: the module; the sink is empty, and has no filters."""
-
-    def settle(self):
-        super().settle()
-        if self.nl:
-            self.nl.flush()
-
-
-def retained(topic, payload=b""):
-    """Build a PUBLISH with RETAIN."""
-    return publish(topic, payload, flags=1)
 
 
 def numbered(count, topic="n", size=8):
