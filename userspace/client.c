@@ -13,7 +13,7 @@
 
 #include "frame.h"
 #include "inject.h"
-#include "packet.h"
+#include "login.h"
 #include "publish.h"
 #include "session.h"
 #include "sink.h"
@@ -177,6 +177,8 @@ static void client_free(struct client *client)
 	if (client->will)
 		message_put(client->will);
 	subscribe_free(client->subscribing);
+	free(client->username);
+	user_put(client->user);
 	buffer_free(&client->in);
 	buffer_free(&client->out);
 	buffer_free(&client->sent);
@@ -328,6 +330,9 @@ void client_end(struct client *client, const char *reason)
 		return;
 	if (client->state != CLIENT_ACTIVE)
 		client_greeted(client);
+	if (client->login)
+		login_forget(client->login);
+	client->login = NULL;
 	client->state = CLIENT_ENDING;
 	client->reason = reason;
 	/* Else client_answered() goes on. */
@@ -342,6 +347,18 @@ void client_end_all(const char *reason)
 	for (client = TAILQ_FIRST(&clients); client; client = next) {
 		next = TAILQ_NEXT(client, link);
 		client_end(client, reason);
+	}
+}
+
+/* Who has not been let in yet will be asked by the new settings. */
+void client_review(void)
+{
+	struct client *client, *next;
+
+	for (client = TAILQ_FIRST(&clients); client; client = next) {
+		next = TAILQ_NEXT(client, link);
+		if (client->session && !connect_permits(client))
+			client_end(client, "not authorised");
 	}
 }
 

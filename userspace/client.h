@@ -19,15 +19,18 @@
 #include "listener.h"
 #include "log.h"
 #include "message.h"
+#include "packet.h"
 #include "ring.h"
 #include "session.h"
 #include "table.h"
 #include "types.h"
+#include "users.h"
 
 /**
  * enum client_state - where a connection is in its life
  * @CLIENT_ATTACHING: the kernel is asked to take it (conn-add)
  * @CLIENT_CONNECTING: its CONNECT is awaited
+ * @CLIENT_AUTHENTICATING: its password is compared
  * @CLIENT_TAKEOVER: the connection that had its identifier must go first
  * @CLIENT_GREETING: CONNACK is being sent
  * @CLIENT_ACTIVATING: the kernel is asked to handle its messages (conn-set)
@@ -39,6 +42,7 @@
 enum client_state {
 	CLIENT_ATTACHING,
 	CLIENT_CONNECTING,
+	CLIENT_AUTHENTICATING,
 	CLIENT_TAKEOVER,
 	CLIENT_GREETING,
 	CLIENT_ACTIVATING,
@@ -47,6 +51,7 @@ enum client_state {
 	CLIENT_ENDING,
 };
 
+struct login;
 struct subscribing;
 
 STAILQ_HEAD(late_acks, late_ack);
@@ -63,6 +68,10 @@ STAILQ_HEAD(late_acks, late_ack);
  * @session: from CONNECT on; NULL before
  * @listener: where it came from
  * @peer: the address at the other end
+ * @login: while its password is compared, else NULL
+ * @username: its user name, NULL without one; owned
+ * @username_len: bytes of it
+ * @user: whose password it has given, or NULL; a reference
  * @fd: its socket
  * @conn_id: the kernel's name for it
  * @since: when it was accepted, milliseconds
@@ -127,6 +136,10 @@ struct client {
 		struct sockaddr_in ipv4;
 		struct sockaddr_in6 ipv6;
 	} peer;
+	struct login *login;
+	u8 *username;
+	size_t username_len;
+	struct user *user;
 	int fd;
 	u32 conn_id;
 	u32 since;
@@ -209,6 +222,9 @@ void client_resume_publishers(void);
 /* Ends all clients. */
 void client_end_all(const char *reason);
 
+/* Ends those that the settings, which have changed, let in no more. */
+void client_review(void);
+
 /* How many clients there are. */
 u32 client_count(void);
 
@@ -285,6 +301,16 @@ void client_pump(struct client *client);
 
 /* Handles a CONNECT, @len bytes after the fixed header. */
 void connect_handle(struct client *client, const u8 *data, size_t len);
+
+/*
+ * Goes on after CLIENT_AUTHENTICATING, which ended so (login_open()).
+ */
+void connect_authenticated(struct client *client,
+			   const struct packet_connect *connect,
+			   struct user *user);
+
+/* Would the settings, as they are now, let it in as the user that it is? */
+bool connect_permits(const struct client *client);
 
 /* Goes on after CLIENT_TAKEOVER: the identifier is free. */
 void connect_greet(struct client *client);

@@ -13,6 +13,7 @@
 
 #include "log.h"
 #include "topic.h"
+#include "users.h"
 
 #define DEFAULT_PORT		1883
 #define CONNECT_TIMEOUT		10
@@ -314,6 +315,21 @@ static int parse_auto_id_prefix(struct parser *parser,
 			   &access_of(parser)->auto_id_prefix);
 }
 
+static int parse_password_file(struct parser *parser,
+			       const struct option *option, char *value)
+{
+	return read_string(option->name, value,
+			   &access_of(parser)->password_file);
+}
+
+static int parse_use_username_as_clientid(struct parser *parser,
+					  const struct option *option,
+					  char *value)
+{
+	return read_bool(option->name, value,
+			 &current(parser)->username_as_id);
+}
+
 static int parse_max_inflight_messages(struct parser *parser,
 				       const struct option *option, char *value)
 {
@@ -522,6 +538,7 @@ static const struct option options[] = {
 	OPTION(autosave_interval),
 	OPTION(autosave_on_changes),
 	OPTION(bind_address),
+	STRING(clientid_prefixes, id_prefix),
 	NUMBER(connect_timeout, connect_timeout, 1, USHRT_MAX),
 	BOOL(connection_messages, connection_messages),
 	OPTION(include_dir),
@@ -538,6 +555,7 @@ static const struct option options[] = {
 	       KMQTT_PACKET_MAX),
 	OPTION(max_queued_bytes),
 	NUMBER(max_queued_messages, max_queued_messages, INT_MIN, INT_MAX),
+	OPTION(password_file),
 	OPTION(per_listener_settings),
 	BOOL(persistence, persistence),
 	STRING(persistence_file, persistence_file),
@@ -548,6 +566,7 @@ static const struct option options[] = {
 	BOOL(queue_qos0_messages, queue_qos0),
 	BOOL(retain_available, retain_available),
 	OPTION(retry_interval),
+	OPTION(use_username_as_clientid),
 	STRING(user, user),
 };
 
@@ -611,7 +630,6 @@ static const struct unsupported unsupported[] = {
 	  NAMES("auth_plugin", "auth_plugin_deny_special_chars",
 		"global_plugin", "plugin") },
 	{ "plugins", "auth_opt_", NAMES(NULL) },
-	{ "passwords", NULL, NAMES("password_file") },
 	{ "access control", NULL, NAMES("acl_file", "check_retain_source") },
 	{ "websockets", "websockets_", NAMES("http_dir") },
 	{ "MQTT 5", NULL,
@@ -619,16 +637,15 @@ static const struct unsupported unsupported[] = {
 		"retain_expiry_interval") },
 	{ NULL, NULL,
 	  NAMES("accept_protocol_versions", "bind_interface",
-		"clientid_prefixes", "enable_control_api",
-		"enable_proxy_protocol", "global_max_clients",
-		"global_max_connections", "listener_allow_anonymous",
-		"listener_auto_id_prefix", "max_log_entries", "max_qos",
+		"enable_control_api", "enable_proxy_protocol",
+		"global_max_clients", "global_max_connections",
+		"listener_allow_anonymous", "listener_auto_id_prefix",
+		"max_log_entries", "max_qos",
 		"maximum_qos", "memory_limit", "mount_point",
 		"packet_buffer_size", "packet_max_auth", "packet_max_connect",
 		"packet_max_simple", "packet_max_sub", "packet_max_un",
 		"proxy_protocol_v2_require_tls", "retained_persistence",
-		"socket_domain", "store_clean_interval", "trace_level",
-		"use_username_as_clientid") },
+		"socket_domain", "store_clean_interval", "trace_level") },
 };
 
 static bool is_of(const struct unsupported *feature, const char *name)
@@ -839,6 +856,27 @@ static int set_default(char **string, const char *value)
 	return *string ? 0 : no_memory();
 }
 
+/* Makes @access one of its own. */
+static int copy_access(struct config_access *access,
+		       const struct config_access *from)
+{
+	*access = *from;
+	access->auto_id_prefix = NULL;
+	access->password_file = NULL;
+	users_get(access->users);
+	if (from->auto_id_prefix &&
+	    set_default(&access->auto_id_prefix, from->auto_id_prefix))
+		return -ENOMEM;
+	return from->password_file ?
+	       set_default(&access->password_file, from->password_file) : 0;
+}
+
+static int load_users(struct config_access *access)
+{
+	return access->password_file && !access->users ?
+	       users_load(access->password_file, &access->users) : 0;
+}
+
 /*
  * As in mosquitto since 2.0: only a broker that nobody else reaches is open
  * unless told otherwise.
@@ -847,26 +885,21 @@ static int finish_listener(struct parser *parser,
 			   struct config_listener *listener)
 {
 	struct config_access *access = &listener->access;
+	int err;
 
-	if (!parser->per_listener) {
-		*access = parser->access;
-		access->auto_id_prefix = NULL;
-		if (parser->access.auto_id_prefix &&
-		    set_default(&access->auto_id_prefix,
-				parser->access.auto_id_prefix))
-			return -ENOMEM;
-	}
+	err = parser->per_listener ? load_users(access) :
+				     copy_access(access, &parser->access);
 	if (!access->anonymous_given)
 		access->allow_anonymous = listener->local_only;
-	return set_default(&access->auto_id_prefix, AUTO_ID_PREFIX);
+	return err ? err : set_default(&access->auto_id_prefix, AUTO_ID_PREFIX);
 }
 
 static int finish_listeners(struct parser *parser, u16 port)
 {
 	struct config *config = parser->config;
 	bool local_only = !parser->base_used && !config->listener_count;
-	int err = 0;
 	size_t i;
+	int err;
 
 	if (parser->base_set && !parser->base_used && !local_only)
 		log_print(LOG_TYPE_WARNING,
@@ -875,7 +908,8 @@ static int finish_listeners(struct parser *parser, u16 port)
 		parser->base.local_only = true;
 		parser->base.port = port;
 	}
-	if (local_only || parser->base_used) {
+	err = load_users(&parser->access);
+	if (!err && (local_only || parser->base_used)) {
 		if (!parser->base.port)
 			parser->base.port = DEFAULT_PORT;
 		err = add_listener(config, &parser->base);
@@ -929,10 +963,17 @@ static int finish(struct parser *parser, u16 port)
 	return err;
 }
 
+static void free_access(struct config_access *access)
+{
+	free(access->auto_id_prefix);
+	free(access->password_file);
+	users_put(access->users);
+}
+
 static void free_listener(struct config_listener *listener)
 {
 	free(listener->host);
-	free(listener->access.auto_id_prefix);
+	free_access(&listener->access);
 }
 
 int config_read(struct config *config, FILE *file, const char *name, u16 port)
@@ -962,7 +1003,7 @@ int config_read(struct config *config, FILE *file, const char *name, u16 port)
 	if (!err)
 		err = finish(&parser, port);
 	free_listener(&parser.base);
-	free(parser.access.auto_id_prefix);
+	free_access(&parser.access);
 	return err;
 }
 
@@ -987,6 +1028,7 @@ void config_free(struct config *config)
 	for (i = 0; i < config->listener_count; i++)
 		free_listener(&config->listeners[i]);
 	free(config->listeners);
+	free(config->id_prefix);
 	free(config->persistence_location);
 	free(config->persistence_file);
 	free(config->log_timestamp_format);
@@ -994,4 +1036,81 @@ void config_free(struct config *config)
 	free(config->pid_file);
 	free(config->user);
 	*config = (struct config){ 0 };
+}
+
+#define SWAP(a, b)							\
+do {									\
+	__typeof__(a) former = a;					\
+									\
+	a = b;								\
+	b = former;							\
+} while (0)
+
+static bool differs(const char *one, const char *two)
+{
+	return one && two ? strcmp(one, two) : one != two;
+}
+
+static bool same_place(const struct config_listener *one,
+		       const struct config_listener *two)
+{
+	return one->port == two->port && one->local_only == two->local_only &&
+	       !differs(one->host, two->host);
+}
+
+/* Those that are open stay open, and take what is said of them now. */
+static bool renew_listeners(struct config *config, struct config *fresh)
+{
+	bool changed = config->listener_count != fresh->listener_count;
+	size_t i, j;
+
+	for (i = 0; i < config->listener_count; i++) {
+		for (j = 0; j < fresh->listener_count; j++)
+			if (same_place(&config->listeners[i],
+				       &fresh->listeners[j]))
+				break;
+		if (j < fresh->listener_count)
+			SWAP(config->listeners[i], fresh->listeners[j]);
+		else
+			changed = true;
+	}
+	/* Where they are in memory stays as it is, too. */
+	SWAP(config->listeners, fresh->listeners);
+	SWAP(config->listener_count, fresh->listener_count);
+	return changed;
+}
+
+/* What is open, or has been done, for good; true if @fresh says otherwise. */
+static bool keep(struct config *config, struct config *fresh)
+{
+	bool changed = config->persistence != fresh->persistence ||
+		       config->queue_qos0 != fresh->queue_qos0 ||
+		       config->retain_available != fresh->retain_available ||
+		       differs(config->persistence_location,
+			       fresh->persistence_location) ||
+		       differs(config->persistence_file,
+			       fresh->persistence_file) ||
+		       differs(config->pid_file, fresh->pid_file) ||
+		       differs(config->user, fresh->user);
+
+	SWAP(config->persistence, fresh->persistence);
+	SWAP(config->queue_qos0, fresh->queue_qos0);
+	SWAP(config->retain_available, fresh->retain_available);
+	SWAP(config->persistence_location, fresh->persistence_location);
+	SWAP(config->persistence_file, fresh->persistence_file);
+	SWAP(config->pid_file, fresh->pid_file);
+	SWAP(config->user, fresh->user);
+	return changed;
+}
+
+void config_renew(struct config *config, struct config *fresh)
+{
+	if (renew_listeners(config, fresh))
+		log_print(LOG_TYPE_WARNING,
+			  "Warning: Listeners are not opened or closed before kmqttd is restarted.");
+	if (keep(config, fresh))
+		log_print(LOG_TYPE_WARNING,
+			  "Warning: Changes of persistence, pid_file, queue_qos0_messages, retain_available and user have no effect before kmqttd is restarted.");
+	SWAP(*config, *fresh);
+	config_free(fresh);
 }

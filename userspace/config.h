@@ -10,6 +10,8 @@
 
 #include "types.h"
 
+struct users;
+
 /**
  * struct config_access - who may connect, and as whom: what
  *	per_listener_settings makes a matter of each listener
@@ -18,12 +20,17 @@
  * @allow_zero_length_clientid: let clients without an identifier in, under one
  *	that is made up
  * @auto_id_prefix: what such an identifier begins with; owned
+ * @password_file: path of the users' passwords, or NULL: then no user name is
+ *	checked; owned
+ * @users: what is in it, or NULL; a reference
  */
 struct config_access {
 	bool allow_anonymous;
 	bool anonymous_given;
 	bool allow_zero_length_clientid;
 	char *auto_id_prefix;
+	char *password_file;
+	struct users *users;
 };
 
 /**
@@ -32,6 +39,7 @@ struct config_access {
  * @port: 1 to 65535
  * @local_only: only the loopback addresses, of which one is enough; @host NULL
  * @max_connections: most clients at once, 0 for any number
+ * @username_as_id: a client's user name is its identifier
  * @access: who may connect here
  */
 struct config_listener {
@@ -39,6 +47,7 @@ struct config_listener {
 	u16 port;
 	bool local_only;
 	u32 max_connections;
+	bool username_as_id;
 	struct config_access access;
 };
 
@@ -46,6 +55,7 @@ struct config_listener {
  * struct config - all settings, with mosquitto's defaults
  * @listeners: at least one once read; owned
  * @listener_count: how many
+ * @id_prefix: client identifiers must begin so, or NULL; owned
  * @max_keepalive: seconds; a client that asks for more, or for none, is
  *	refused; 0 lets any in
  * @max_packet_size: bytes of the largest packet that a client may send
@@ -75,6 +85,7 @@ struct config_listener {
 struct config {
 	struct config_listener *listeners;
 	size_t listener_count;
+	char *id_prefix;
 	u32 max_keepalive;
 	u32 max_packet_size;
 	u32 connect_timeout;
@@ -103,13 +114,19 @@ struct config {
  * when @file is NULL. @port is that of the loopback listener which there is
  * when none is configured.
  *
- * 0, or -EINVAL or -ENOMEM, which has been logged as mosquitto does it. Either
- * way @config is the caller's to free.
+ * 0, or -errno, which has been logged as mosquitto does it. Either way @config
+ * is the caller's to free.
  */
 int config_read(struct config *config, FILE *file, const char *name, u16 port);
 
 /* The same from the file at @path. */
 int config_load(struct config *config, const char *path, u16 port);
+
+/*
+ * Makes @config, in place, what @fresh says, as far as a broker can change that
+ * runs; logs what stays as it was. @fresh is freed.
+ */
+void config_renew(struct config *config, struct config *fresh);
 
 void config_free(struct config *config);
 

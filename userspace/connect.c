@@ -6,9 +6,11 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "client.h"
+#include "login.h"
 #include "packet.h"
 #include "session.h"
 #include "store.h"
@@ -26,21 +28,48 @@ static void send_connack(struct client *client, enum packet_connack code,
 					 present));
 }
 
+/* clientid_prefixes: of an identifier that will be made up, its beginning. */
+static bool prefix_matches(const struct config_access *access,
+			   const struct packet_bytes *id)
+{
+	const char *prefix = client_config->id_prefix;
+	const void *begin = id->len ? id->data :
+			    (const void *)access->auto_id_prefix;
+	size_t len = id->len ? id->len : strlen(access->auto_id_prefix);
+
+	return !prefix || (strlen(prefix) <= len &&
+			   !memcmp(begin, prefix, strlen(prefix)));
+}
+
 /*
- * Which CONNACK it deserves; *@reason is for the log. An identifier that is
+ * Whether a password decides; if not, it is allow_anonymous that does, also for
+ * whoever gives a user name where there is no password_file, as in mosquitto.
+ */
+static bool by_password(const struct config_access *access,
+			const struct packet_connect *connect)
+{
+	return access->users && connect->username.data;
+}
+
+/*
+ * Which CONNACK it deserves, but for a password, which is compared later;
+ * *@reason is for the log. An identifier that is
  * empty must ask for a clean session [MQTT-3.1.3-8], and cannot in MQTT 3.1. A
  * keep alive that is too long has no code of its own; mosquitto takes this one.
  */
-static enum packet_connack judge(const struct config_access *access,
+static enum packet_connack judge(const struct config_listener *listener,
 				 const struct packet_connect *connect,
 				 const char **reason)
 {
+	const struct config_access *access = &listener->access;
 	u32 max_keepalive = client_config->max_keepalive;
 
 	if ((!connect->id.len &&
 	     (connect->level == PACKET_LEVEL_3_1 || !connect->clean ||
 	      !access->allow_zero_length_clientid)) ||
-	    connect->id.len > KMQTT_CLIENT_ID_MAX) {
+	    connect->id.len > KMQTT_CLIENT_ID_MAX ||
+	    (listener->username_as_id &&
+	     connect->username.len > KMQTT_CLIENT_ID_MAX)) {
 		*reason = "client identifier not valid";
 		return PACKET_CONNACK_BAD_ID;
 	}
@@ -54,8 +83,15 @@ static enum packet_connack judge(const struct config_access *access,
 		*reason = "retain not supported";
 		return PACKET_CONNACK_NOT_AUTHORISED;
 	}
-	/* There are no users yet that a password could be compared with. */
-	if (!access->allow_anonymous) {
+	/*
+	 * That a name or a password is wrong is never said in other words
+	 * either, as in mosquitto.
+	 */
+	if (!prefix_matches(access, &connect->id) ||
+	    (listener->username_as_id && !connect->username.data) ||
+	    (by_password(access, connect) ?
+	     !connect->password.data || !users_decoy(access->users) :
+	     !access->allow_anonymous)) {
 		*reason = "not authorised";
 		return PACKET_CONNACK_NOT_AUTHORISED;
 	}
@@ -114,6 +150,21 @@ static void take_over(struct client *client, struct client *former)
 	client_end(former, "session taken over");
 }
 
+static int take_username(struct client *client,
+			 const struct packet_connect *connect)
+{
+	const struct packet_bytes *name = &connect->username;
+
+	if (!name->data)
+		return 0;
+	client->username = malloc(name->len);
+	if (!client->username)
+		return -ENOMEM;
+	memcpy(client->username, name->data, name->len);
+	client->username_len = name->len;
+	return 0;
+}
+
 /* [MQTT-3.1.2-8] */
 static int take_will(struct client *client,
 		     const struct packet_connect *connect)
@@ -129,10 +180,78 @@ static int take_will(struct client *client,
 	return client->will ? 0 : -ENOMEM;
 }
 
+/* It may come in; a client that had its identifier must go first. */
+static void let_in(struct client *client, const struct packet_connect *connect)
+{
+	const struct config_listener *listener = client->listener->config;
+	const struct packet_bytes *id = listener->username_as_id ?
+					&connect->username : &connect->id;
+	struct client *former = NULL;
+
+	if (!take_will(client, connect))
+		client->session =
+			session_claim(client, listener->access.auto_id_prefix,
+				      id->data, id->len, &former);
+	if (!client->session) {
+		refuse(client, PACKET_CONNACK_UNAVAILABLE, "out of memory");
+		return;
+	}
+
+	client->clean = connect->clean;
+	client->keepalive = connect->keepalive;
+	if (former)
+		take_over(client, former);
+	log_connect(client, connect);
+	if (!former)
+		connect_greet(client);
+}
+
+bool connect_permits(const struct client *client)
+{
+	const struct config_access *access = &client->listener->config->access;
+	const struct user *user;
+
+	if (!access->users || !client->username)
+		return access->allow_anonymous;
+	user = users_find(access->users, client->username,
+			  client->username_len);
+	return user && client->user &&
+	       !strcmp(user->password.encoded, client->user->password.encoded);
+}
+
+static void authenticate(struct client *client, const u8 *data, size_t len)
+{
+	client->login = login_begin(client,
+				    client->listener->config->access.users,
+				    data, len);
+	if (client->login)
+		client->state = CLIENT_AUTHENTICATING;
+	else
+		refuse(client, PACKET_CONNACK_UNAVAILABLE, "out of memory");
+}
+
+void connect_authenticated(struct client *client,
+			   const struct packet_connect *connect,
+			   struct user *user)
+{
+	const char *reason = "not authorised";
+	enum packet_connack code = PACKET_CONNACK_NOT_AUTHORISED;
+
+	client->login = NULL;
+	client->user = user;
+	/* The settings may be others than when it began. */
+	if (user && connect_permits(client))
+		code = judge(client->listener->config, connect, &reason);
+	if (code != PACKET_CONNACK_ACCEPTED)
+		refuse(client, code, reason);
+	else
+		let_in(client, connect);
+}
+
 void connect_handle(struct client *client, const u8 *data, size_t len)
 {
+	const struct config_listener *listener = client->listener->config;
 	struct packet_connect connect;
-	struct client *former = NULL;
 	enum packet_connack code;
 	const char *reason;
 	int err;
@@ -148,28 +267,18 @@ void connect_handle(struct client *client, const u8 *data, size_t len)
 		client_end(client, "malformed packet");
 		return;
 	}
-	code = judge(&client->listener->config->access, &connect, &reason);
-	if (code != PACKET_CONNACK_ACCEPTED) {
+	/* As in mosquitto: an empty name is none. */
+	if (!connect.username.len)
+		connect.username.data = NULL;
+	code = judge(listener, &connect, &reason);
+	if (code != PACKET_CONNACK_ACCEPTED)
 		refuse(client, code, reason);
-		return;
-	}
-	if (!take_will(client, &connect))
-		client->session =
-			session_claim(client,
-				      client->listener->config->access.auto_id_prefix,
-				      connect.id.data, connect.id.len, &former);
-	if (!client->session) {
+	else if (take_username(client, &connect))
 		refuse(client, PACKET_CONNACK_UNAVAILABLE, "out of memory");
-		return;
-	}
-
-	client->clean = connect.clean;
-	client->keepalive = connect.keepalive;
-	if (former)
-		take_over(client, former);
-	log_connect(client, &connect);
-	if (!former)
-		connect_greet(client);
+	else if (by_password(&listener->access, &connect))
+		authenticate(client, data, len);
+	else
+		let_in(client, &connect);
 }
 
 static void greet(struct client *client)

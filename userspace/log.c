@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,25 +29,48 @@ static struct {
 	.file = -1,
 };
 
+/* It is the user's who will have to open it again. */
+static void give_away(int file, const struct config *config)
+{
+	const struct passwd *entry = NULL;
+
+	if (config->user && !geteuid())
+		entry = getpwnam(config->user);
+	if (entry && fchown(file, entry->pw_uid, entry->pw_gid))
+		log_print(LOG_TYPE_WARNING,
+			  "Warning: Unable to give %s to user %s: %s.",
+			  config->log_path, config->user, strerror(errno));
+}
+
+static int open_file(const struct config *config)
+{
+	int file = open(config->log_path,
+			O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+
+	if (file < 0) {
+		file = -errno;
+		log_print(LOG_TYPE_ERROR,
+			  "Error: Unable to open log file %s for writing: %s.",
+			  config->log_path, strerror(-file));
+	} else {
+		give_away(file, config);
+	}
+	return file;
+}
+
 int log_open(const struct config *config)
 {
-	const char *path = config->log_path;
 	int file = -1;
 
 	if (config->log_dests & LOG_DEST_FILE) {
-		file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC,
-			    0640);
-		if (file < 0) {
-			int err = -errno;
-
-			log_print(LOG_TYPE_ERROR,
-				  "Error: Unable to open log file %s for writing: %s.",
-				  path, strerror(-err));
-			return err;
-		}
+		file = open_file(config);
+		if (file < 0)
+			return file;
 	}
 	if (config->log_dests & LOG_DEST_SYSLOG)
 		openlog("kmqttd", LOG_PID, config->log_facility);
+	if (sink.file >= 0)
+		close(sink.file);
 
 	sink.dests = config->log_dests;
 	sink.types = config->log_types;
@@ -145,11 +169,15 @@ static size_t character(const u8 *text, size_t len)
 	return 0;
 }
 
-/* C0 and C1 control characters and DEL; the backslash announces an escape. */
+/*
+ * C0 and C1 control characters and DEL; quotes, which end a text that stands in
+ * them; the backslash announces an escape.
+ */
 static bool harmless(const u8 *text, size_t n)
 {
 	if (n == 1)
-		return text[0] >= 0x20 && text[0] != 0x7f && text[0] != '\\';
+		return text[0] >= 0x20 && text[0] != 0x7f &&
+		       !strchr("'\"\\", text[0]);
 	return !(text[0] == 0xc2 && text[1] < 0xa0);
 }
 

@@ -42,9 +42,10 @@ enum log_dest {
 struct config;
 
 /*
- * Begins to log as configured, by @config, which must stay; until then all but
- * debugging goes to stderr. 0, or -errno when the log file cannot be opened,
- * which has been logged.
+ * Begins to log as configured, by @config, whose strings must stay; until then
+ * all but debugging goes to stderr. Again, it opens the log file anew, which
+ * may have been renamed. 0, or -errno when it cannot be opened, which has been
+ * logged, and nothing has changed.
  */
 int log_open(const struct config *config);
 
@@ -56,8 +57,8 @@ void log_print(enum log_type type, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
 /*
- * What a client sent, made fit for a line: control characters, the backslash
- * and all that is not well-formed UTF-8 become \xNN, and after LOG_TEXT_MAX
+ * What a client sent, made fit for a line: control characters, quotes, the
+ * backslash and all that is not well-formed UTF-8 become \xNN, and after LOG_TEXT_MAX
  * bytes comes "...". @out has LOG_ESCAPED(LOG_TEXT_MAX) bytes. Returns @out.
  */
 const char *log_escape(char *out, const u8 *text, size_t len);

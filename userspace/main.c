@@ -19,7 +19,9 @@
 #include "kmod.h"
 #include "listener.h"
 #include "log.h"
+#include "login.h"
 #include "notify.h"
+#include "reload.h"
 #include "ring.h"
 #include "session.h"
 #include "sink.h"
@@ -45,6 +47,12 @@ struct arguments {
 	bool test_config;
 };
 
+/* What SIGHUP needs. */
+static struct {
+	const struct arguments *arguments;
+	struct config *config;
+} running;
+
 static int signal_fd;
 static bool stopping;
 static int failure;
@@ -65,7 +73,8 @@ static void print_help(void)
 	      "  -v, --verbose           log everything, whatever the configuration\n"
 	      "                          says\n"
 	      "  -q, --quiet             log nothing, likewise\n"
-	      "      --test-config       read the configuration, report errors, exit\n"
+	      "      --test-config       read the configuration, and the files that\n"
+	      "                          it names, report errors, exit\n"
 	      "      --version           print the version and exit\n"
 	      "  -h, --help              print this and exit\n"
 	      "\n"
@@ -74,6 +83,9 @@ static void print_help(void)
 	      "then it becomes NAME once it listens, with that one capability left.\n"
 	      "\n"
 	      "Signals: SIGTERM and SIGINT end all connections in order, then kmqttd.\n"
+	      "SIGHUP reads the configuration and the files that it names again; if one of\n"
+	      "them is wrong, nothing changes. It opens a log file anew. It neither opens nor\n"
+	      "closes listeners.\n"
 	      "\n"
 	      "Exit status: 0 after a signal, or when there was only to print or to test;\n"
 	      "3 if the command line or the configuration is wrong; 1 for anything else.\n",
@@ -216,13 +228,36 @@ static void remove_pid_file(const char *path)
 			  strerror(errno));
 }
 
+static void handle_hangup(void)
+{
+	struct config fresh;
+	int err;
+
+	if (!running.arguments->config_file) {
+		log_print(LOG_TYPE_NOTICE,
+			  "SIGHUP ignored: there is no configuration file.");
+		return;
+	}
+	log_print(LOG_TYPE_INFORMATION, "Reloading config.");
+	err = load(running.arguments, &fresh);
+	if (err)
+		config_free(&fresh);
+	else
+		err = reload(running.config, &fresh);
+	if (err)
+		log_print(LOG_TYPE_ERROR,
+			  "Error: Nothing has been reloaded, all is as it was.");
+	else
+		log_print(LOG_TYPE_INFORMATION, "Config reloaded from %s.",
+			  running.arguments->config_file);
+}
+
 static void handle_signal(u32 number)
 {
-	if (number == SIGHUP)
-		log_print(LOG_TYPE_NOTICE,
-			  "SIGHUP ignored: the configuration cannot be reloaded yet, restart kmqttd.");
-	else
+	if (number != SIGHUP)
 		stopping = true;
+	else if (!stopping)
+		handle_hangup();
 }
 
 static void signal_done(struct ring_op *op, const struct ring_result *result)
@@ -261,6 +296,7 @@ static void tick_done(struct ring_op *op, const struct ring_result *result)
 	(void)result;
 	uptime++;
 	failure = kmod_poll();
+	login_tick();
 	client_tick();
 	listener_tick();
 	if (!(uptime % 60))
@@ -288,10 +324,13 @@ static int start(const struct config *config)
 	if (!err && config->user && !geteuid())
 		err = user_become(config->user);
 	if (!err)
+		err = login_open(connect_authenticated);
+	if (!err)
 		err = session_open(config, client_committed);
 	if (!err)
 		err = sink_open();
 	if (!err) {
+		reload_check(config);
 		session_expire();
 		session_watch_all();
 	}
@@ -347,10 +386,12 @@ static void make_directories(const struct config *config)
 		directory_make(config->persistence_location, user);
 }
 
-static int run(const struct arguments *arguments, const struct config *config)
+static int run(const struct arguments *arguments, struct config *config)
 {
 	int err;
 
+	running.arguments = arguments;
+	running.config = config;
 	make_directories(config);
 	err = log_open(config);
 	if (err)

@@ -119,6 +119,7 @@ static void test_escape(void)
 		       "h\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80");
 	expect_escaped("a\nb\0c\x7f\x1b[0m\\", 11,
 		       "a\\x0ab\\x00c\\x7f\\x1b[0m\\x5c");
+	expect_escaped("it's \"x\"", 8, "it\\x27s \\x22x\\x22");
 	expect_escaped("\xff\xc3", 2, "\\xff\\xc3");
 	expect_escaped("\xc2\x85x", 3, "\\xc2\\x85x");
 	expect_escaped("\xed\xa0\x80", 3, "\\xed\\xa0\\x80");
