@@ -12,6 +12,7 @@
 #include "config.h"
 #include "ktap.h"
 #include "log.h"
+#include "users.h"
 
 static char logged[4096];
 
@@ -160,8 +161,7 @@ static void test_unsupported(void)
 		{ "address", "bridges" }, { "topic", "bridges" },
 		{ "bridge_cafile", "bridges" }, { "plugin", "plugins" },
 		{ "plugin_opt_db", "plugins" }, { "auth_opt_x", "plugins" },
-		{ "auth_plugin", "plugins" }, { "password_file", "passwords" },
-		{ "acl_file", "access control" },
+		{ "auth_plugin", "plugins" }, { "acl_file", "access control" },
 		{ "websockets_log_level", "websockets" },
 		{ "http_dir", "websockets" }, { "max_topic_alias", "MQTT 5" },
 	};
@@ -599,6 +599,135 @@ static void write_text(const char *name, const char *text)
 	write_file(name, text, strlen(text));
 }
 
+/* Two password files, "a" and "b", each with one user of its name. */
+static void write_password_files(void)
+{
+	const char *hash = "$7$101$swgoet6bHUE+kB7g$F7nEWFVmPqzE6Adsr4X91Q3Z7iK1vC6wbaexyGExkifiahTyWsT5nvAGvMRau2Pq26AylibmI31W3ANubURFJg==";
+	char text[256];
+
+	snprintf(text, sizeof(text), "a:%s\n", hash);
+	write_text("a", text);
+	text[0] = 'b';
+	write_text("b", text);
+}
+
+static void remove_password_files(void)
+{
+	remove(in_directory("a"));
+	remove(in_directory("b"));
+}
+
+static void expect_user(const struct config *config, size_t i, const char *name)
+{
+	const struct users *users = config->listeners[i].access.users;
+
+	if (name)
+		EXPECT(users && users_find(users, (const u8 *)name, 1),
+		       "listener %zu: %s", i, name);
+	else
+		EXPECT(!users, "listener %zu", i);
+}
+
+static void test_password_files(void)
+{
+	struct config config;
+	char text[1024];
+
+	write_password_files();
+	snprintf(text, sizeof(text),
+		 "listener 1\nlistener 2\npassword_file %s/a\n", directory);
+	expect_silence(&config, text);
+	expect_user(&config, 0, "a");
+	expect_user(&config, 1, "a");
+	EXPECT(!config.listeners[0].access.allow_anonymous, "anonymous");
+	config_free(&config);
+
+	snprintf(text, sizeof(text),
+		 "per_listener_settings true\nlistener 1\npassword_file %s/a\n"
+		 "listener 2\nlistener 3\npassword_file %s/b\n",
+		 directory, directory);
+	expect_silence(&config, text);
+	expect_user(&config, 0, "a");
+	expect_user(&config, 1, NULL);
+	expect_user(&config, 2, "b");
+	config_free(&config);
+
+	/* As in mosquitto, it makes no difference to the default. */
+	snprintf(text, sizeof(text), "password_file %s/b\n", directory);
+	expect_silence(&config, text);
+	expect_user(&config, 0, "b");
+	EXPECT(config.listeners[0].access.allow_anonymous, "anonymous");
+	config_free(&config);
+
+	write_text("b", "#\nb:nonsense\n");
+	EXPECT(read_text(&config, text) == -EINVAL, "a bad file");
+	EXPECT(strstr(logged, "Invalid password hash") &&
+	       strstr(logged, in_directory("b:2.")), "%s", logged);
+	config_free(&config);
+	remove_password_files();
+	EXPECT(read_text(&config, text) == -ENOENT, "no file");
+	config_free(&config);
+}
+
+static void test_identifiers(void)
+{
+	struct config config;
+
+	expect_silence(&config, "clientid_prefixes a b\nlistener 1\n"
+				"use_username_as_clientid true\nlistener 2\n");
+	EXPECT(!strcmp(config.id_prefix, "a b"), "%s", config.id_prefix);
+	EXPECT(config.listeners[0].username_as_id, "the first");
+	EXPECT(!config.listeners[1].username_as_id, "the second");
+	config_free(&config);
+}
+
+/* What a running broker takes of a file that it reads again. */
+static void test_renew(void)
+{
+	struct config config, fresh;
+	const struct config_listener *listeners;
+	char text[1024];
+
+	write_password_files();
+	snprintf(text, sizeof(text),
+		 "listener 1\nlistener 2 ::1\nuser x\nmax_keepalive 7\n"
+		 "password_file %s/a\nlog_dest file /l\nqueue_qos0_messages true\n",
+		 directory);
+	expect_silence(&config, text);
+	listeners = config.listeners;
+	snprintf(text, sizeof(text),
+		 "listener 2 ::1\nmax_connections 5\nlistener 1\nuser x\n"
+		 "allow_anonymous true\npassword_file %s/b\nclientid_prefixes c\n"
+		 "max_queued_messages 8\nqueue_qos0_messages true\n", directory);
+	expect_silence(&fresh, text);
+	config_renew(&config, &fresh);
+	EXPECT(!logged[0], "%s", logged);
+	EXPECT(config.listeners == listeners, "in place");
+	EXPECT(config.listeners[0].port == 1 && !config.listeners[0].host,
+	       "the first stays the first");
+	EXPECT(config.listeners[1].max_connections == 5, "the second");
+	EXPECT(config.listeners[0].access.allow_anonymous, "anonymous");
+	expect_user(&config, 0, "b");
+	expect_user(&config, 1, "b");
+	EXPECT(!config.max_keepalive && config.max_queued_messages == 8,
+	       "limits");
+	EXPECT(!strcmp(config.id_prefix, "c"), "prefix");
+	EXPECT(config.log_dests == LOG_DEST_STDERR && !config.log_path, "log");
+
+	/* What is open stays, and that is said. */
+	expect_silence(&fresh, "listener 1\nlistener 3\nuser y\n");
+	config_renew(&config, &fresh);
+	EXPECT(strstr(logged, "Listeners are not opened"), "%s", logged);
+	EXPECT(strstr(logged, "user have no effect"), "%s", logged);
+	EXPECT(config.listener_count == 2 && config.listeners[1].port == 2,
+	       "the listeners");
+	expect_user(&config, 0, NULL);
+	expect_user(&config, 1, "b");
+	EXPECT(!strcmp(config.user, "x") && config.queue_qos0, "others");
+	config_free(&config);
+	remove_password_files();
+}
+
 static void expect_order(const char *order)
 {
 	const char *at = logged;
@@ -771,6 +900,9 @@ int main(void)
 		{ "queues", test_queues },
 		{ "expiration", test_expiration },
 		{ "access", test_access },
+		{ "password_files", test_password_files },
+		{ "identifiers", test_identifiers },
+		{ "renew", test_renew },
 		{ "include_dir", test_include_dir },
 		{ "foreign_database", test_foreign_database },
 		{ "debian", test_debian },
