@@ -12,6 +12,8 @@
 /* What a CONNECT can say, and mosquitto's bound of a hash. */
 #define FIELD_MAX 65535
 
+STAILQ_HEAD(user_list, user);
+
 /**
  * struct users - a file
  * @refs: who needs it
@@ -20,7 +22,7 @@
  */
 struct users {
 	u32 refs;
-	STAILQ_HEAD(, user) all;
+	struct user_list all;
 	struct table by_name;
 };
 
