@@ -43,7 +43,7 @@ def reload_users(broker):
     clients["anonymous"].ended()
     heir.ended()
     clients["a"].ping()
-    assert "disconnected: not authorised." in broker.said()
+    broker.await_line(r"disconnected: not authorised\.")
     # Without the file, names mean nothing any more.
     broker.reload(LISTENER + "allow_anonymous true\n")
     clients["a"].ping()
