@@ -229,7 +229,8 @@ class Bad(Life):
         return bytes(stream)
 
 
-@test("good and bad sequences of packets, several clients at once")
+@test("good and bad sequences of packets, several clients at once "
+      "[CVE-2021-22116] [CVE-2021-33175] [CVE-2021-33176] [CVE-2024-8376]")
 def sequences(broker):
     rand = seed()
     until = time.monotonic() + SECONDS

@@ -276,7 +276,7 @@ def reserved(broker, topic):
             assert whole[0] in broker.pair.topics, whole
 
 
-@test("a will to $CONTROL, retained [2.0.16]")
+@test("a will to $CONTROL, retained [mosquitto-2.0.16]")
 def will_to_control(broker):
     will = "$CONTROL/dynamic-security/v1", b'{"commands": []}', 1, True
     with broker.storm("closed", "reset"):
