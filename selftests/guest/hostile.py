@@ -36,10 +36,10 @@ class Pair:
 
     def _live(self, asked, answer):
         # Sockets of others, inherited, would stay open.
-        for number in os.listdir("/proc/self/fd"):
-            if int(number) not in (0, 1, 2, asked, answer):
-                with contextlib.suppress(OSError):
-                    os.close(int(number))
+        for number in set(map(int, os.listdir("/proc/self/fd"))) - {
+                0, 1, 2, asked, answer}:
+            with contextlib.suppress(OSError):
+                os.close(number)
         try:
             self._exchange(asked, answer)
         except BaseException as error:  # pylint: disable=broad-except
@@ -212,7 +212,7 @@ class Hostile(Broker):
             return file.read().decode(errors="replace")
 
     def expect_end(self, make, reason, *packets, said=None):
-        """Send packets, and expect the end of that connection, nobody else's."""
+        """Send packets, and expect that connection to end, nobody else's."""
         with self.attack(reason, said=said), make() as one:
             with contextlib.suppress(Closed):  # before all of it was sent
                 for part in packets:

@@ -291,6 +291,8 @@ def requests(module):
         while time.monotonic() < until:
             fuzzer.step()
             steps += 1
+            if steps % 500 == 0:  # before there is so much that some is lost
+                module.log.check(module.allowed)
         # It works as ever.
         with Attached(module.nl) as one:
             one.sub("after/all")

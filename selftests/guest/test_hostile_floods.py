@@ -19,7 +19,7 @@ from mqtt import (CONNACK, PUBCOMP, PUBREC, PUBREL, Client, Closed,
                   subscribe, unsubscribe)
 
 LONG = bool(os.environ.get("KMQTT_LONG"))
-MANY = times(10000 if LONG else 2000)
+MANY = 10000 if LONG else times(2000)
 MAX_PACKET = 1000000
 
 resource.setrlimit(resource.RLIMIT_NOFILE, (4 * MANY, 4 * MANY))
@@ -37,7 +37,7 @@ def close_all(clients):
 def announced(broker):
     heads = [bytes([first]) + b"\xff\xff\xff\x7f" for first in (0x10, 0x30)]
     reasons = ["too_large", "protocol"] * (MANY // 2)
-    with broker.attack(*reasons, machine=MANY // 40, daemon=32):
+    with broker.attack(*reasons, machine=64 + MANY // 50, daemon=32):
         clients = []
         for number in range(len(reasons)):
             clients.append(Client())
@@ -52,7 +52,7 @@ def announced(broker):
 def half_open(broker):
     parts = [b"", b"\x10", b"\x10\xff", connect("half")[:6]]
     with broker.attack(*["deleted"] * MANY, said="exceeded timeout",
-                       machine=MANY // 40, daemon=32):
+                       machine=64 + MANY // 50, daemon=32):
         clients = []
         for number in range(MANY):
             clients.append(Client())
@@ -124,7 +124,7 @@ def repeated(broker):
 @test("QoS 2: many identifiers, without PUBREL, then all again "
       "[CVE-2023-28366]")
 def all_identifiers(broker):
-    most = times(65535 if LONG else 6000)
+    most = 65535 if LONG else times(6000)
     with broker.attack("closed", "closed", daemon=8), client() as one, \
             client() as observer:
         observer.subscribe("ids/#")
