@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import select
+import signal
 import struct
 import threading
 import time
@@ -44,7 +45,8 @@ class Pair:
             self._exchange(asked, answer)
         except BaseException as error:  # pylint: disable=broad-except
             os.write(answer, f"{error!r}"[:1000].encode())
-        os._exit(0)
+        finally:
+            os._exit(0)
 
     def _exchange(self, asked, answer):
         subscriber, publisher = client("listener"), client("speaker")
@@ -54,7 +56,7 @@ class Pair:
             questions = b""
             if select.select([asked], [], [], 0.01)[0]:
                 questions = os.read(asked, 100)
-                if not questions:
+                if not questions:  # nobody is there any more
                     return
             begin = time.monotonic()
             self._round(subscriber, publisher, rounds)
@@ -89,6 +91,7 @@ class Pair:
 
     def end(self):
         """End it."""
+        os.kill(self.pid, signal.SIGKILL)
         os.close(self.ask)
         os.close(self.hear)
         os.waitpid(self.pid, 0)
