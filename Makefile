@@ -5,6 +5,7 @@
 # make bench      what it costs, and others: a table and build/bench.html
 # make check      all tests, in under 30 minutes (likewise)
 # make check-long what takes longer
+# make fuzz       FUZZ_SECONDS=60, of each fuzzer (likewise)
 # make lint       style, warnings, and the netlink contract (likewise)
 # make install    PREFIX=/usr/local DESTDIR=
 # make clean
@@ -96,6 +97,13 @@ check-long:
 	tools/setup check
 	selftests/check --long
 
+FUZZ_SECONDS ?= 60
+
+fuzz:
+	tools/setup check
+	$(MAKE) --no-print-directory -s all
+	selftests/check-fuzz $(FUZZ_SECONDS)
+
 lint:
 	tools/lint
 
@@ -113,6 +121,6 @@ clean:
 	test -z "$(KDIR)" || $(MAKE) -C $(KDIR) M=$(CURDIR) clean
 	rm -rf build $(PROGRAMS)
 
-.PHONY: all module demo bench bench-budget check check-long lint install clean
+.PHONY: all module demo bench bench-budget check check-long fuzz lint install clean
 
 -include $(shell find build -name '*.d' 2>/dev/null)

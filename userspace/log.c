@@ -170,6 +170,23 @@ static size_t character(const u8 *text, size_t len)
 }
 
 /*
+ * What would make a line look like another: characters that are not seen, and
+ * those that begin a new line or reorder it (U+200B to U+200F, U+2028 to
+ * U+202E, U+2060 to U+206F, U+FEFF).
+ */
+static bool disguises(const u8 *text)
+{
+	if (text[0] == 0xef)
+		return text[1] == 0xbb && text[2] == 0xbf;
+	if (text[0] != 0xe2)
+		return false;
+	if (text[1] == 0x81)
+		return text[2] >= 0xa0 && text[2] <= 0xaf;
+	return text[1] == 0x80 && ((text[2] >= 0x8b && text[2] <= 0x8f) ||
+				   (text[2] >= 0xa8 && text[2] <= 0xae));
+}
+
+/*
  * C0 and C1 control characters and DEL; quotes, which end a text that stands in
  * them; the backslash announces an escape.
  */
@@ -178,6 +195,8 @@ static bool harmless(const u8 *text, size_t n)
 	if (n == 1)
 		return text[0] >= 0x20 && text[0] != 0x7f &&
 		       !strchr("'\"\\", text[0]);
+	if (n == 3)
+		return !disguises(text);
 	return !(text[0] == 0xc2 && text[1] < 0xa0);
 }
 

@@ -20,6 +20,61 @@ static struct {
 	long hits;
 } filters[FILTERS];
 
+/* Table 3-7 of the Unicode standard: what may follow which first byte. */
+static const struct {
+	u8 first[2];
+	u8 second[2];
+	size_t len;
+} well_formed[] = {
+	{ { 0x01, 0x7f }, { 0 }, 1 },
+	{ { 0xc2, 0xdf }, { 0x80, 0xbf }, 2 },
+	{ { 0xe0, 0xe0 }, { 0xa0, 0xbf }, 3 },
+	{ { 0xe1, 0xec }, { 0x80, 0xbf }, 3 },
+	{ { 0xed, 0xed }, { 0x80, 0x9f }, 3 },
+	{ { 0xee, 0xef }, { 0x80, 0xbf }, 3 },
+	{ { 0xf0, 0xf0 }, { 0x90, 0xbf }, 4 },
+	{ { 0xf1, 0xf3 }, { 0x80, 0xbf }, 4 },
+	{ { 0xf4, 0xf4 }, { 0x80, 0x8f }, 4 },
+};
+
+static bool within(u8 byte, const u8 range[2])
+{
+	return byte >= range[0] && byte <= range[1];
+}
+
+static size_t reference_char(const u8 *s, size_t len)
+{
+	static const u8 others[2] = { 0x80, 0xbf };
+	size_t i, row, rows = sizeof(well_formed) / sizeof(*well_formed);
+
+	for (row = 0; row < rows; row++)
+		if (within(s[0], well_formed[row].first))
+			break;
+	if (row == rows || well_formed[row].len > len)
+		return 0;
+	for (i = 1; i < well_formed[row].len; i++)
+		if (!within(s[i], i == 1 ? well_formed[row].second : others))
+			return 0;
+	return i;
+}
+
+static void utf8(const u8 *s, size_t len)
+{
+	bool good = !kmqtt_utf8_check(s, len);
+	size_t i = 0, n = 1;
+
+	while (i < len && n) {
+		n = reference_char(s + i, len - i);
+		i += n;
+	}
+	if (good != (i == len && n))
+		abort();
+	/* What is published to, and subscribed to, is a string. */
+	if (!good && (!kmqtt_topic_name_check(s, len) ||
+		      !kmqtt_topic_filter_check(s, len)))
+		abort();
+}
+
 static int found(struct kmqtt_walk *walk, struct kmqtt_node *node)
 {
 	int i;
@@ -109,7 +164,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t len)
 		n = n < len ? n : len;
 		memcpy(text, data, n);
 		text[n] = 0;
-		kmqtt_utf8_check(data, n);
+		utf8(data, n);
 		switch (op & 3) {
 		case 0:
 			subscribe(&trie, op >> 4, text);

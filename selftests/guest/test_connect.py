@@ -199,7 +199,7 @@ def lets_in():
         return one.packet()
 
 
-@test("max_keepalive: longer ones, and none, are refused")
+@test("max_keepalive: longer ones, and none, are refused [CVE-2020-13849]")
 def max_keepalive(broker):
     broker.restart(CONFIG + "max_keepalive 60\n")
     for keepalive, code in ((60, 0), (1, 0), (61, 2), (0, 2), (65535, 2)):

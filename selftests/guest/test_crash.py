@@ -16,7 +16,7 @@ CRASHES = int(os.environ.get("KMQTT_CRASHES", "5"))
 
 
 @test(f"killed {CRASHES} times: all that was acknowledged arrives, in order,"
-      " QoS 2 once")
+      " QoS 2 once [CVE-2026-8741]")
 def crashes(broker):
     broker.restart(broker.persistent(CONFIG + "max_queued_messages 0\n"))
     rand = seed()

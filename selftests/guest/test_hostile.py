@@ -4,15 +4,18 @@
 counted, and nobody else notices (invariant 7)."""
 
 import contextlib
+import re
 import socket
 import time
 
-from broker import CONFIG, Broker, client
+from broker import CONFIG, client
+from hostile import Hostile, cut
 from ktap import FACTOR, cases, equal, main, seed, test, times
 from mqtt import (CONNACK, CONNECT, DISCONNECT, PINGREQ, PINGRESP, PUBACK,
-                  PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK, SUBSCRIBE, UNSUBACK,
-                  UNSUBSCRIBE, Client, Closed, connect, disconnect, packet,
-                  ping, publish, subscribe, text, unsubscribe)
+                  PUBCOMP, PUBLISH, PUBREC, PUBREL, REFUSED, SUBACK, SUBSCRIBE,
+                  UNSUBACK, UNSUBSCRIBE, Client, Closed, connect, disconnect,
+                  iter_until, packet, ping, publish, subscribe, text,
+                  unsubscribe)
 
 MAX_PACKET = 100000
 
@@ -56,11 +59,11 @@ FIRST = [
     ("SSH", b"SSH-2.0-OpenSSH_9.2p1\r\n", "malformed"),
     ("zeros", bytes(100), "malformed"),
     ("ones", b"\xff" * 100, "malformed"),
-    ("a CONNECT with a remaining length of 5 bytes",
+    ("a CONNECT with a remaining length of 5 bytes [CVE-2026-21888]",
      fixed_header(0x10, 0x80, 0x80, 0x80, 0x80, 0x01), "malformed"),
-    ("the longest remaining length, in CONNECT",
+    ("the longest remaining length, in CONNECT [CVE-2017-7651]",
      fixed_header(0x10, 0xff, 0xff, 0xff, 0x7f), "too_large"),
-    ("the longest remaining length, in PUBLISH",
+    ("the longest remaining length, in PUBLISH [CVE-2023-0809]",
      fixed_header(0x30, 0xff, 0xff, 0xff, 0x7f), "protocol"),
     ("a CONNECT larger than allowed",
      fixed_header(0x10) + b"\xa1\x8d\x06", "too_large"),
@@ -79,7 +82,7 @@ THEN = [
     ("a second CONNECT", connect("again"), "protocol"),
     ("type 0", packet(0, 0), "malformed"),
     ("type 15", packet(15, 0), "malformed"),
-    ("a remaining length of 5 bytes",
+    ("a remaining length of 5 bytes [CVE-2026-21888]",
      fixed_header(0x30, 0x80, 0x80, 0x80, 0x80, 0x01), "malformed"),
     ("a SUBSCRIBE likewise",
      fixed_header(0x82, 0xff, 0xff, 0xff, 0xff, 0x7f), "malformed"),
@@ -87,8 +90,8 @@ THEN = [
        "malformed")
       for kind in NAMES if kind != PUBLISH
       for flags in (FLAGS[kind] ^ bits for bits in (1, 2, 4, 8, 15))),
-    *((f"{NAMES[kind]} from a client", packet(kind, 0, b"\0\1"), "protocol")
-      for kind in BY_SERVER),
+    *((f"{NAMES[kind]} from a client [CVE-2021-28166]",
+       packet(kind, 0, b"\0\1"), "protocol") for kind in BY_SERVER),
     *((f"{NAMES[kind]} of {size} bytes", packet(kind, FLAGS[kind], bytes(size)),
        "malformed")
       for kind in (PUBACK, PUBREC, PUBREL, PUBCOMP) for size in (0, 1, 3, 200)),
@@ -101,15 +104,15 @@ THEN = [
     ("PUBLISH of 1 byte", packet(PUBLISH, 0, b"\0"), "malformed"),
     ("PUBLISH at QoS 1 without a packet identifier",
      packet(PUBLISH, 2, text("a")), "malformed"),
-    ("an empty topic", publish("", b"payload"), "topic"),
+    ("an empty topic [CVE-2021-34432]", publish("", b"payload"), "topic"),
     ("an empty topic, nothing else", publish(""), "topic"),
     *((f"a topic with a wildcard, {topic}", publish(topic, b"x"), "topic")
       for topic in ("#", "+", "a/#", "a/+/b", "a#", "+a", "$SYS/#")),
-    *((f"a topic with {what}", publish(topic, b"x"), "topic")
+    *((f"a topic with {what} [CVE-2017-7653]", publish(topic, b"x"), "topic")
       for what, topic in NOT_UTF8.items()),
     ("201 levels", publish("/".join("l" * 201)), "topic"),
-    ("65,535 slashes", publish("/" * 65535, b"x"), "topic"),
-    *((f"a topic longer than the packet, by {more}",
+    ("65,535 slashes [CVE-2019-11779]", publish("/" * 65535, b"x"), "topic"),
+    *((f"a topic longer than the packet, by {more} [CVE-2026-25627]",
        packet(PUBLISH, 0, (4 + more).to_bytes(2, "big"), b"abcd"), "topic")
       for more in (1, 2, 60000)),
     ("a packet one byte larger than max_packet_size",
@@ -124,79 +127,180 @@ THEN = [
 ]
 
 
-class Bystanders:
-    """Two who exchange messages, and notice every one that is missing."""
-
-    def __init__(self):
-        self.subscriber, self.publisher = client("listener"), client("speaker")
-        self.subscriber.subscribe("bystanders", "a")
-        self.number = 0
-
-    def exchange(self):
-        """Say something, and hear it and nothing else, but "a" of the tests."""
-        self.number += 1
-        said = "bystanders", b"%d" % self.number
-        self.publisher.publish(*said)
-        for heard in iter(self.subscriber.message, said):
-            equal(heard, ("a", b"x"))
-
-
-class Hostile(Broker):
-    """Fixture: a broker, and bystanders."""
-
-    bystanders = None
-
-    @property
-    def lasting(self):
-        return 2 if self.bystanders else 0
-
-    def start(self):
-        super().start()
-        self.bystanders = Bystanders()
-
-    def recover(self):
-        super().recover()
-        self.bystanders = Bystanders()
-
-    def stop(self):
-        for one in (self.bystanders.subscriber, self.bystanders.publisher):
-            one.ping()
-        self.bystanders = None
-        super().stop()
-
-
-def expect_end(broker, make, reason, *packets):
-    """Send packets, and expect the end of that connection, nobody else's."""
-    with broker.counted(reason), make() as one:
-        with contextlib.suppress(Closed):  # before all of it was sent
-            for part in packets:
-                one.send(part)
-        one.ended()
-    broker.bystanders.exchange()
-
-
 @cases([(f"first: {name}", *rest) for name, *rest in FIRST])
 def first(broker, data, reason):
-    expect_end(broker, Client, reason, data)
+    broker.expect_end(Client, reason, data)
 
 
 @cases([(f"then: {name}", *rest) for name, *rest in THEN])
 def then(broker, data, reason):
-    expect_end(broker, client, reason, data)
+    broker.expect_end(client, reason, data)
+
+
+def in_connect(**fields):
+    """A CONNECT as a case of FIELDS: nobody has connected before it."""
+    return Client, connect("strings", **fields)
+
+
+# Every string but a topic name, which is among THEN: how it is sent.
+FIELDS = {
+    "client id": lambda s: (Client, connect(s)),
+    "protocol name": lambda s: in_connect(name=b"MQTT" + s),
+    "user name": lambda s: in_connect(username=s, password=b"x"),
+    "will topic": lambda s: in_connect(will=(s, b"x", 0, 0)),
+    "filter": lambda s: (client, subscribe(1, "good", s)),
+    "filter to unsubscribe": lambda s: (client, unsubscribe(1, "good", s)),
+}
+
+
+@cases([(f"strings: {what} in a {field} [CVE-2017-7653]", make(data))
+        for field, make in FIELDS.items() for what, data in NOT_UTF8.items()])
+def string(broker, how):
+    broker.expect_end(how[0], "deleted", how[1],
+                      said="disconnected: malformed packet")
+
+
+@cases([(f"strings: a {what} closes", (Client, connect("w", will=will)))
+        for what, will in {
+    "will topic of 65,535 slashes [CVE-2019-11779]": ("/" * 65535, b"", 1, 1),
+    "will topic of 201 levels": ("/".join("l" * 201), b"", 0, 0),
+    "will topic that is empty [CVE-2021-34432]": ("", b"x", 1, 0),
+    "will topic with a wildcard": ("a/#", b"x", 2, 1),
+}.items()])
+def will_topic(broker, how):
+    broker.expect_end(how[0], "deleted", how[1],
+                      said="disconnected: malformed packet")
+
+
+@test("65,000 slashes in SUBSCRIBE are refused [CVE-2019-11779]")
+def slashes(broker):
+    with broker.attack("closed"), client() as one:
+        for many in ("/" * 65000, "/" * 200, "+" + "/+" * 200, "/" * 200 + "#"):
+            equal(one.subscribe("a", many, "b"), [0, REFUSED, 0])
+            one.unsubscribe(many)
+        equal(broker.record(one)["subs"], 2)
+
+
+@cases([(f"a {what} longer than the packet closes [CVE-2026-25627]", make, data)
+        for what, make, data in (
+    ("client id", Client, cut(connect("abcd"), 1)),
+    ("will topic", Client, cut(connect(will=("t", b"", 0, 0)), 3)),
+    ("will message", Client, cut(connect(will=("t", b"xyz", 0, 0)), 1)),
+    ("user name", Client, cut(connect(username="name"), 4)),
+    ("password", Client, cut(connect(username="a", password="secret"), 1)),
+    ("filter", client, cut(subscribe(1, "a", "abc"), 2)),
+    ("QoS", client, cut(subscribe(1, "a", "abc"), 1)),
+    ("filter to unsubscribe", client, cut(unsubscribe(1, "a", "abc"), 1)),
+    ("topic at QoS 1", client, cut(publish("abcd", b"", 2, 1), 3)),
+    ("packet identifier", client, cut(publish("abcd", b"", 4, 1), 1)),
+)])
+def too_long(broker, make, data):
+    broker.expect_end(make, "deleted", data,
+                      said="disconnected: malformed packet")
+
+
+@test("lengths in more bytes than they need are lengths [CVE-2026-21888]")
+def padded(broker):
+    def pad(whole, count):
+        """Write the remaining length, of one byte, in more."""
+        return (whole[:1] + bytes([whole[1] | 0x80]) + b"\x80" * (count - 2) +
+                b"\0" + whole[2:])
+
+    for count in 2, 3, 4:
+        with broker.attack("deleted"), Client() as one:
+            one.send(pad(connect(), count))
+            one.connected()
+            one.send(pad(subscribe(1, "p"), count))
+            equal(one.subscribed(1), [0])
+            one.send(pad(publish("p", b"x"), count))
+            equal(one.message(), ("p", b"x"))
+            one.send(pad(publish("p", b"y", 2, 7), count))
+            one.acknowledged(PUBACK, 7)
+            equal(one.message(), ("p", b"y"))
+            one.send(pad(ping, count))
+            one.answer(PINGRESP)
+            one.send(pad(disconnect, count))
+            equal(one.ended(), [])
+
+
+ODD_NAMES = ["#", "+", "/", "+/#", "a/b", "$SYS", "$SYS/#", "%c", "%u", "..",
+             "../../etc/passwd", "'; DROP TABLE session; --", "%s%n%1000000d",
+             "a\nNew client connected", "\x1b[2J\x07", "\x7f\x80\x9b",
+             "\u202e\ufeff", "x" * 30000]
+
+
+@test("client ids and user names with +, # and /, or for a terminal: but names "
+      "[CVE-2017-7650]")
+def odd_names(broker):
+    at = broker.output.stat().st_size
+    with broker.attack(*["closed"] * len(ODD_NAMES)):
+        clients = [client(name, username=name, password=name)
+                   for name in ODD_NAMES]
+        equal([broker.record(one)["client_id"].decode() for one in clients],
+              ODD_NAMES)
+        for one in clients:  # nobody's name is a subscription
+            one.quiet()
+            one.close()
+    said = broker.said_since(at)
+    equal(re.findall(r"[^\n -~]", said), [], "not escaped in the log")
+    equal(re.findall(r"^New client.*", said, re.M), [], "injected")
+
+
+@test("no password is in the log [CVE-2026-33216]")
+def no_password(broker):
+    with client("c", username="u", password="unmistakable") as one:
+        assert "unmistakable" not in str(broker.record(one))
+    assert "unmistakable" not in broker.said()
+
+
+RESERVED = ["$SYS/broker/version", "$CONTROL/dynamic-security/v1", "$SYS", "$",
+            "$foo", "$foo/bar", "$share/group/a", "$share", "$/", "$$"]
+
+
+@cases([(f"a publish to {topic}, or a will [CVE-2018-12543]", topic)
+        for topic in RESERVED])
+def reserved(broker, topic):
+    """Nobody may take it for the broker's own, nor is it an application's
+    topic, which wildcards match (4.7.2)."""
+    with broker.storm("closed", "reset"), client() as observer:
+        observer.subscribe("#", "+/#", ("+", 1), "+/+/#", ("+/+", 2))
+        with client() as one:
+            one.publish(topic, b"x")
+            one.publish(topic, b"x", qos=1)
+            one.publish(topic, b"x", qos=2)
+            client(will=(topic, b"will", 1, False)).reset()
+            one.quiet()
+        broker.await_conns(broker.lasting + 1)
+        observer.publish("fence")
+        for whole in iter_until(observer.message, lambda m: m[0] == "fence"):
+            assert whole[0] in broker.pair.topics, whole
+
+
+@test("a will to $CONTROL, retained [mosquitto-2.0.16]")
+def will_to_control(broker):
+    will = "$CONTROL/dynamic-security/v1", b'{"commands": []}', 1, True
+    with broker.storm("closed", "reset"):
+        client(will=will).reset()
+        broker.await_conns(broker.lasting)
+        with client() as one:
+            one.subscribe("+/+/+", "+/dynamic-security/v1")
+            one.quiet()
+        with client() as one:
+            one.publish(will[0], b"", retain=True)
 
 
 @test("the same, one byte at a time")
 def bytewise(broker):
     for _, data, reason in THEN[::7]:
         if len(data) < 100:
-            expect_end(broker, client, reason,
+            broker.expect_end(client, reason,
                        *(bytes([b]) for b in data))
 
 
 @test("allowed: 200 levels, packets as large as max_packet_size")
 def allowed(_):
     with client() as one:
-        one.subscribe("#")
+        one.subscribe("l/#", "/#", "b")
         for topic, size in (("/".join("l" * 200), 10), ("/" * 199, 0),
                             ("b", MAX_PACKET - 7)):
             one.publish(topic, bytes(size))
@@ -213,7 +317,7 @@ def silent(broker, data):
         equal(one.ended(), [])
         seconds = time.monotonic() - begin
         assert 0.95 < seconds < 4 * FACTOR, f"after {seconds:.2f} s"
-    broker.bystanders.exchange()
+    broker.pair.check()
     broker.await_line("exceeded timeout")
 
 
@@ -227,7 +331,7 @@ def trickle(broker):
                 one.send(bytes([byte]))
                 time.sleep(0.05)
                 assert time.monotonic() - begin < 5 * FACTOR
-    broker.bystanders.exchange()
+    broker.pair.check()
 
 
 @cases([("urgent data", publish("a", b"x")), ("urgent data alone", b"")])
@@ -236,7 +340,7 @@ def urgent(broker, before):
         one.send(before)
         one.socket.send(b"!", socket.MSG_OOB)
         one.ended()
-    broker.bystanders.exchange()
+    broker.pair.check()
 
 
 @test("urgent data before CONNECT")
@@ -244,7 +348,7 @@ def urgent_first(broker):
     with broker.counted("urgent"), Client() as one:
         one.socket.send(b"!", socket.MSG_OOB)
         one.ended()
-    broker.bystanders.exchange()
+    broker.pair.check()
 
 
 def half(make, data):
@@ -270,7 +374,7 @@ def gone(broker, how, make):
             one.reset()
         else:
             one.close()
-    broker.bystanders.exchange()
+    broker.pair.check()
 
 
 @test("a client that shuts its sending side only is answered, then closed")
@@ -293,14 +397,14 @@ def announced(broker):
         for one in clients:
             equal(one.ended(), [])
             one.close()
-    broker.bystanders.exchange()
+    broker.pair.check()
 
 
 GOOD = [publish("a", b"x"), publish("b/c", b"y" * 300), ping,
         subscribe(5, "f/+", "g/#"), unsubscribe(6, "f/+"), publish("f/1", b"z")]
 
 
-@test("streams of packets with random damage")
+@test("streams of packets with random damage [CVE-2021-22116]")
 def damaged(broker):
     rand = seed()
     for _ in range(times(400)):
@@ -319,11 +423,7 @@ def damaged(broker):
             if rand.randrange(4) == 0:
                 one.answer(CONNACK)
     broker.settle()
-    # They may have said anything; but now they are gone.
-    broker.bystanders.publisher.publish("bystanders", b"they are gone")
-    while broker.bystanders.subscriber.message()[1] != b"they are gone":
-        pass
-    broker.bystanders.exchange()
+    broker.pair.check()
 
 
 main(Hostile(CONFIG + f"max_packet_size {MAX_PACKET}\nconnect_timeout 1\n"))

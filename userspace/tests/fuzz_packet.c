@@ -118,6 +118,60 @@ static void fuzz_filters(const u8 *data, size_t len, bool subscribe)
 	check(at == len);
 }
 
+/* What a client may send, as the daemon takes it apart. */
+static void fuzz_packet(const struct kmqtt_frame *frame, const u8 *data)
+{
+	size_t len = frame->remaining;
+	struct packet_publish publish;
+
+	switch (kmqtt_frame_type(frame)) {
+	case KMQTT_CONNECT:
+		fuzz_connect(data, len);
+		break;
+	case KMQTT_PUBLISH:
+		if (!packet_parse_publish(frame->first, data, len, &publish))
+			check_built(&publish, frame->first, data, len);
+		break;
+	case KMQTT_PUBACK:
+	case KMQTT_PUBREC:
+	case KMQTT_PUBREL:
+	case KMQTT_PUBCOMP:
+		fuzz_ack(data, len);
+		break;
+	case KMQTT_SUBSCRIBE:
+		fuzz_filters(data, len, true);
+		break;
+	case KMQTT_UNSUBSCRIBE:
+		fuzz_filters(data, len, false);
+		break;
+	}
+}
+
+/* A stream of packets: each in memory of its own, so that reading beyond it is
+ * seen.
+ */
+static void fuzz_stream(const u8 *data, size_t len)
+{
+	struct kmqtt_frame frame;
+	size_t used;
+	u8 *copy;
+
+	while (len) {
+		frame = (struct kmqtt_frame){ 0 };
+		if (kmqtt_frame_feed(&frame, data, len, PACKET_LEVEL_3_1_1,
+				     &used) ||
+		    !frame.done || frame.remaining > len - used)
+			return;
+		copy = malloc(frame.remaining);
+		check(copy);
+		memcpy(copy, data + used, frame.remaining);
+		fuzz_packet(&frame, copy);
+		free(copy);
+		data += used + frame.remaining;
+		len -= used + frame.remaining;
+	}
+}
+
 int LLVMFuzzerTestOneInput(const u8 *data, size_t len)
 {
 	fuzz_connect(data, len);
@@ -125,5 +179,6 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t len)
 	fuzz_ack(data, len);
 	fuzz_filters(data, len, true);
 	fuzz_filters(data, len, false);
+	fuzz_stream(data, len);
 	return 0;
 }

@@ -123,6 +123,12 @@ static void test_escape(void)
 	expect_escaped("\xff\xc3", 2, "\\xff\\xc3");
 	expect_escaped("\xc2\x85x", 3, "\\xc2\\x85x");
 	expect_escaped("\xed\xa0\x80", 3, "\\xed\\xa0\\x80");
+	expect_escaped("\xe2\x80\xae\xe2\x81\xa6", 6,
+		       "\\xe2\\x80\\xae\\xe2\\x81\\xa6");
+	expect_escaped("\xe2\x80\xa9\xef\xbb\xbf", 6,
+		       "\\xe2\\x80\\xa9\\xef\\xbb\\xbf");
+	expect_escaped("\xe2\x80\x93\xe2\x80\xaf", 6,
+		       "\xe2\x80\x93\xe2\x80\xaf");
 
 	/* The most that fits, and the most that it may become. */
 	memset(many, 'x', sizeof(many));

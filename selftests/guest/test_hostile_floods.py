@@ -1,0 +1,314 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0
+"""Attacks that need many packets, or many clients: memory stays bounded, and
+nobody else notices."""
+
+import contextlib
+import itertools
+import os
+import random
+import resource
+import threading
+import time
+
+from broker import CONFIG, client
+from hostile import Hostile, cut, figure
+from ktap import FACTOR, cases, equal, main, seed, test, times
+from mqtt import (CONNACK, PUBCOMP, PUBREC, PUBREL, Client, Closed,
+                  acknowledge, connect, disconnect, packet, ping, publish,
+                  subscribe, unsubscribe)
+
+LONG = bool(os.environ.get("KMQTT_LONG"))
+MANY = 10000 if LONG else times(2000)
+MAX_PACKET = 1000000
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (4 * MANY, 4 * MANY))
+
+
+def close_all(clients):
+    """Close them, and forget them."""
+    while clients:
+        clients.pop().close()
+
+
+# Before CONNECT
+
+@test(f"{MANY:,} clients announce 256 MiB [CVE-2017-7651] [CVE-2023-0809]")
+def announced(broker):
+    heads = [bytes([first]) + b"\xff\xff\xff\x7f" for first in (0x10, 0x30)]
+    reasons = ["too_large", "protocol"] * (MANY // 2)
+    with broker.attack(*reasons, machine=64 + MANY // 50, daemon=32):
+        clients = []
+        for number in range(len(reasons)):
+            clients.append(Client())
+            clients[-1].send(heads[number % 2])
+        for one in clients:
+            equal(one.ended(), [])
+        close_all(clients)
+
+
+@test(f"{MANY:,} clients send nothing, or part of a header, then time out "
+      "[CVE-2020-13849]")
+def half_open(broker):
+    parts = [b"", b"\x10", b"\x10\xff", connect("half")[:6]]
+    with broker.attack(*["deleted"] * MANY, said="exceeded timeout",
+                       machine=64 + MANY // 50, daemon=32):
+        clients = []
+        for number in range(MANY):
+            clients.append(Client())
+            clients[-1].send(parts[number % len(parts)])
+        for one in clients:
+            equal(one.ended(), [])
+        close_all(clients)
+
+
+# In the daemon
+
+BROKEN_CONNECTS = [
+    cut(connect("leak", will=("w" * 1000, b"x" * 1000, 1, 1),
+                username="u" * 1000, password=b"p" * 1000), 700),
+    connect("leak", will=("bad/#", b"x" * 3000, 1, 1)),
+    connect("leak", will=("t", b"x" * 3000, 1, 1), username=b"\xff" * 1000),
+    connect("leak", level=9, name="MQTT"),
+    connect("", clean=False),
+]
+BROKEN_SUBSCRIBES = [
+    packet(8, 2, b"\0\1", *(b"\0\3a/%d\0" % n for n in range(9)), tail)
+    for tail in (b"\0", b"\0\5a/b", b"\0\1a", b"\0\1a\3", b"\0\1\xff\0")
+]
+
+
+@cases([
+    ("CONNECTs that are malformed at some place [CVE-2017-7654]",
+     Client, BROKEN_CONNECTS),
+    ("SUBSCRIBEs cut short after some filters [mosquitto-2.0.21]",
+     client, BROKEN_SUBSCRIBES),
+])
+def leaks(broker, make, packets):
+    """Many more do not take more."""
+    rounds = times(50)
+
+    def harm():
+        for whole in packets * rounds:
+            with make() as one:
+                one.send(whole)
+                assert {p.kind for p in one.ended()} <= {CONNACK}
+        broker.settle()
+        return figure(f"/proc/{broker.daemon.pid}/status", "VmRSS")
+
+    with broker.attack(*["deleted"] * (len(packets) * rounds * 2)):
+        first = harm()
+        second = harm()
+    assert second - first < 256 << 10, f"{first} bytes, then {second}"
+
+
+@test("QoS 2: one identifier, without PUBREL, again and again: once delivered "
+      "[CVE-2023-28366]")
+def repeated(broker):
+    again = [publish("once", b"%d" % n, 4 | 8, 9) for n in range(100)]
+    with broker.attack("closed", "closed"), client() as one, \
+            client() as observer:
+        observer.subscribe("once")
+        one.send(publish("once", b"first", 4, 9))
+        one.acknowledged(PUBREC, 9)
+        for _ in range(times(50)):
+            one.send(*again)
+            for _ in again:
+                one.acknowledged(PUBREC, 9)
+        one.send(acknowledge(PUBREL, 9))
+        one.acknowledged(PUBCOMP, 9)
+        equal(observer.message(), ("once", b"first"))
+        observer.quiet()
+
+
+@test("QoS 2: many identifiers, without PUBREL, then all again "
+      "[CVE-2023-28366]")
+def all_identifiers(broker):
+    most = 65535 if LONG else times(6000)
+    with broker.attack("closed", "closed", daemon=8), client() as one, \
+            client() as observer:
+        observer.subscribe("ids/#")
+        for dup in 0, 8:
+            for first in range(1, most + 1, 500):
+                ids = range(first, min(first + 500, most + 1))
+                one.send(*(publish("ids/x", b"", 4 | dup, n) for n in ids))
+                for n in ids:
+                    one.acknowledged(PUBREC, n)
+                for n in ids if not dup else ():
+                    equal(observer.message(), ("ids/x", b""), n)
+        observer.quiet()
+
+
+@test("a QoS 2 subscriber who never acknowledges, and one who does not read")
+def silent_subscribers(broker):
+    count = times(3000)
+    with broker.attack("closed", "reset", "reset", daemon=16):
+        with client() as one:
+            mute, deaf = client("mute"), client("deaf", receive_buffer=4096)
+            for slow in mute, deaf:
+                slow.subscribe(("flood", 2))
+            for n in range(count):
+                one.publish("flood", b"%d" % n * 200, qos=1)
+            mute.reset()
+            deaf.reset()
+
+
+@test("a client who sends requests, and does not read the answers")
+def no_reader(broker):
+    requests = subscribe(1, *(f"r/{n}" for n in range(200))) + ping * 50
+    with broker.attack("reset", daemon=8):
+        one = client("no reader", receive_buffer=4096)
+        one.socket.settimeout(1 * FACTOR)
+        with contextlib.suppress(TimeoutError):
+            for _ in range(10000):
+                one.socket.sendall(requests)
+        one.reset()
+
+
+# Wildcards
+
+def permutations(depth, last=""):
+    """Filters that all match one topic of that many levels."""
+    return ["/".join(levels) + last
+            for levels in itertools.product("+a", repeat=depth)]
+
+
+@test("wildcard bombs: over the budget of a match, and not over it")
+def bombs(broker):
+    before = broker.nl.stats()["total"]["dropped_budget"]
+    with broker.attack("closed", "deleted", machine=96,
+                       said="topic matches too many filters"):
+        with client("bomber") as bomber:
+            for depth in 4, 12:
+                filters = permutations(depth)
+                for at in range(0, len(filters), 1000):
+                    codes = bomber.subscribe(*filters[at:at + 1000])
+                    equal(set(codes), {0})
+            with client("publisher") as one:
+                one.publish("a/a/a/a", b"few")
+                equal(bomber.message(), ("a/a/a/a", b"few"))
+                for _ in range(100):
+                    one.publish("/".join("a" * 12), b"many")
+                one.ping()
+                dropped = broker.nl.stats()["total"]["dropped_budget"]
+                equal(dropped - before, 100, "dropped and counted")
+                one.send(publish("/".join("a" * 12), b"many", 2, 1))
+                equal(one.ended(), [], "refused")
+            bomber.quiet()
+            bomber.unsubscribe(*permutations(4))
+
+
+@test("deep wildcards, 200 levels, of many shapes")
+def deep(broker):
+    rand = seed()
+    topic = "/".join("l" * 200)
+    with broker.attack("closed", machine=96), client() as one:
+        for _ in range(times(20)):
+            one.subscribe(*("/".join(rand.choices("l+", k=200))
+                            for _ in range(50)))
+            one.send(publish(topic, b"x") * 10)
+            one.ping()
+        equal({m.topic for m in one.inbox} <= {topic}, True)
+
+
+@test("a SUBSCRIBE of one filter many times, and many that match all that is "
+      "retained")
+def retained_bomb(broker):
+    topics = times(500)
+    with broker.attack("closed", daemon=24), client() as one:
+        for n in range(topics):
+            one.send(publish(f"kept/{n}/x/y", b"x" * 100, 1))
+        one.ping()
+        one.send(subscribe(1, *["kept/+/+/z"] * 2000, *["kept/#"] * 2000))
+        one.subscribed(1)
+        one.ping()
+        for n in range(topics):
+            one.send(publish(f"kept/{n}/x/y", b"", 1))
+        one.ping()
+        equal({whole.topic.split("/")[0] for whole in one.inbox}, {"kept"})
+
+
+# Sequences and races
+
+@test("a takeover storm: one client id, with a will and a session "
+      "[codepr/sol#17]")
+def takeovers(broker):
+    count = times(600)
+    with client() as observer:
+        observer.subscribe("will")
+        with broker.attack(*["deleted"] * count, machine=96):
+            clients = []
+            for n in range(count):
+                clients.append(Client())
+                clients[-1].send(connect("storm", clean=n % 3 == 0, keepalive=9,
+                                         will=("will", b"%d" % n, 0, 0)),
+                                 subscribe(1, "storm/#", f"storm/{n}"))
+            broker.await_conns(broker.lasting + 2)
+            ports = {int.from_bytes(record["remote"][2:4], "big")
+                     for record in broker.nl.conns()}
+            last, = [one for one in clients if one.port in ports]
+            last.send(disconnect)
+            last.ended()
+            close_all(clients)
+        observer.ping()
+        wills = [whole.payload for whole in observer.inbox]
+        assert len(set(wills)) == len(wills) < count, f"{len(wills)} wills"
+    with client("storm", clean=True):
+        pass
+
+
+class Racer(threading.Thread):
+    """A client that does one thing for a while, connecting again if closed."""
+
+    def __init__(self, rand, until):
+        super().__init__(daemon=True)
+        self.rand, self.until = rand, until
+        self.error = None
+
+    def run(self):
+        try:
+            while time.monotonic() < self.until:
+                with contextlib.suppress(Closed, ConnectionError):
+                    self.live()
+        except Exception as error:  # pylint: disable=broad-except
+            self.error = error
+
+    def live(self):
+        """A short life."""
+        rand = self.rand
+        names = [f"race/{n}" for n in range(4)] + ["race/#", "race/+", "#"]
+        with Client() as one:
+            one.send(connect(rand.choice(["racer 1", "racer 2", ""]),
+                             will=("race/0", b"will", rand.randrange(3), 0)))
+            for number in range(1, rand.randint(2, 60)):
+                one.send(rand.choice([
+                    lambda n: subscribe(n, *((f, rand.randrange(3)) for f in
+                                             rand.choices(names, k=3))),
+                    lambda n: unsubscribe(n, *rand.choices(names, k=3)),
+                    lambda n: publish(rand.choice(names[:4]), b"x" * 50),
+                    lambda n: publish(rand.choice(names[:4]), b"r", 1),
+                    lambda n: publish(rand.choice(names[:4]), b"y", 2, n),
+                    lambda n: publish(rand.choice(names[:4]), b"z", 4, n),
+                    lambda n: acknowledge(PUBREL, n),
+                ])(number))
+            if rand.randrange(2):
+                one.send(disconnect)
+            elif rand.randrange(2):
+                one.reset()
+
+
+@test("races of subscribe, unsubscribe, publish, takeover and close "
+      "[CVE-2024-8376] [CVE-2025-59946]")
+def races(broker):
+    rand = seed()
+    until = time.monotonic() + 8
+    racers = [Racer(random.Random(rand.random()), until) for _ in range(6)]
+    with broker.storm("closed", "reset", "deleted", machine=128, daemon=32):
+        for racer in racers:
+            racer.start()
+        for racer in racers:
+            racer.join()
+        equal([racer.error for racer in racers if racer.error], [])
+
+
+main(Hostile(CONFIG + f"max_packet_size {MAX_PACKET}\nconnect_timeout 5\n"))
