@@ -64,6 +64,10 @@ static struct netlink_range_validation packet_timeout_range = {
 	.max = PACKET_TIMEOUT_MAX,
 };
 
+static struct netlink_range_validation publish_rate_range = {
+	.max = KMQTT_PUBLISH_RATE_MAX,
+};
+
 static struct netlink_range_validation filter_topic_range = {
 	.min = 1,
 	.max = KMQTT_FILTER_MAX,
@@ -104,6 +108,8 @@ static const struct nla_policy conn_set_policy[KMQTT_A_CONN_MAX + 1] = {
 	[KMQTT_A_CONN_HOLD_SEQ] = { .type = NLA_U64 },
 	[KMQTT_A_CONN_TRIM] = { .type = NLA_FLAG },
 	[KMQTT_A_CONN_RELEASE] = { .type = NLA_FLAG },
+	[KMQTT_A_CONN_PUBLISH_RATE] =
+		NLA_POLICY_FULL_RANGE(NLA_U32, &publish_rate_range),
 };
 
 static const struct nla_policy conn_del_policy[KMQTT_A_CONN_MAX + 1] = {
@@ -270,6 +276,7 @@ static int fill_conn(struct sk_buff *skb, const struct kmqtt_conn *conn)
 	    nla_put(skb, KMQTT_A_CONN_CLIENT_ID, conn->client_id_len,
 		    conn->client_id) ||
 	    nla_put_u32(skb, KMQTT_A_CONN_MAX_PACKET, conn->max_packet) ||
+	    nla_put_u32(skb, KMQTT_A_CONN_PUBLISH_RATE, conn->publish_rate) ||
 	    put_u64(skb, KMQTT_A_CONN_COOKIE, conn->cookie) ||
 	    nla_put_u32(skb, KMQTT_A_CONN_EVENTS, READ_ONCE(conn->events)) ||
 	    nla_put_u32(skb, KMQTT_A_CONN_EVENT_SEQ,
@@ -464,6 +471,9 @@ static int conn_set(struct kmqtt_conn *conn, struct genl_info *info)
 	if (attrs[KMQTT_A_CONN_MAX_PACKET])
 		WRITE_ONCE(conn->max_packet,
 			   nla_get_u32(attrs[KMQTT_A_CONN_MAX_PACKET]));
+	if (attrs[KMQTT_A_CONN_PUBLISH_RATE])
+		WRITE_ONCE(conn->publish_rate,
+			   nla_get_u32(attrs[KMQTT_A_CONN_PUBLISH_RATE]));
 	if (attrs[KMQTT_A_CONN_COOKIE])
 		conn->cookie = nla_get_u64(attrs[KMQTT_A_CONN_COOKIE]);
 	if (attrs[KMQTT_A_CONN_EVENT_SEQ])

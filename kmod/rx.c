@@ -129,6 +129,44 @@ static bool have_credit(struct kmqtt_conn *conn)
 	return true;
 }
 
+/* Whether the publish rate allows one more message; else when it will. A second
+ * without messages saves up for a second with twice as many, no more.
+ */
+static bool have_token(struct rx_batch *batch)
+{
+	struct kmqtt_conn *conn = batch->conn;
+	u32 rate = READ_ONCE(conn->publish_rate);
+	unsigned long now = jiffies;
+
+	if (likely(!rate))
+		return true;
+	conn->tokens = min(conn->tokens + (now - conn->tokens_at) * (u64)rate,
+			   (u64)rate * HZ);
+	conn->tokens_at = now;
+	if (conn->tokens >= HZ)
+		return true;
+	rx_pause(batch);
+	kmqtt_conn_arm(conn, jiffies_to_msecs(DIV_ROUND_UP(HZ - conn->tokens,
+							   rate)));
+	return false;
+}
+
+static void take_token(struct kmqtt_conn *conn)
+{
+	if (unlikely(conn->publish_rate))
+		conn->tokens -= min_t(u64, conn->tokens, HZ);
+}
+
+/* Whether one more message may be received; else reading pauses. */
+static bool may_publish(struct rx_batch *batch)
+{
+	if (!have_credit(batch->conn)) {
+		rx_pause(batch);
+		return false;
+	}
+	return have_token(batch);
+}
+
 /* Whether a packet with this first byte is a PUBLISH that is fanned out here. */
 static bool publish_here(const struct kmqtt_conn *conn, u8 first)
 {
@@ -184,6 +222,7 @@ static void msg_received(struct rx_batch *batch, struct kmqtt_msg *msg,
 	*batch->last = msg;
 	batch->last = &msg->next;
 	atomic_add(kmqtt_msg_charge(msg), &conn->credit);
+	take_token(conn);
 	conn->rx_publishes++;
 	if (++batch->nr >= RX_BUDGET_PACKETS)
 		batch->stop = RX_BUDGET;
@@ -280,10 +319,8 @@ static bool parse_in_place(struct rx_batch *batch, u8 **pos, u8 *end)
 		batch->stop = RX_REFILL;
 		return true;
 	}
-	if (!have_credit(conn)) {
-		rx_pause(batch);
+	if (!may_publish(batch))
 		return true;
-	}
 
 	msg = kmqtt_msg_in_chunk(chunk->page, *pos, size,
 				 GFP_ATOMIC | __GFP_NOWARN);
@@ -356,10 +393,8 @@ static bool publish_ready(struct rx_batch *batch)
 
 	if (rx->msg)
 		return true;
-	if (!have_credit(conn)) {
-		rx_pause(batch);
+	if (!may_publish(batch))
 		return false;
-	}
 	if (rx->frame.remaining > RX_ATOMIC_MAX || !msg_alloc(rx, GFP_ATOMIC)) {
 		batch->stop = RX_ALLOC;
 		return false;
@@ -424,6 +459,7 @@ static void parse_user_begin(struct rx_batch *batch)
 {
 	struct kmqtt_conn *conn = batch->conn;
 	struct kmqtt_rx *rx = &conn->rx;
+	bool publish = kmqtt_frame_type(&rx->frame) == KMQTT_PUBLISH;
 	u8 header[KMQTT_HEADER_MAX];
 	u32 len;
 
@@ -431,6 +467,8 @@ static void parse_user_begin(struct rx_batch *batch)
 		batch->stop = RX_FLUSH;
 		return;
 	}
+	if (publish && !rx->have && !have_token(batch))
+		return;
 	if (conn->upq.bytes >= conn->limits.user_bytes) {
 		rx_pause(batch);
 		return;
@@ -440,6 +478,8 @@ static void parse_user_begin(struct rx_batch *batch)
 	rx->have += user_push(batch, header + rx->have, len - rx->have);
 	if (rx->have < len)
 		return;
+	if (publish)
+		take_token(conn);
 	rx->mode = KMQTT_RX_USER;
 	if (!rx->left)
 		user_done(batch);

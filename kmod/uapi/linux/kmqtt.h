@@ -33,6 +33,8 @@
 #define KMQTT_PAYLOAD_INLINE	32768
 /* The largest MQTT packet: five header bytes and 2^28 - 1 (section 2.2.3). */
 #define KMQTT_PACKET_MAX	268435460
+/* Messages a second that KMQTT_A_CONN_PUBLISH_RATE can allow. */
+#define KMQTT_PUBLISH_RATE_MAX	1000000
 /* Connections in one KMQTT_CMD_CONN_ADOPT. */
 #define KMQTT_ADOPT_MAX		64
 /* Seconds that a connection is held at the most, counted from its last hold. */
@@ -55,8 +57,8 @@
  *	EMFILE (the namespace has as many connections as the caller may have
  *	descriptors: the kernel's are not counted otherwise).
  * @KMQTT_CMD_CONN_SET: change a connection [id; optional level, keepalive,
- *	client-id, max-packet, cookie, active, next, event-seq, hold-seq, trim,
- *	release]. All given values take effect together. ENOTCONN when it has
+ *	client-id, max-packet, publish-rate, cookie, active, next, event-seq,
+ *	hold-seq, trim, release]. All given values take effect together. ENOTCONN when it has
  *	ended and more than event-seq is given, EBUSY for active or next before
  *	a packet was passed up.
  * @KMQTT_CMD_CONN_DEL: end a connection and forget it [id; optional abort].
@@ -265,6 +267,9 @@ struct kmqtt_sink_record {
  *	is subscribed later, with hold again, gets another. Of no effect if the
  *	connection is not held
  * @KMQTT_A_CONN_RELEASE: flag, after trim: hold it no longer
+ * @KMQTT_A_CONN_PUBLISH_RATE: u32, PUBLISH packets a second, of any QoS, at most
+ *	KMQTT_PUBLISH_RATE_MAX, 0 (the default) for any number; as many may come
+ *	at once after a second without. Beyond, the connection is not read
  */
 enum kmqtt_a_conn {
 	KMQTT_A_CONN_UNSPEC,
@@ -307,6 +312,7 @@ enum kmqtt_a_conn {
 	KMQTT_A_CONN_HOLD_SEQ,
 	KMQTT_A_CONN_TRIM,
 	KMQTT_A_CONN_RELEASE,
+	KMQTT_A_CONN_PUBLISH_RATE,
 
 	__KMQTT_A_CONN_MAX,
 	KMQTT_A_CONN_MAX = __KMQTT_A_CONN_MAX - 1
