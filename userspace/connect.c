@@ -153,6 +153,11 @@ void connect_handle(struct client *client, const u8 *data, size_t len)
 		refuse(client, code, reason);
 		return;
 	}
+	if (!session_has_room(connect.id.data, connect.id.len)) {
+		refuse(client, PACKET_CONNACK_UNAVAILABLE,
+		       "global_max_clients exceeded");
+		return;
+	}
 	if (!take_will(client, &connect))
 		client->session =
 			session_claim(client,
@@ -207,6 +212,8 @@ static void build_conn_set(struct kmod_request *request,
 	mnl_attr_put_u16(message, KMQTT_A_CONN_KEEPALIVE, client->keepalive);
 	mnl_attr_put_u32(message, KMQTT_A_CONN_MAX_PACKET,
 			 client_config->max_packet_size);
+	mnl_attr_put_u32(message, KMQTT_A_CONN_PUBLISH_RATE,
+			 client_config->max_publish_rate);
 	mnl_attr_put(message, KMQTT_A_CONN_CLIENT_ID, client->session->id_len,
 		     client->session->id);
 	mnl_attr_put(message, KMQTT_A_CONN_ACTIVE, 0, NULL);

@@ -158,6 +158,14 @@ void ring_accept_multishot(struct ring_op *op, int fd)
 	io_uring_sqe_set_data(sqe, op);
 }
 
+void ring_accept(struct ring_op *op, int fd)
+{
+	struct io_uring_sqe *sqe = get_sqe();
+
+	io_uring_prep_accept(sqe, fd, NULL, NULL, SOCK_CLOEXEC);
+	io_uring_sqe_set_data(sqe, op);
+}
+
 void ring_recv_multishot(struct ring_op *op, int fd)
 {
 	struct io_uring_sqe *sqe = get_sqe();

@@ -91,6 +91,13 @@ allow_anonymous true
 max_keepalive 65535
 max_packet_size 268435460
 connect_timeout 10
+global_max_clients -1
+global_max_connections -1
+max_connection_rate 0
+max_filters 0
+max_publish_rate 1000000
+max_subscriptions 0
+packet_max_connect 100000
 log_dest stderr
 log_dest file /tmp/kmqttd.log
 log_dest syslog
