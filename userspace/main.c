@@ -21,6 +21,7 @@
 #include "log.h"
 #include "notify.h"
 #include "ring.h"
+#include "sandbox.h"
 #include "session.h"
 #include "sink.h"
 #include "store.h"
@@ -291,6 +292,8 @@ static int start(const struct config *config)
 		err = session_open(config, client_committed);
 	if (!err)
 		err = sink_open();
+	if (!err)
+		err = sandbox_enter();
 	if (!err) {
 		session_expire();
 		session_watch_all();

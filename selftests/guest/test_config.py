@@ -246,6 +246,10 @@ def becomes(broker):
     equal(status["Uid"].split(), [str(NOBODY)] * 4, "user")
     equal(int(status["CapEff"], 16), 1 << 12, "capabilities")
     equal(int(status["CapPrm"], 16), 1 << 12, "capabilities")
+    equal(status["NoNewPrivs"], "1", "no new privileges")
+    for task in os.listdir(f"/proc/{broker.daemon.pid}/task"):
+        path = f"/proc/{broker.daemon.pid}/task/{task}/status"
+        assert "\nSeccomp:\t2\n" in open(path).read(), "filtered"
     with client() as one:
         one.subscribe("a")
         one.publish("a")
