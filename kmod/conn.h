@@ -36,6 +36,7 @@ enum {
 	KMQTT_CONN_KICK_TIMER,	/* the timer expired */
 	KMQTT_CONN_NO_CREDIT,	/* waits for kmqtt_conn_credit_return() */
 	KMQTT_CONN_NO_SINK,	/* waits for room in the sink */
+	KMQTT_CONN_SHED,	/* must drop what waits for the socket */
 };
 
 /**

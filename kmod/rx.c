@@ -157,14 +157,27 @@ static void take_token(struct kmqtt_conn *conn)
 		conn->tokens -= min_t(u64, conn->tokens, HZ);
 }
 
-/* Whether one more message may be received; else reading pauses. */
+/* Whether there is memory for one more message, and the publish rate allows it;
+ * else reading pauses.
+ */
+static bool may_take(struct rx_batch *batch)
+{
+	if (unlikely(kmqtt_memory_over(&batch->conn->ns->memory))) {
+		rx_pause(batch);
+		kmqtt_conn_arm(batch->conn, KMQTT_MEMORY_EVERY);
+		return false;
+	}
+	return have_token(batch);
+}
+
+/* The same for one that is published here. */
 static bool may_publish(struct rx_batch *batch)
 {
 	if (!have_credit(batch->conn)) {
 		rx_pause(batch);
 		return false;
 	}
-	return have_token(batch);
+	return may_take(batch);
 }
 
 /* Whether a packet with this first byte is a PUBLISH that is fanned out here. */
@@ -322,7 +335,7 @@ static bool parse_in_place(struct rx_batch *batch, u8 **pos, u8 *end)
 	if (!may_publish(batch))
 		return true;
 
-	msg = kmqtt_msg_in_chunk(chunk->page, *pos, size,
+	msg = kmqtt_msg_in_chunk(conn->ns, chunk->page, *pos, size,
 				 GFP_ATOMIC | __GFP_NOWARN);
 	if (!msg) {
 		rx_retry(batch);
@@ -365,8 +378,9 @@ void kmqtt_rx_abandon(struct kmqtt_conn *conn)
 }
 
 /* Memory for the PUBLISH being collected, which begins with its header. */
-static bool msg_alloc(struct kmqtt_rx *rx, gfp_t gfp)
+static bool msg_alloc(struct kmqtt_conn *conn, gfp_t gfp)
 {
+	struct kmqtt_rx *rx = &conn->rx;
 	u8 header[KMQTT_HEADER_MAX];
 	u32 len, size;
 
@@ -374,7 +388,7 @@ static bool msg_alloc(struct kmqtt_rx *rx, gfp_t gfp)
 	size = len + rx->frame.remaining;
 	if (!collect_begin(size))
 		return false;
-	rx->msg = kmqtt_msg_alloc(size, gfp);
+	rx->msg = kmqtt_msg_alloc(conn->ns, size, gfp);
 	if (!rx->msg) {
 		atomic_long_sub(size, &collecting);
 		return false;
@@ -395,7 +409,7 @@ static bool publish_ready(struct rx_batch *batch)
 		return true;
 	if (!may_publish(batch))
 		return false;
-	if (rx->frame.remaining > RX_ATOMIC_MAX || !msg_alloc(rx, GFP_ATOMIC)) {
+	if (rx->frame.remaining > RX_ATOMIC_MAX || !msg_alloc(conn, GFP_ATOMIC)) {
 		batch->stop = RX_ALLOC;
 		return false;
 	}
@@ -467,7 +481,7 @@ static void parse_user_begin(struct rx_batch *batch)
 		batch->stop = RX_FLUSH;
 		return;
 	}
-	if (publish && !rx->have && !have_token(batch))
+	if (publish && !rx->have && !may_take(batch))
 		return;
 	if (conn->upq.bytes >= conn->limits.user_bytes) {
 		rx_pause(batch);
@@ -763,7 +777,7 @@ static bool rx_turn(struct rx_batch *batch)
 		batch->worker->chunk.off = batch->worker->chunk.size;
 		return true;
 	case RX_ALLOC:
-		if (msg_alloc(&conn->rx, GFP_KERNEL))
+		if (msg_alloc(conn, GFP_KERNEL))
 			return true;
 		rx_retry(batch);
 		return false;

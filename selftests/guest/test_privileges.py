@@ -74,7 +74,7 @@ REQUESTS = [
     ("sub_add", {"conn_id": 1, "filter": {"topic": "#"}}),
     ("sub_del", {"conn_id": 1, "filter": {"topic": "#"}}),
     ("publish", {"topic": "a"}), ("stats_get", {}), ("flush", {}),
-    ("sink_open", {}),
+    ("sink_open", {}), ("memory_set", {"memory_limit": 1}),
 ]
 DUMPS = [("conn_get", {}), ("conn_get", {"pending": True}), ("sub_get", {})]
 

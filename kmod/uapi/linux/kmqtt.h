@@ -107,6 +107,13 @@
  *	a message of each publisher, and where it is for a filter, by what is
  *	read at a time: 64 messages or 64 KiB. Injected messages never go into
  *	it.
+ * @KMQTT_CMD_MEMORY_SET: bound what the namespace holds for its clients
+ *	[memory-limit]. Answers [memory, memory-limit]. Over it PUBLISH packets
+ *	are not read, whatever their QoS, conn-add and sub-add are refused
+ *	(EDQUOT; not the sink's), and what waits for sockets that take nothing is
+ *	dropped, and counted as dropped for want of memory. Injected messages
+ *	still pass. Messages are counted exactly, sockets and user queues four
+ *	times a second.
  */
 enum kmqtt_cmd {
 	KMQTT_CMD_UNSPEC,
@@ -123,6 +130,7 @@ enum kmqtt_cmd {
 	KMQTT_CMD_FLUSH,
 	KMQTT_CMD_EVENT,
 	KMQTT_CMD_SINK_OPEN,
+	KMQTT_CMD_MEMORY_SET,
 
 	__KMQTT_CMD_MAX,
 	KMQTT_CMD_MAX = __KMQTT_CMD_MAX - 1
@@ -400,7 +408,7 @@ enum kmqtt_a_sink {
 };
 
 /**
- * enum kmqtt_a_stats - attributes of stats-get and flush
+ * enum kmqtt_a_stats - attributes of stats-get, flush and memory-set
  * @KMQTT_A_STATS_UNSPEC: unused
  * @KMQTT_A_STATS_CONNS: u32, connections now, ended ones included
  * @KMQTT_A_STATS_SUBS: u32, subscriptions now
@@ -415,6 +423,10 @@ enum kmqtt_a_sink {
  * @KMQTT_A_STATS_SINK_BYTES: u64, memory that they pin
  * @KMQTT_A_STATS_SINK_WAITING: u32, publishers not read now, for want of room
  * @KMQTT_A_STATS_SINK_WAITS: u64, times that a publisher was not read for that
+ * @KMQTT_A_STATS_MEMORY: u64, bytes held for clients: messages, what waits for
+ *	sockets, and with a limit what is in sockets and user queues, and
+ *	connections and subscriptions themselves
+ * @KMQTT_A_STATS_MEMORY_LIMIT: u64, bytes, 0 (the default) for any number
  */
 enum kmqtt_a_stats {
 	KMQTT_A_STATS_UNSPEC,
@@ -429,6 +441,8 @@ enum kmqtt_a_stats {
 	KMQTT_A_STATS_SINK_BYTES,
 	KMQTT_A_STATS_SINK_WAITING,
 	KMQTT_A_STATS_SINK_WAITS,
+	KMQTT_A_STATS_MEMORY,
+	KMQTT_A_STATS_MEMORY_LIMIT,
 
 	__KMQTT_A_STATS_MAX,
 	KMQTT_A_STATS_MAX = __KMQTT_A_STATS_MAX - 1
