@@ -340,6 +340,17 @@ static int parse_max_queued_bytes(struct parser *parser,
 	return err;
 }
 
+static int parse_memory_limit(struct parser *parser,
+			      const struct option *option, char *value)
+{
+	long number;
+	int err = read_number(option->name, value, 0, LONG_MAX, &number);
+
+	if (!err)
+		parser->config->memory_limit = number;
+	return err;
+}
+
 static long unit_of_time(char unit)
 {
 	switch (unit) {
@@ -548,6 +559,7 @@ static const struct option options[] = {
 	NUMBER(max_subscriptions, max_subscriptions, 0, INT_MAX),
 	NUMBER(packet_max_connect, max_connect, MIN_PACKET_SIZE,
 	       KMQTT_PACKET_MAX - KMQTT_HEADER_MAX),
+	OPTION(memory_limit),
 	OPTION(per_listener_settings),
 	BOOL(persistence, persistence),
 	STRING(persistence_file, persistence_file),
@@ -632,7 +644,7 @@ static const struct unsupported unsupported[] = {
 		"clientid_prefixes", "enable_control_api",
 		"enable_proxy_protocol", "listener_allow_anonymous",
 		"listener_auto_id_prefix", "max_log_entries", "max_qos",
-		"maximum_qos", "memory_limit", "mount_point",
+		"maximum_qos", "mount_point",
 		"packet_buffer_size", "packet_max_auth",
 		"packet_max_simple", "packet_max_sub", "packet_max_un",
 		"proxy_protocol_v2_require_tls", "retained_persistence",

@@ -53,6 +53,7 @@ struct config_listener {
  * @max_connect: most bytes of a CONNECT after its fixed header
  * @max_subscriptions: most subscriptions of one session, 0 for any number
  * @max_filters: most topic filters in one SUBSCRIBE or UNSUBSCRIBE, likewise
+ * @memory_limit: bytes that heap and module may hold, 0 for any number
  * @max_keepalive: seconds; a client that asks for more, or for none, is
  *	refused; 0 lets any in
  * @max_packet_size: bytes of the largest packet that a client may send
@@ -89,6 +90,7 @@ struct config {
 	u32 max_connect;
 	u32 max_subscriptions;
 	u32 max_filters;
+	u64 memory_limit;
 	u32 max_keepalive;
 	u32 max_packet_size;
 	u32 connect_timeout;

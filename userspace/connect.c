@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "client.h"
+#include "memory.h"
 #include "packet.h"
 #include "session.h"
 #include "store.h"
@@ -151,6 +152,11 @@ void connect_handle(struct client *client, const u8 *data, size_t len)
 	code = judge(&client->listener->config->access, &connect, &reason);
 	if (code != PACKET_CONNACK_ACCEPTED) {
 		refuse(client, code, reason);
+		return;
+	}
+	if (memory_over()) {
+		refuse(client, PACKET_CONNACK_UNAVAILABLE,
+		       "memory_limit exceeded");
 		return;
 	}
 	if (!session_has_room(connect.id.data, connect.id.len)) {

@@ -19,6 +19,7 @@
 #include "kmod.h"
 #include "listener.h"
 #include "log.h"
+#include "memory.h"
 #include "notify.h"
 #include "ring.h"
 #include "sandbox.h"
@@ -264,6 +265,7 @@ static void tick_done(struct ring_op *op, const struct ring_result *result)
 	failure = kmod_poll();
 	client_tick();
 	listener_tick();
+	memory_tick();
 	if (!(uptime % 60))
 		session_expire();
 	ring_tick(op);
@@ -297,6 +299,7 @@ static int start(const struct config *config)
 	if (!err) {
 		session_expire();
 		session_watch_all();
+		memory_open(config);
 	}
 	if (!err)
 		ring_tick(&tick);

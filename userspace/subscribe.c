@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "client.h"
+#include "memory.h"
 #include "packet.h"
 #include "retained.h"
 #include "session.h"
@@ -89,9 +90,13 @@ static bool has_room(const struct client *client, const struct filter *filter)
 	const struct subscribing *subscribing = client->subscribing;
 	u32 most = client_config->max_subscriptions;
 
-	return !subscribing->subscribe || !most ||
-	       client->session->subscription_count + subscribing->fresh < most ||
-	       !is_new(client, filter);
+	if (!subscribing->subscribe)
+		return true;
+	if (!memory_over() &&
+	    (!most || client->session->subscription_count +
+		      subscribing->fresh < most))
+		return true;
+	return !is_new(client, filter);
 }
 
 /*

@@ -97,6 +97,7 @@ max_connection_rate 0
 max_filters 0
 max_publish_rate 1000000
 max_subscriptions 0
+memory_limit 100000000
 packet_max_connect 100000
 log_dest stderr
 log_dest file /tmp/kmqttd.log

@@ -6,12 +6,20 @@ import contextlib
 import time
 
 from broker import CONFIG, PORT, Broker, client
-from ktap import cases, equal, main, test, times, wait_until
+from ktap import TIMEOUT, cases, equal, main, test, times, wait_until
 from mqtt import CONNACK, REFUSED, Client, Closed, connect, publish
 
 # Of every limit: where it is, so that one less, as much and one more can be
 # tried.
 SMALL = 3
+
+
+def lets_in():
+    """Is a client let in?"""
+    with Client() as one, contextlib.suppress(Closed):
+        one.send(connect())
+        return one.packet().body == b"\0\0"
+    return False
 
 
 def all_in(addresses):
@@ -280,17 +288,91 @@ def connection_rate(broker):
         one.close()
 
 
+# Memory
+
+MIB = 1 << 20
+
+
+def memory(broker):
+    """What the module holds, and what it may."""
+    stats = broker.nl.stats()
+    return stats["memory"], stats["memory_limit"]
+
+
+@test("memory: what is counted is there no more once nobody is")
+def counted(broker):
+    broker.restart(CONFIG)
+    equal(memory(broker), (0, 0))
+    slow = client(receive_buffer=4096)
+    slow.subscribe("t")
+    with client() as publisher:
+        for size in (300000, 100000, 20000, 3000, 100):
+            publisher.send(publish("t", bytes(size)) * (600000 // size))
+        publisher.ping()
+    wait_until(lambda: memory(broker)[0] > MIB / 2, "held")
+    slow.close()
+    broker.await_conns(0)
+    wait_until(lambda: not memory(broker)[0], "nothing held")
+
+
+@test("memory_limit: those who do not read lose messages, nobody else does")
+def memory_stalled(broker):
+    limit_ = 8 * MIB
+    broker.restart(f"{CONFIG}memory_limit {limit_}\n")
+    stalled = [client(receive_buffer=4096) for _ in range(12)]
+    for number, one in enumerate(stalled):
+        one.subscribe(f"stalled/{number}")
+    most = 0
+    with client() as one, client() as publisher:
+        one.subscribe("t")
+        for turn in range(60):
+            for number in range(12):
+                publisher.send(publish(f"stalled/{number}", bytes(32000)))
+            publisher.publish("t", b"%d" % turn)
+            equal(one.message(), ("t", b"%d" % turn))
+            most = max(most, memory(broker)[0])
+        # What comes between two looks at the sockets is beyond.
+        assert most < limit_ + 2 * MIB, f"{most} bytes"
+    wait_until(lambda: broker.nl.stats()["total"]["dropped_nomem"], "dropped")
+    for one in stalled:
+        one.close()
+
+
+@test("memory_limit: no more is queued, and nobody let in; the others go on")
+def memory_queued(broker):
+    broker.restart(f"{CONFIG}memory_limit {6 * MIB}\nmax_queued_messages 0\n")
+    payload = bytes(100000)
+    with client() as one, client() as publisher, client() as idle:
+        one.subscribe(("t", 1))
+        idle.subscribe("idle")
+        for _ in range(100):
+            publisher.publish("t", payload, 1)
+        broker.await_line("memory_limit is exceeded")
+        with Client() as late:
+            late.send(connect())
+            equal(late.packet().body, b"\0\3")
+        equal(idle.subscribe("more"), [REFUSED])
+        for qos in 0, 1:
+            publisher.publish("idle", b"!", qos)
+            equal(idle.message(), ("idle", b"!"))
+        one.unsubscribe("nothing")
+        got = 0
+        while True:
+            with contextlib.suppress(TimeoutError):
+                equal(one.message(TIMEOUT / 20), ("t", payload))
+                got += 1
+                continue
+            break
+        # Three quarters of it, with what else there is.
+        assert 20 < got < 48, f"{got} were queued"
+        broker.await_line("memory_limit is not exceeded any more")
+        wait_until(lambda: idle.subscribe("more") == [0], "subscribed")
+        wait_until(lets_in, "one let in again")
+
+
 # Without descriptors
 
 FEW = 64
-
-
-def lets_in():
-    """Is a client let in?"""
-    with Client() as one, contextlib.suppress(Closed):
-        one.send(connect())
-        return one.packet().kind == CONNACK
-    return False
 
 
 @test(f"RLIMIT_NOFILE {FEW}: new clients are closed, the others do not notice")
