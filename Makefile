@@ -30,7 +30,7 @@ PURE_CFLAGS := $(USER_CFLAGS) -Wno-unused-parameter -Ikmod/shim -Ikmod
 
 KMQTTD_SRC := $(wildcard userspace/*.c) kmod/frame.c kmod/topic.c \
 	kmod/trie.c
-KMQTTD_LIBS := -luring -lmnl -lsqlite3 -lcrypto -largon2 -lpthread
+KMQTTD_LIBS := -luring -lmnl -lsqlite3 -lcrypto -largon2 -lseccomp -lpthread
 CTL_SRC := $(wildcard tools/ctl/*.c)
 BENCH_SRC := $(wildcard tools/bench/*.c)
 
@@ -108,6 +108,9 @@ lint:
 	tools/lint
 
 install: all
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's|@PREFIX@|$(PREFIX)|' userspace/kmqttd.service.in \
+		>$(DESTDIR)$(PREFIX)/lib/systemd/system/kmqttd.service
 	install -D -m 0644 kmod/kmqtt.ko -t $(DESTDIR)/lib/modules/$(shell \
 		sed -n 's/.*"\(.*\)"/\1/p' \
 		$(KDIR)/include/generated/utsrelease.h)/extra

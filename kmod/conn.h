@@ -36,6 +36,7 @@ enum {
 	KMQTT_CONN_KICK_TIMER,	/* the timer expired */
 	KMQTT_CONN_NO_CREDIT,	/* waits for kmqtt_conn_credit_return() */
 	KMQTT_CONN_NO_SINK,	/* waits for room in the sink */
+	KMQTT_CONN_SHED,	/* must drop what waits for the socket */
 };
 
 /**
@@ -168,6 +169,9 @@ enum { KMQTT_CREDIT = 256 * 1024 };
  * @sink_wait: link in kmqtt_sink.waiting; under the sink's lock
  * @rx: parser; the worker's
  * @max_packet: bytes; set by netlink
+ * @publish_rate: messages a second, 0: any number; set by netlink
+ * @tokens: what it may publish now, in messages times HZ; the worker's
+ * @tokens_at: jiffies, when that was so; the worker's
  * @keepalive: seconds; set by netlink
  * @last_rx: jiffies, when bytes came last or reading was resumed; the worker's
  * @last_packet: jiffies, when a whole packet had come last, or part of a large
@@ -241,6 +245,9 @@ struct kmqtt_conn {
 	struct list_head sink_wait;
 	struct kmqtt_rx rx;
 	u32 max_packet;
+	u32 publish_rate;
+	u64 tokens;
+	unsigned long tokens_at;
 	u16 keepalive;
 	unsigned long last_rx;
 	unsigned long last_packet;

@@ -7,13 +7,15 @@
 
 #include "conn.h"
 #include "match.h"
+#include "ns.h"
 #include "run.h"
 #include "worker.h"
 
 static struct kmem_cache *msg_cache __ro_after_init;
 static struct kmem_cache *ticket_cache __ro_after_init;
 
-static struct kmqtt_msg *msg_new(u8 *data, u32 len, gfp_t gfp)
+static struct kmqtt_msg *msg_new(struct kmqtt_ns *ns, u8 *data, u32 len,
+				 gfp_t gfp)
 {
 	struct kmqtt_msg *msg = kmem_cache_alloc(msg_cache, gfp);
 
@@ -22,27 +24,30 @@ static struct kmqtt_msg *msg_new(u8 *data, u32 len, gfp_t gfp)
 
 	refcount_set(&msg->refs, 1);
 	msg->publisher = NULL;
+	msg->ns = ns;
 	msg->next = NULL;
 	msg->page = NULL;
 	msg->data = data;
 	msg->len = len;
 	msg->qos = 0;
 	msg->sink = 0;
+	msg->counted = false;
 	msg->seq = 0;
 	return msg;
 }
 
 /**
  * kmqtt_msg_in_chunk() - a message of which a chunk holds the whole packet
+ * @ns: where it was published
  * @page: head page of the chunk; a reference is taken
  * @data: the packet, in the chunk
  * @len: its bytes
  * @gfp: for the descriptor
  */
-struct kmqtt_msg *kmqtt_msg_in_chunk(struct page *page, u8 *data, u32 len,
-				     gfp_t gfp)
+struct kmqtt_msg *kmqtt_msg_in_chunk(struct kmqtt_ns *ns, struct page *page,
+				     u8 *data, u32 len, gfp_t gfp)
 {
-	struct kmqtt_msg *msg = msg_new(data, len, gfp);
+	struct kmqtt_msg *msg = msg_new(ns, data, len, gfp);
 
 	if (!msg)
 		return NULL;
@@ -79,10 +84,11 @@ static void data_free(const u8 *data, struct page *page)
 
 /**
  * kmqtt_msg_alloc() - a message with room of its own
+ * @ns: where it is published, whose memory it is
  * @len: bytes of the packet, at most KMQTT_PACKET_MAX
  * @gfp: GFP_KERNEL, or GFP_ATOMIC for less than KMQTT_SPLICE_MIN
  */
-struct kmqtt_msg *kmqtt_msg_alloc(u32 len, gfp_t gfp)
+struct kmqtt_msg *kmqtt_msg_alloc(struct kmqtt_ns *ns, u32 len, gfp_t gfp)
 {
 	struct kmqtt_msg *msg;
 	struct page *page;
@@ -93,18 +99,21 @@ struct kmqtt_msg *kmqtt_msg_alloc(u32 len, gfp_t gfp)
 	data = data_alloc(len, &page, gfp);
 	if (!data)
 		return NULL;
-	msg = msg_new(data, len, gfp);
-	if (msg)
-		msg->page = page;
-	else
+	msg = msg_new(ns, data, len, gfp);
+	if (!msg) {
 		data_free(data, page);
+		return NULL;
+	}
+	msg->page = page;
+	msg->counted = true;
+	atomic64_add(len, &ns->memory.used);
 	return msg;
 }
 
 /* A copy in memory of its own, which keeps neither publisher nor chunk. */
 struct kmqtt_msg *kmqtt_msg_copy(const struct kmqtt_msg *msg, gfp_t gfp)
 {
-	struct kmqtt_msg *copy = kmqtt_msg_alloc(msg->len, gfp);
+	struct kmqtt_msg *copy = kmqtt_msg_alloc(msg->ns, msg->len, gfp);
 
 	if (!copy)
 		return NULL;
@@ -121,6 +130,8 @@ void kmqtt_msg_put(struct kmqtt_msg *msg)
 	if (!refcount_dec_and_test(&msg->refs))
 		return;
 
+	if (msg->counted)
+		atomic64_sub(msg->len, &msg->ns->memory.used);
 	data_free(msg->data, msg->page);
 	if (msg->publisher)
 		kmqtt_conn_put(msg->publisher);

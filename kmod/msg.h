@@ -16,6 +16,7 @@
 struct kmqtt_conn;
 struct kmqtt_match;
 struct kmqtt_msg;
+struct kmqtt_ns;
 
 /**
  * enum kmqtt_ticket_type - what travels through a worker's inbox
@@ -60,6 +61,7 @@ struct kmqtt_msg_ticket {
  * @refs: one a worker that it goes to, one a run kept beyond its pass
  * @pending: workers that have not taken it from their inbox yet
  * @publisher: owner of the credit that it occupies, with a reference; or NULL
+ * @ns: where it was published
  * @next: link in the batch being received, then in the sink
  * @page: head of the pages that @data is in, with a reference: a chunk, or the
  *	message's own; NULL if @data is kvfree()'s
@@ -69,6 +71,7 @@ struct kmqtt_msg_ticket {
  * @topic_len: bytes of the topic name
  * @qos: QoS it was published at; the packet itself always says 0
  * @sink: KMQTT_SINK_*; the packet itself never says that it was retained
+ * @counted: its bytes are, in kmqtt_ns.memory
  * @conn_id: in the sink: who published it
  * @seq: of its record in the sink; 0: it has none, since it was injected
  * @first: ticket for the first target, so that the common case allocates none
@@ -77,6 +80,7 @@ struct kmqtt_msg {
 	refcount_t refs;
 	atomic_t pending;
 	struct kmqtt_conn *publisher;
+	struct kmqtt_ns *ns;
 	struct kmqtt_msg *next;
 	struct page *page;
 	u8 *data;
@@ -85,15 +89,16 @@ struct kmqtt_msg {
 	u16 topic_len;
 	u8 qos;
 	u8 sink;
+	bool counted;
 	u32 conn_id;
 	u64 seq;
 	struct kmqtt_msg_ticket first;
 };
 
 /* Any context. */
-struct kmqtt_msg *kmqtt_msg_in_chunk(struct page *page, u8 *data, u32 len,
-				     gfp_t gfp);
-struct kmqtt_msg *kmqtt_msg_alloc(u32 len, gfp_t gfp);
+struct kmqtt_msg *kmqtt_msg_in_chunk(struct kmqtt_ns *ns, struct page *page,
+				     u8 *data, u32 len, gfp_t gfp);
+struct kmqtt_msg *kmqtt_msg_alloc(struct kmqtt_ns *ns, u32 len, gfp_t gfp);
 struct kmqtt_msg *kmqtt_msg_copy(const struct kmqtt_msg *msg, gfp_t gfp);
 
 static inline void kmqtt_msg_hold(struct kmqtt_msg *msg)

@@ -64,6 +64,10 @@ static struct netlink_range_validation packet_timeout_range = {
 	.max = PACKET_TIMEOUT_MAX,
 };
 
+static struct netlink_range_validation publish_rate_range = {
+	.max = KMQTT_PUBLISH_RATE_MAX,
+};
+
 static struct netlink_range_validation filter_topic_range = {
 	.min = 1,
 	.max = KMQTT_FILTER_MAX,
@@ -104,6 +108,8 @@ static const struct nla_policy conn_set_policy[KMQTT_A_CONN_MAX + 1] = {
 	[KMQTT_A_CONN_HOLD_SEQ] = { .type = NLA_U64 },
 	[KMQTT_A_CONN_TRIM] = { .type = NLA_FLAG },
 	[KMQTT_A_CONN_RELEASE] = { .type = NLA_FLAG },
+	[KMQTT_A_CONN_PUBLISH_RATE] =
+		NLA_POLICY_FULL_RANGE(NLA_U32, &publish_rate_range),
 };
 
 static const struct nla_policy conn_del_policy[KMQTT_A_CONN_MAX + 1] = {
@@ -163,6 +169,10 @@ static struct netlink_range_validation sink_bytes_range = {
 static const struct nla_policy sink_open_policy[KMQTT_A_SINK_MAX + 1] = {
 	[KMQTT_A_SINK_BYTES] =
 		NLA_POLICY_FULL_RANGE(NLA_U32, &sink_bytes_range),
+};
+
+static const struct nla_policy memory_set_policy[KMQTT_A_STATS_MAX + 1] = {
+	[KMQTT_A_STATS_MEMORY_LIMIT] = { .type = NLA_U64 },
 };
 
 static struct genl_family kmqtt_family;
@@ -270,6 +280,7 @@ static int fill_conn(struct sk_buff *skb, const struct kmqtt_conn *conn)
 	    nla_put(skb, KMQTT_A_CONN_CLIENT_ID, conn->client_id_len,
 		    conn->client_id) ||
 	    nla_put_u32(skb, KMQTT_A_CONN_MAX_PACKET, conn->max_packet) ||
+	    nla_put_u32(skb, KMQTT_A_CONN_PUBLISH_RATE, conn->publish_rate) ||
 	    put_u64(skb, KMQTT_A_CONN_COOKIE, conn->cookie) ||
 	    nla_put_u32(skb, KMQTT_A_CONN_EVENTS, READ_ONCE(conn->events)) ||
 	    nla_put_u32(skb, KMQTT_A_CONN_EVENT_SEQ,
@@ -336,6 +347,9 @@ static int kmqtt_nl_conn_add_doit(struct sk_buff *skb, struct genl_info *info)
 		NL_SET_ERR_MSG(info->extack,
 			       "as many connections as RLIMIT_NOFILE");
 		conn = ERR_PTR(-EMFILE);
+	} else if (kmqtt_memory_over(&ns->memory)) {
+		NL_SET_ERR_MSG(info->extack, "more memory than the limit");
+		conn = ERR_PTR(-EDQUOT);
 	} else {
 		conn = kmqtt_conn_add(ns, file, &limits,
 				      get_u32(attrs, KMQTT_A_CONN_MAX_PACKET,
@@ -464,6 +478,9 @@ static int conn_set(struct kmqtt_conn *conn, struct genl_info *info)
 	if (attrs[KMQTT_A_CONN_MAX_PACKET])
 		WRITE_ONCE(conn->max_packet,
 			   nla_get_u32(attrs[KMQTT_A_CONN_MAX_PACKET]));
+	if (attrs[KMQTT_A_CONN_PUBLISH_RATE])
+		WRITE_ONCE(conn->publish_rate,
+			   nla_get_u32(attrs[KMQTT_A_CONN_PUBLISH_RATE]));
 	if (attrs[KMQTT_A_CONN_COOKIE])
 		conn->cookie = nla_get_u64(attrs[KMQTT_A_CONN_COOKIE]);
 	if (attrs[KMQTT_A_CONN_EVENT_SEQ])
@@ -774,6 +791,10 @@ static int sub_change(struct kmqtt_ns *ns, struct genl_info *info)
 	if (hold && conn == ns->sink.conn) {
 		NL_SET_ERR_MSG(info->extack, "the sink cannot be held");
 		err = -EINVAL;
+	} else if (info->genlhdr->cmd == KMQTT_CMD_SUB_ADD &&
+		   conn != ns->sink.conn && kmqtt_memory_over(&ns->memory)) {
+		NL_SET_ERR_MSG(info->extack, "more memory than the limit");
+		err = -EDQUOT;
 	} else {
 		err = change_subs(conn, info, changes);
 	}
@@ -970,8 +991,8 @@ static int payload_read(const struct payload *payload, u8 *to)
 }
 
 /* Write the PUBLISH packet that a request describes. */
-static struct kmqtt_msg *msg_build(const u8 *topic, u32 topic_len,
-				   const struct payload *payload)
+static struct kmqtt_msg *msg_build(struct kmqtt_ns *ns, const u8 *topic,
+				   u32 topic_len, const struct payload *payload)
 {
 	u32 remaining = 2 + topic_len + payload->len;
 	u8 header[KMQTT_HEADER_MAX];
@@ -982,7 +1003,7 @@ static struct kmqtt_msg *msg_build(const u8 *topic, u32 topic_len,
 	if (remaining > KMQTT_PACKET_MAX - KMQTT_HEADER_MAX)
 		return ERR_PTR(-EMSGSIZE);
 	len = kmqtt_frame_build(header, KMQTT_PUBLISH << 4, remaining);
-	msg = kmqtt_msg_alloc(len + remaining, GFP_KERNEL);
+	msg = kmqtt_msg_alloc(ns, len + remaining, GFP_KERNEL);
 	if (!msg)
 		return ERR_PTR(-ENOMEM);
 
@@ -1023,7 +1044,7 @@ static int kmqtt_nl_publish_doit(struct sk_buff *skb, struct genl_info *info)
 	err = payload_open(&payload, info);
 	if (err)
 		return err;
-	msg = msg_build(topic, topic_len, &payload);
+	msg = msg_build(ns, topic, topic_len, &payload);
 	if (payload.file)
 		fput(payload.file);
 	if (IS_ERR(msg))
@@ -1095,6 +1116,14 @@ static int fill_sink(struct sk_buff *skb, struct kmqtt_sink *sink)
 	return err ? -EMSGSIZE : 0;
 }
 
+static int fill_memory(struct sk_buff *skb, const struct kmqtt_memory *memory)
+{
+	return nla_put_u64_64bit(skb, KMQTT_A_STATS_MEMORY,
+				 kmqtt_memory_used(memory), KMQTT_A_STATS_PAD) ||
+	       nla_put_u64_64bit(skb, KMQTT_A_STATS_MEMORY_LIMIT,
+				 READ_ONCE(memory->limit), KMQTT_A_STATS_PAD);
+}
+
 static int fill_stats(struct sk_buff *skb, struct kmqtt_ns *ns)
 {
 	u32 i;
@@ -1102,6 +1131,7 @@ static int fill_stats(struct sk_buff *skb, struct kmqtt_ns *ns)
 	if (nla_put_u32(skb, KMQTT_A_STATS_CONNS, READ_ONCE(ns->nr_conns)) ||
 	    nla_put_u32(skb, KMQTT_A_STATS_SUBS, READ_ONCE(ns->nr_subs)) ||
 	    nla_put_u32(skb, KMQTT_A_STATS_FILTERS, READ_ONCE(ns->trie.nodes)) ||
+	    fill_memory(skb, &ns->memory) ||
 	    fill_sink(skb, &ns->sink))
 		return -EMSGSIZE;
 	for (i = 0; i < kmqtt_nr_workers; i++)
@@ -1196,6 +1226,29 @@ put_fd:
 free_reply:
 	nlmsg_free(reply);
 	return err;
+}
+
+static int kmqtt_nl_memory_set_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	struct kmqtt_ns *ns = kmqtt_ns_of(genl_info_net(info));
+	struct sk_buff *reply;
+	void *hdr;
+
+	if (GENL_REQ_ATTR_CHECK(info, KMQTT_A_STATS_MEMORY_LIMIT)) {
+		NL_SET_ERR_MSG(info->extack, "limit missing");
+		return -EINVAL;
+	}
+	reply = reply_new(info, 2 * nla_total_size_64bit(sizeof(u64)),
+			  KMQTT_CMD_MEMORY_SET, &hdr);
+	if (!reply)
+		return -ENOMEM;
+	mutex_lock(&ns->lock);
+	kmqtt_memory_set(&ns->memory,
+			 nla_get_u64(info->attrs[KMQTT_A_STATS_MEMORY_LIMIT]));
+	fill_memory(reply, &ns->memory);
+	mutex_unlock(&ns->lock);
+	genlmsg_end(reply, hdr);
+	return genlmsg_reply(reply, info);
 }
 
 static const struct genl_multicast_group mcgrps[] = {
@@ -1303,6 +1356,13 @@ static const struct genl_ops kmqtt_ops[] = {
 		.policy = sink_open_policy,
 		.maxattr = KMQTT_A_SINK_MAX,
 		.doit = kmqtt_nl_sink_open_doit,
+	},
+	{
+		.cmd = KMQTT_CMD_MEMORY_SET,
+		.flags = GENL_UNS_ADMIN_PERM,
+		.policy = memory_set_policy,
+		.maxattr = KMQTT_A_STATS_MAX,
+		.doit = kmqtt_nl_memory_set_doit,
 	},
 };
 

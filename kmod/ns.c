@@ -25,6 +25,7 @@ static int __net_init ns_net_init(struct net *net)
 	mutex_init(&ns->lock);
 	xa_init_flags(&ns->conns, XA_FLAGS_ALLOC1);
 	kmqtt_matcher_init(&ns->matcher);
+	kmqtt_memory_init(&ns->memory, ns);
 	ns->hash_seed = get_random_u32();
 	ns->event_armed = 1;
 
@@ -63,6 +64,7 @@ static void __net_exit ns_net_exit(struct net *net)
 	struct kmqtt_ns *ns = kmqtt_ns_of(net);
 
 	kmqtt_sink_exit(&ns->sink);
+	kmqtt_memory_exit(&ns->memory);
 	kmqtt_subs_exit(ns);
 	kmqtt_trie_destroy(&ns->trie);
 	kvfree(ns->counters);

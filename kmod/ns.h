@@ -12,6 +12,7 @@
 #include <linux/kmqtt.h>
 
 #include "match.h"
+#include "memory.h"
 #include "sink.h"
 #include "trie.h"
 
@@ -55,6 +56,7 @@ struct kmqtt_counters {
  * @ended: connections ended, by enum kmqtt_end; atomic
  * @counters: one a worker
  * @sink: has a lock of its own
+ * @memory: to be read without the lock
  */
 struct kmqtt_ns {
 	struct net *net;
@@ -74,6 +76,7 @@ struct kmqtt_ns {
 	atomic64_t ended[KMQTT_END_MAX + 1];
 	struct kmqtt_counters *counters;
 	struct kmqtt_sink sink;
+	struct kmqtt_memory memory;
 };
 
 struct kmqtt_ns *kmqtt_ns_of(const struct net *net);

@@ -5,6 +5,7 @@
 #include <linux/kmqtt.h>
 
 #include "msg.h"
+#include "ns.h"
 
 static struct kmqtt_run *run_new(struct kmqtt_run_pool *pool)
 {
@@ -25,6 +26,7 @@ static struct kmqtt_run *run_new(struct kmqtt_run_pool *pool)
 	run->splice = false;
 	run->body = NULL;
 	run->copy = NULL;
+	run->ns = NULL;
 	return run;
 }
 
@@ -99,6 +101,8 @@ void kmqtt_run_put(struct kmqtt_run_pool *pool, struct kmqtt_run *run)
 
 	if (run->body)
 		body_release(pool, run);
+	if (run->ns)
+		atomic64_sub(run->bytes, &run->ns->memory.used);
 	kvfree(run->copy);
 	run_free(pool, run);
 }
@@ -133,7 +137,14 @@ static struct kvec *copy_messages(const struct kmqtt_run *run, u32 nr)
 	return kv;
 }
 
-static void use_copy(struct kmqtt_run *run, struct kvec *kv, u32 nr)
+static void count(struct kmqtt_run *run, struct kmqtt_ns *ns)
+{
+	run->ns = ns;
+	atomic64_add(run->bytes, &ns->memory.used);
+}
+
+static void use_copy(struct kmqtt_run *run, struct kvec *kv, u32 nr,
+		     struct kmqtt_ns *ns)
 {
 	run->copy = kv;
 	run->splice = false;
@@ -142,6 +153,12 @@ static void use_copy(struct kmqtt_run *run, struct kvec *kv, u32 nr)
 	run->end = (u32 *)(kv + 1);
 	run->nr = nr;
 	run->bytes = kmqtt_run_bytes(run, nr);
+	count(run, ns);
+}
+
+static struct kmqtt_ns *run_ns(const struct kmqtt_run *run)
+{
+	return run->body ? run->body->msgs[0]->ns : run->ns;
 }
 
 /**
@@ -167,7 +184,7 @@ struct kmqtt_run *kmqtt_run_prefix(struct kmqtt_run_pool *pool,
 		run_free(pool, prefix);
 		return NULL;
 	}
-	use_copy(prefix, kv, nr);
+	use_copy(prefix, kv, nr, run_ns(run));
 	return prefix;
 }
 
@@ -200,7 +217,7 @@ struct kmqtt_run *kmqtt_run_single(struct kmqtt_run_pool *pool,
 	kv->iov_base = end + 1;
 	kv->iov_len = msg->len;
 	memcpy(kv->iov_base, msg->data, msg->len);
-	use_copy(single, kv, 1);
+	use_copy(single, kv, 1, msg->ns);
 	return single;
 }
 
@@ -216,16 +233,22 @@ struct kmqtt_run *kmqtt_run_single(struct kmqtt_run_pool *pool,
  */
 void kmqtt_run_settle(struct kmqtt_run_pool *pool, struct kmqtt_run *run)
 {
+	struct kmqtt_ns *ns;
 	struct kvec *kv;
 
-	if (!run->body ||
-	    (run->nr == 1 && kmqtt_msg_fills(run->body->msgs[0])))
+	if (!run->body)
 		return;
+	ns = run_ns(run);
+	if (run->nr == 1 && kmqtt_msg_fills(run->body->msgs[0])) {
+		if (!run->body->msgs[0]->counted)
+			count(run, ns);
+		return;
+	}
 	kv = copy_messages(run, run->nr);
 	if (!kv)
 		return;
 	body_release(pool, run);
-	use_copy(run, kv, run->nr);
+	use_copy(run, kv, run->nr, ns);
 }
 
 void kmqtt_run_pool_purge(struct kmqtt_run_pool *pool)

@@ -14,6 +14,7 @@
 #include <linux/uio.h>
 
 struct kmqtt_msg;
+struct kmqtt_ns;
 
 /* Messages in a run, and bytes in a run of several. */
 enum { KMQTT_RUN_MAX = 64, KMQTT_RUN_BYTES = 1 << 20 };
@@ -53,6 +54,7 @@ struct kmqtt_run_body {
  * @end: where each ends
  * @body: what @kv and @end are in, until the run is settled
  * @copy: what they are in afterwards
+ * @ns: in whose memory @bytes are counted, or NULL
  */
 struct kmqtt_run {
 	struct kmqtt_run *next;
@@ -66,6 +68,7 @@ struct kmqtt_run {
 	u32 *end;
 	struct kmqtt_run_body *body;
 	void *copy;
+	struct kmqtt_ns *ns;
 };
 
 /**

@@ -129,6 +129,57 @@ static bool have_credit(struct kmqtt_conn *conn)
 	return true;
 }
 
+/* Whether the publish rate allows one more message; else when it will. A second
+ * without messages saves up for a second with twice as many, no more.
+ */
+static bool have_token(struct rx_batch *batch)
+{
+	struct kmqtt_conn *conn = batch->conn;
+	u32 rate = READ_ONCE(conn->publish_rate);
+	unsigned long now = jiffies;
+
+	if (likely(!rate))
+		return true;
+	conn->tokens = min(conn->tokens + (now - conn->tokens_at) * (u64)rate,
+			   (u64)rate * HZ);
+	conn->tokens_at = now;
+	if (conn->tokens >= HZ)
+		return true;
+	rx_pause(batch);
+	kmqtt_conn_arm(conn, jiffies_to_msecs(DIV_ROUND_UP(HZ - conn->tokens,
+							   rate)));
+	return false;
+}
+
+static void take_token(struct kmqtt_conn *conn)
+{
+	if (unlikely(conn->publish_rate))
+		conn->tokens -= min_t(u64, conn->tokens, HZ);
+}
+
+/* Whether there is memory for one more message, and the publish rate allows it;
+ * else reading pauses.
+ */
+static bool may_take(struct rx_batch *batch)
+{
+	if (unlikely(kmqtt_memory_over(&batch->conn->ns->memory))) {
+		rx_pause(batch);
+		kmqtt_conn_arm(batch->conn, KMQTT_MEMORY_EVERY);
+		return false;
+	}
+	return have_token(batch);
+}
+
+/* The same for one that is published here. */
+static bool may_publish(struct rx_batch *batch)
+{
+	if (!have_credit(batch->conn)) {
+		rx_pause(batch);
+		return false;
+	}
+	return may_take(batch);
+}
+
 /* Whether a packet with this first byte is a PUBLISH that is fanned out here. */
 static bool publish_here(const struct kmqtt_conn *conn, u8 first)
 {
@@ -184,6 +235,7 @@ static void msg_received(struct rx_batch *batch, struct kmqtt_msg *msg,
 	*batch->last = msg;
 	batch->last = &msg->next;
 	atomic_add(kmqtt_msg_charge(msg), &conn->credit);
+	take_token(conn);
 	conn->rx_publishes++;
 	if (++batch->nr >= RX_BUDGET_PACKETS)
 		batch->stop = RX_BUDGET;
@@ -280,12 +332,10 @@ static bool parse_in_place(struct rx_batch *batch, u8 **pos, u8 *end)
 		batch->stop = RX_REFILL;
 		return true;
 	}
-	if (!have_credit(conn)) {
-		rx_pause(batch);
+	if (!may_publish(batch))
 		return true;
-	}
 
-	msg = kmqtt_msg_in_chunk(chunk->page, *pos, size,
+	msg = kmqtt_msg_in_chunk(conn->ns, chunk->page, *pos, size,
 				 GFP_ATOMIC | __GFP_NOWARN);
 	if (!msg) {
 		rx_retry(batch);
@@ -328,8 +378,9 @@ void kmqtt_rx_abandon(struct kmqtt_conn *conn)
 }
 
 /* Memory for the PUBLISH being collected, which begins with its header. */
-static bool msg_alloc(struct kmqtt_rx *rx, gfp_t gfp)
+static bool msg_alloc(struct kmqtt_conn *conn, gfp_t gfp)
 {
+	struct kmqtt_rx *rx = &conn->rx;
 	u8 header[KMQTT_HEADER_MAX];
 	u32 len, size;
 
@@ -337,7 +388,7 @@ static bool msg_alloc(struct kmqtt_rx *rx, gfp_t gfp)
 	size = len + rx->frame.remaining;
 	if (!collect_begin(size))
 		return false;
-	rx->msg = kmqtt_msg_alloc(size, gfp);
+	rx->msg = kmqtt_msg_alloc(conn->ns, size, gfp);
 	if (!rx->msg) {
 		atomic_long_sub(size, &collecting);
 		return false;
@@ -356,11 +407,9 @@ static bool publish_ready(struct rx_batch *batch)
 
 	if (rx->msg)
 		return true;
-	if (!have_credit(conn)) {
-		rx_pause(batch);
+	if (!may_publish(batch))
 		return false;
-	}
-	if (rx->frame.remaining > RX_ATOMIC_MAX || !msg_alloc(rx, GFP_ATOMIC)) {
+	if (rx->frame.remaining > RX_ATOMIC_MAX || !msg_alloc(conn, GFP_ATOMIC)) {
 		batch->stop = RX_ALLOC;
 		return false;
 	}
@@ -424,6 +473,7 @@ static void parse_user_begin(struct rx_batch *batch)
 {
 	struct kmqtt_conn *conn = batch->conn;
 	struct kmqtt_rx *rx = &conn->rx;
+	bool publish = kmqtt_frame_type(&rx->frame) == KMQTT_PUBLISH;
 	u8 header[KMQTT_HEADER_MAX];
 	u32 len;
 
@@ -431,6 +481,8 @@ static void parse_user_begin(struct rx_batch *batch)
 		batch->stop = RX_FLUSH;
 		return;
 	}
+	if (publish && !rx->have && !may_take(batch))
+		return;
 	if (conn->upq.bytes >= conn->limits.user_bytes) {
 		rx_pause(batch);
 		return;
@@ -440,6 +492,8 @@ static void parse_user_begin(struct rx_batch *batch)
 	rx->have += user_push(batch, header + rx->have, len - rx->have);
 	if (rx->have < len)
 		return;
+	if (publish)
+		take_token(conn);
 	rx->mode = KMQTT_RX_USER;
 	if (!rx->left)
 		user_done(batch);
@@ -723,7 +777,7 @@ static bool rx_turn(struct rx_batch *batch)
 		batch->worker->chunk.off = batch->worker->chunk.size;
 		return true;
 	case RX_ALLOC:
-		if (msg_alloc(&conn->rx, GFP_KERNEL))
+		if (msg_alloc(conn, GFP_KERNEL))
 			return true;
 		rx_retry(batch);
 		return false;

@@ -202,6 +202,38 @@ void kmqtt_tx_trim(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
 	ring->nr = kept;
 }
 
+/**
+ * kmqtt_tx_shed() - drop what waits, for want of memory
+ * @worker: the worker
+ * @conn: a connection of its
+ *
+ * But for answers, and for the first run, which may be sent in part.
+ */
+void kmqtt_tx_shed(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
+{
+	struct kmqtt_ring *ring = &conn->ring;
+	u32 i, kept = 1, dropped = 0;
+
+	if (kmqtt_conn_ended(conn) || !ring->nr)
+		return;
+	for (i = 1; i < ring->nr; i++) {
+		struct kmqtt_entry entry = *ring_at(ring, i);
+
+		if (entry.run == worker->pingresp) {
+			*ring_at(ring, kept++) = entry;
+			continue;
+		}
+		dropped += entry.run->nr;
+		ring->messages -= entry.run->nr;
+		ring->bytes -= entry.run->bytes;
+		kmqtt_run_put(&worker->pool, entry.run);
+	}
+	ring->nr = kept;
+	if (dropped)
+		drop(worker, conn, &conn->dropped_nomem,
+		     KMQTT_A_COUNTER_DROPPED_NOMEM, dropped);
+}
+
 /* Have kmqtt_tx_flush() look at a connection. */
 void kmqtt_tx_mark(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 {

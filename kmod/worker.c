@@ -85,6 +85,8 @@ static void conn_ready(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 	}
 	if (test_and_clear_bit(KMQTT_CONN_KICK_RX, &conn->flags))
 		more = kmqtt_rx(worker, conn);
+	if (test_and_clear_bit(KMQTT_CONN_SHED, &conn->flags))
+		kmqtt_tx_shed(worker, conn);
 	if (test_and_clear_bit(KMQTT_CONN_KICK_TX, &conn->flags))
 		kmqtt_tx_mark(worker, conn);
 	if (test_and_clear_bit(KMQTT_CONN_KICK_TIMER, &conn->flags))

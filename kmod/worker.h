@@ -138,6 +138,7 @@ void kmqtt_tx_append_tagged(struct kmqtt_worker *worker,
 			    struct kmqtt_conn *conn, struct kmqtt_run *run);
 void kmqtt_tx_trim(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
 		   u64 limit);
+void kmqtt_tx_shed(struct kmqtt_worker *worker, struct kmqtt_conn *conn);
 void kmqtt_tx_mark(struct kmqtt_worker *worker, struct kmqtt_conn *conn);
 void kmqtt_tx_flush(struct kmqtt_worker *worker);
 void kmqtt_tx_purge(struct kmqtt_worker *worker, struct kmqtt_conn *conn);

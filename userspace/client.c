@@ -19,8 +19,6 @@
 #include "sink.h"
 #include "store.h"
 
-/* The largest CONNECT: the module's own default until it knows better. */
-#define CONNECT_MAX	131072
 /* Received bytes that may wait while their turn has not come. */
 #define IN_MAX		16384
 /* Bytes to be sent, beyond which no more requests of the client are handled. */
@@ -31,6 +29,8 @@
 #define HELD_EACH	64
 /* Milliseconds between two lines about dropped messages of one client. */
 #define DROPPED_EVERY	10000
+/* Milliseconds between two lines about connections that are not let in. */
+#define DENIED_EVERY	1000
 
 /**
  * struct late_ack - an acknowledgment that waits for the disk
@@ -609,6 +609,19 @@ void client_resume_publishers(void)
 	}
 }
 
+/* Bytes of the largest CONNECT, before which nobody is known. */
+static u32 connect_max(void)
+{
+	u32 remaining = client_config->max_connect;
+	u8 header[KMQTT_HEADER_MAX];
+	u32 most;
+
+	most = kmqtt_frame_build(header, KMQTT_CONNECT << 4, remaining) +
+	       remaining;
+	return most < client_config->max_packet_size ?
+	       most : client_config->max_packet_size;
+}
+
 /* Ends the client when such a packet may not come from it, or not now. */
 static bool expected(struct client *client, const struct kmqtt_frame *frame)
 {
@@ -625,7 +638,7 @@ static bool expected(struct client *client, const struct kmqtt_frame *frame)
 
 	switch (type) {
 	case KMQTT_CONNECT:
-		max = max < CONNECT_MAX ? max : CONNECT_MAX;
+		max = connect_max();
 		break;
 	case KMQTT_PUBLISH:
 	case KMQTT_PUBACK:
@@ -838,13 +851,22 @@ static void cancel_done(struct ring_op *op, const struct ring_result *result)
 static void build_conn_add(struct kmod_request *request,
 			   struct nlmsghdr *message, size_t room)
 {
-	u32 max = client_config->max_packet_size;
-
 	(void)room;
 	mnl_attr_put_u32(message, KMQTT_A_CONN_FD,
 			 client_of_request(request)->fd);
-	mnl_attr_put_u32(message, KMQTT_A_CONN_MAX_PACKET,
-			 max < CONNECT_MAX ? max : CONNECT_MAX);
+	mnl_attr_put_u32(message, KMQTT_A_CONN_MAX_PACKET, connect_max());
+}
+
+/* A flood of connections must not be one of lines in the log. */
+static bool may_complain(void)
+{
+	static u32 last;
+	u32 now = milliseconds();
+
+	if (last && now - last < DENIED_EVERY)
+		return false;
+	last = now;
+	return true;
 }
 
 static void conn_add_done(struct kmod_request *request,
@@ -861,10 +883,11 @@ static void conn_add_done(struct kmod_request *request,
 	if (!client_answered(client))
 		return;
 	if (!client->attached) {
-		log_print(LOG_TYPE_ERROR,
-			  "Error: The kernel module did not take the connection from %s: %s %s",
-			  client_address(client, address),
-			  strerror(-reply->err), reply->text);
+		if (may_complain())
+			log_print(LOG_TYPE_ERROR,
+				  "Error: The kernel module did not take the connection from %s: %s %s",
+				  client_address(client, address),
+				  strerror(-reply->err), reply->text);
 		client_end(client, "connection refused by the kernel module");
 		return;
 	}
@@ -876,14 +899,16 @@ static void conn_add_done(struct kmod_request *request,
 static bool admitted(const struct client *client)
 {
 	const struct listener *listener = client->listener;
-	u32 max = listener->config->max_connections;
+	u32 all = client_config->max_connections;
+	u32 own = listener->config->max_connections;
 	char host[INET6_ADDRSTRLEN];
 
-	if (!max || listener->clients < max)
+	if ((!own || listener->clients < own) && (!all || count < all))
 		return true;
-	log_print(LOG_TYPE_NOTICE,
-		  "Client connection from %s denied: max_connections exceeded.",
-		  peer_host(client, host));
+	if (may_complain())
+		log_print(LOG_TYPE_NOTICE,
+			  "Client connection from %s denied: max_connections exceeded.",
+			  peer_host(client, host));
 	return false;
 }
 

@@ -11,6 +11,7 @@
 #include <sys/types.h>
 #include <syslog.h>
 
+#include "frame.h"
 #include "log.h"
 #include "topic.h"
 #include "users.h"
@@ -20,6 +21,7 @@
 /* mosquitto 2.1's default. A packet's header reserves memory for all of it. */
 #define PACKET_SIZE_DEFAULT	2000000
 #define MIN_PACKET_SIZE		20	/* mosquitto's: no CONNECT fits in less */
+#define CONNECT_SIZE_DEFAULT	100000	/* mosquitto 2.1's default, too */
 #define INFLIGHT_DEFAULT	20
 #define INFLIGHT_MAX		65535	/* there are no more packet identifiers */
 #define QUEUED_DEFAULT		1000
@@ -354,6 +356,17 @@ static int parse_max_queued_bytes(struct parser *parser,
 	return err;
 }
 
+static int parse_memory_limit(struct parser *parser,
+			      const struct option *option, char *value)
+{
+	long number;
+	int err = read_number(option->name, value, 0, LONG_MAX, &number);
+
+	if (!err)
+		parser->config->memory_limit = number;
+	return err;
+}
+
 static long unit_of_time(char unit)
 {
 	switch (unit) {
@@ -541,6 +554,8 @@ static const struct option options[] = {
 	STRING(clientid_prefixes, id_prefix),
 	NUMBER(connect_timeout, connect_timeout, 1, USHRT_MAX),
 	BOOL(connection_messages, connection_messages),
+	NUMBER(global_max_clients, max_clients, -1, INT_MAX),
+	NUMBER(global_max_connections, max_connections, -1, INT_MAX),
 	OPTION(include_dir),
 	OPTION(listener),
 	OPTION(log_dest),
@@ -548,13 +563,20 @@ static const struct option options[] = {
 	BOOL(log_timestamp, log_timestamp),
 	STRING(log_timestamp_format, log_timestamp_format),
 	OPTION(log_type),
+	NUMBER(max_connection_rate, max_connection_rate, 0, INT_MAX),
 	OPTION(max_connections),
+	NUMBER(max_filters, max_filters, 0, INT_MAX),
 	OPTION(max_inflight_messages),
 	NUMBER(max_keepalive, max_keepalive, 0, USHRT_MAX),
 	NUMBER(max_packet_size, max_packet_size, MIN_PACKET_SIZE,
 	       KMQTT_PACKET_MAX),
+	NUMBER(max_publish_rate, max_publish_rate, 0, KMQTT_PUBLISH_RATE_MAX),
 	OPTION(max_queued_bytes),
 	NUMBER(max_queued_messages, max_queued_messages, INT_MIN, INT_MAX),
+	NUMBER(max_subscriptions, max_subscriptions, 0, INT_MAX),
+	NUMBER(packet_max_connect, max_connect, MIN_PACKET_SIZE,
+	       KMQTT_PACKET_MAX - KMQTT_HEADER_MAX),
+	OPTION(memory_limit),
 	OPTION(password_file),
 	OPTION(per_listener_settings),
 	BOOL(persistence, persistence),
@@ -638,11 +660,9 @@ static const struct unsupported unsupported[] = {
 	{ NULL, NULL,
 	  NAMES("accept_protocol_versions", "bind_interface",
 		"enable_control_api", "enable_proxy_protocol",
-		"global_max_clients", "global_max_connections",
 		"listener_allow_anonymous", "listener_auto_id_prefix",
-		"max_log_entries", "max_qos",
-		"maximum_qos", "memory_limit", "mount_point",
-		"packet_buffer_size", "packet_max_auth", "packet_max_connect",
+		"max_log_entries", "max_qos", "maximum_qos",
+		"mount_point", "packet_buffer_size", "packet_max_auth",
 		"packet_max_simple", "packet_max_sub", "packet_max_un",
 		"proxy_protocol_v2_require_tls", "retained_persistence",
 		"socket_domain", "store_clean_interval", "trace_level") },
@@ -988,6 +1008,7 @@ int config_read(struct config *config, FILE *file, const char *name, u16 port)
 
 	*config = (struct config){
 		.max_packet_size = PACKET_SIZE_DEFAULT,
+		.max_connect = CONNECT_SIZE_DEFAULT,
 		.connect_timeout = CONNECT_TIMEOUT,
 		.max_inflight = INFLIGHT_DEFAULT,
 		.max_queued_messages = QUEUED_DEFAULT,

@@ -56,6 +56,14 @@ struct config_listener {
  * @listeners: at least one once read; owned
  * @listener_count: how many
  * @id_prefix: client identifiers must begin so, or NULL; owned
+ * @max_connections: most connections of all listeners, 0 for any number
+ * @max_clients: most sessions, those of clients that are away included, likewise
+ * @max_connection_rate: most connections accepted a second, likewise
+ * @max_publish_rate: most messages a second of one client, likewise
+ * @max_connect: most bytes of a CONNECT after its fixed header
+ * @max_subscriptions: most subscriptions of one session, 0 for any number
+ * @max_filters: most topic filters in one SUBSCRIBE or UNSUBSCRIBE, likewise
+ * @memory_limit: bytes that heap and module may hold, 0 for any number
  * @max_keepalive: seconds; a client that asks for more, or for none, is
  *	refused; 0 lets any in
  * @max_packet_size: bytes of the largest packet that a client may send
@@ -86,6 +94,14 @@ struct config {
 	struct config_listener *listeners;
 	size_t listener_count;
 	char *id_prefix;
+	u32 max_connections;
+	u32 max_clients;
+	u32 max_connection_rate;
+	u32 max_publish_rate;
+	u32 max_connect;
+	u32 max_subscriptions;
+	u32 max_filters;
+	u64 memory_limit;
 	u32 max_keepalive;
 	u32 max_packet_size;
 	u32 connect_timeout;

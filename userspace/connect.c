@@ -11,6 +11,7 @@
 
 #include "client.h"
 #include "login.h"
+#include "memory.h"
 #include "packet.h"
 #include "session.h"
 #include "store.h"
@@ -188,6 +189,16 @@ static void let_in(struct client *client, const struct packet_connect *connect)
 					&connect->username : &connect->id;
 	struct client *former = NULL;
 
+	if (memory_over()) {
+		refuse(client, PACKET_CONNACK_UNAVAILABLE,
+		       "memory_limit exceeded");
+		return;
+	}
+	if (!session_has_room(id->data, id->len)) {
+		refuse(client, PACKET_CONNACK_UNAVAILABLE,
+		       "global_max_clients exceeded");
+		return;
+	}
 	if (!take_will(client, connect))
 		client->session =
 			session_claim(client, listener->access.auto_id_prefix,
@@ -316,6 +327,8 @@ static void build_conn_set(struct kmod_request *request,
 	mnl_attr_put_u16(message, KMQTT_A_CONN_KEEPALIVE, client->keepalive);
 	mnl_attr_put_u32(message, KMQTT_A_CONN_MAX_PACKET,
 			 client_config->max_packet_size);
+	mnl_attr_put_u32(message, KMQTT_A_CONN_PUBLISH_RATE,
+			 client_config->max_publish_rate);
 	mnl_attr_put(message, KMQTT_A_CONN_CLIENT_ID, client->session->id_len,
 		     client->session->id);
 	mnl_attr_put(message, KMQTT_A_CONN_ACTIVE, 0, NULL);

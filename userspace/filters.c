@@ -111,6 +111,7 @@ struct subscription *filters_subscribe(struct session *session,
 	subscription->qos = qos;
 	LIST_INSERT_HEAD(&node->leaves->subscriptions, subscription, link);
 	TAILQ_INSERT_TAIL(&session->subscriptions, subscription, own);
+	session->subscription_count++;
 	return subscription;
 
 put_node:
@@ -125,6 +126,7 @@ void filters_unsubscribe(struct subscription *subscription)
 	table_del(&pairs, &subscription->pair);
 	LIST_REMOVE(subscription, link);
 	TAILQ_REMOVE(&subscription->session->subscriptions, subscription, own);
+	subscription->session->subscription_count--;
 	leaf_put(subscription->node);
 	free(subscription);
 }

@@ -39,6 +39,8 @@ struct listen_socket {
 
 static SLIST_HEAD(, listen_socket) sockets = SLIST_HEAD_INITIALIZER(sockets);
 static bool closing;
+/* Most connections a second, 0 for any number, and how many may still come. */
+static u32 rate, left;
 static unsigned int quiet;	/* seconds without a complaint left */
 
 /*
@@ -55,8 +57,14 @@ static void take_reserve(void)
 
 static void accept_more(struct listen_socket *socket)
 {
+	/* What is too much for this second waits in the backlog. */
+	if (rate && !left)
+		return;
 	socket->accepting = true;
-	ring_accept_multishot(&socket->op, socket->fd);
+	if (rate)
+		ring_accept(&socket->op, socket->fd);
+	else
+		ring_accept_multishot(&socket->op, socket->fd);
 }
 
 static void complain(int err)
@@ -105,6 +113,8 @@ static void accept_done(struct ring_op *op, const struct ring_result *result)
 	bool again = true;
 
 	socket->accepting = result->more;
+	if (result->res >= 0 && left)
+		left--;
 	if (result->res >= 0)
 		admit(socket->listener, result->res);
 	else if (!closing)
@@ -214,6 +224,8 @@ int listener_open_all(const struct config *config)
 	size_t i;
 	int err = 0;
 
+	rate = config->max_connection_rate;
+	left = rate;
 	listeners = calloc(config->listener_count, sizeof(*listeners));
 	if (!listeners)
 		return -ENOMEM;
@@ -239,6 +251,7 @@ void listener_tick(void)
 
 	if (quiet)
 		quiet--;
+	left = rate;
 	if (closing)
 		return;
 	if (reserve < 0)

@@ -158,6 +158,15 @@ void log_print(enum log_type type, const char *format, ...)
 		write_line(sink.file, line, len);
 }
 
+void log_last(const char *line)
+{
+	size_t len = strlen(line);
+
+	write_line(STDERR_FILENO, line, len);
+	if (sink.dests & LOG_DEST_FILE)
+		write_line(sink.file, line, len);
+}
+
 /* Bytes of the well-formed character at @text, 0 for none. */
 static size_t character(const u8 *text, size_t len)
 {

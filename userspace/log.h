@@ -57,9 +57,16 @@ void log_print(enum log_type type, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
 /*
- * What a client sent, made fit for a line: control characters, quotes, the
- * backslash and all that is not well-formed UTF-8 become \xNN, and after LOG_TEXT_MAX
- * bytes comes "...". @out has LOG_ESCAPED(LOG_TEXT_MAX) bytes. Returns @out.
+ * Writes a line, with its newline, to stderr and the log's file, as it is and
+ * without taking a lock: for a process that cannot go on.
+ */
+void log_last(const char *line);
+
+/*
+ * What a client sent, made fit for a line: control characters, those that are not
+ * seen or reorder it, quotes, the backslash and all that is not well-formed
+ * UTF-8 become \xNN, and after LOG_TEXT_MAX bytes comes "...". @out has
+ * LOG_ESCAPED(LOG_TEXT_MAX) bytes. Returns @out.
  */
 const char *log_escape(char *out, const u8 *text, size_t len);
 

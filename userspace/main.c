@@ -20,9 +20,11 @@
 #include "listener.h"
 #include "log.h"
 #include "login.h"
+#include "memory.h"
 #include "notify.h"
 #include "reload.h"
 #include "ring.h"
+#include "sandbox.h"
 #include "session.h"
 #include "sink.h"
 #include "store.h"
@@ -299,6 +301,7 @@ static void tick_done(struct ring_op *op, const struct ring_result *result)
 	login_tick();
 	client_tick();
 	listener_tick();
+	memory_tick();
 	if (!(uptime % 60))
 		session_expire();
 	ring_tick(op);
@@ -329,10 +332,13 @@ static int start(const struct config *config)
 		err = session_open(config, client_committed);
 	if (!err)
 		err = sink_open();
+	if (!err)
+		err = sandbox_enter();
 	if (!err) {
 		reload_check(config);
 		session_expire();
 		session_watch_all();
+		memory_open(config);
 	}
 	if (!err)
 		ring_tick(&tick);

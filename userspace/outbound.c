@@ -6,6 +6,7 @@
 #include "client.h"
 #include "frame.h"
 #include "log.h"
+#include "memory.h"
 #include "retained.h"
 #include "session.h"
 #include "store.h"
@@ -124,7 +125,8 @@ static bool full(const struct outbound *outbound, const struct message *message)
 	u32 max_messages = settings->max_queued_messages;
 	u64 max_bytes = settings->max_queued_bytes;
 
-	return (max_messages && counted(outbound) >= max_messages) ||
+	return memory_over() ||
+	       (max_messages && counted(outbound) >= max_messages) ||
 	       (max_bytes &&
 		outbound->queued_bytes + message_bytes(message) > max_bytes);
 }

@@ -8,6 +8,7 @@
 #include "frame.h"
 #include "inject.h"
 #include "log.h"
+#include "memory.h"
 #include "packet.h"
 #include "retained.h"
 #include "session.h"
@@ -146,6 +147,7 @@ static u64 take(struct client *client, const struct packet_publish *publish,
 	message = message_new(publish->topic.data, publish->topic.len,
 			      publish->payload, publish->payload_len,
 			      publish->qos);
+	memory_add(publish->payload_len);
 	*err = message ? distribute(message, publish->retain, false) : -ENOMEM;
 	if (message)
 		message_put(message);

@@ -63,10 +63,42 @@ static int buffers_open(void)
 	return 0;
 }
 
+/*
+ * What the functions below start, and nothing else: operations pass a filter of
+ * system calls unseen. Nor can anything be registered any more.
+ */
+static int restrict_operations(void)
+{
+	static const u8 operations[] = {
+		IORING_OP_ACCEPT, IORING_OP_ASYNC_CANCEL, IORING_OP_POLL_ADD,
+		IORING_OP_RECV, IORING_OP_SEND, IORING_OP_TIMEOUT,
+	};
+	struct io_uring_restriction allowed[ARRAY_SIZE(operations) + 1] = {
+		{
+			.opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED,
+			.sqe_flags = IOSQE_BUFFER_SELECT,
+		},
+	};
+	size_t i;
+	int err;
+
+	for (i = 0; i < ARRAY_SIZE(operations); i++) {
+		allowed[i + 1].opcode = IORING_RESTRICTION_SQE_OP;
+		allowed[i + 1].sqe_op = operations[i];
+	}
+	/* liburing 2.3 declares functions for both, and does not export them. */
+	err = io_uring_register(ring.ring_fd, IORING_REGISTER_RESTRICTIONS,
+				allowed, ARRAY_SIZE(allowed));
+	return err ? err : io_uring_register(ring.ring_fd,
+					     IORING_REGISTER_ENABLE_RINGS,
+					     NULL, 0);
+}
+
 static int queues_open(unsigned int flags)
 {
 	struct io_uring_params params = {
-		.flags = flags | IORING_SETUP_CQSIZE,
+		.flags = flags | IORING_SETUP_CQSIZE |
+			 IORING_SETUP_R_DISABLED,
 		.cq_entries = CQ_ENTRIES,
 	};
 
@@ -88,6 +120,8 @@ int ring_open(void)
 		err = queues_open(0);
 	if (!err)
 		err = buffers_open();
+	if (!err)
+		err = restrict_operations();
 	if (err)
 		log_print(LOG_TYPE_ERROR, "Error: Unable to use io_uring: %s.",
 			  strerror(-err));
@@ -155,6 +189,14 @@ void ring_accept_multishot(struct ring_op *op, int fd)
 	struct io_uring_sqe *sqe = get_sqe();
 
 	io_uring_prep_multishot_accept(sqe, fd, NULL, NULL, SOCK_CLOEXEC);
+	io_uring_sqe_set_data(sqe, op);
+}
+
+void ring_accept(struct ring_op *op, int fd)
+{
+	struct io_uring_sqe *sqe = get_sqe();
+
+	io_uring_prep_accept(sqe, fd, NULL, NULL, SOCK_CLOEXEC);
 	io_uring_sqe_set_data(sqe, op);
 }
 

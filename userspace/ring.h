@@ -45,6 +45,9 @@ int ring_turn(void);
  */
 void ring_accept_multishot(struct ring_op *op, int fd);
 
+/* The same, once. */
+void ring_accept(struct ring_op *op, int fd);
+
 /*
  * Receives into the ring's own buffers until end of file (@res 0) or an error.
  * -ENOBUFS: they were all full; start again.

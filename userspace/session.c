@@ -105,6 +105,12 @@ static struct session *find_or_make(const u8 *id, u16 len)
 	return session ? session : make(id, len, hash);
 }
 
+bool session_has_room(const u8 *id, u16 len)
+{
+	return !settings->max_clients || by_id.count < settings->max_clients ||
+	       (len && find(id, len, table_hash(id, len)));
+}
+
 struct session *session_claim(struct client *client, const char *prefix,
 			      const u8 *id, u16 len, struct client **former)
 {

@@ -35,6 +35,7 @@ struct client;
  * @sid: its name in the store; 0: it is not there
  * @seen: seconds since 1970, when its connection ended
  * @subscriptions: its subscriptions
+ * @subscription_count: how many
  * @inbound: QoS 2 messages of its client, half received
  * @outbound: messages for its client
  * @match_stamp: of filters_match()
@@ -56,6 +57,7 @@ struct session {
 	u64 sid;
 	s64 seen;
 	struct subscriptions subscriptions;
+	u32 subscription_count;
 	struct inbound inbound;
 	struct outbound outbound;
 	u64 match_stamp;
@@ -96,6 +98,12 @@ void session_release(struct session *session, struct client *client);
 
 /* The number of the change after which this session's state is on disk. */
 u64 session_change(const struct session *session, u64 change);
+
+/*
+ * Whether a client of this identifier may have a session: it has one, or there
+ * are fewer than global_max_clients.
+ */
+bool session_has_room(const u8 *id, u16 len);
 
 /* To be called once a minute: ends sessions that have been away too long. */
 void session_expire(void);

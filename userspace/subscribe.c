@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "client.h"
+#include "memory.h"
 #include "packet.h"
 #include "retained.h"
 #include "session.h"
@@ -26,6 +27,8 @@
  * @first_at: where the first filter of the message to the module is
  * @first: its number
  * @count: filters
+ * @fresh: filters in the message to the module that the session has not got; one
+ *	that is there twice counts twice
  * @codes: of SUBACK: the return codes, in @ack
  * @ack_size: bytes of @ack
  * @ack: the acknowledgment
@@ -39,6 +42,7 @@ struct subscribing {
 	size_t first_at;
 	u32 first;
 	u32 count;
+	u32 fresh;
 	u8 *codes;
 	size_t ack_size;
 	u8 ack[];
@@ -74,8 +78,29 @@ static bool is_valid(const struct filter *filter)
 	return !kmqtt_topic_filter_check(filter->topic.data, filter->topic.len);
 }
 
+static bool is_new(const struct client *client, const struct filter *filter)
+{
+	return !filters_find(client->session, filter->topic.data,
+			     filter->topic.len);
+}
+
+/* Whether the session may subscribe to it besides. */
+static bool has_room(const struct client *client, const struct filter *filter)
+{
+	const struct subscribing *subscribing = client->subscribing;
+	u32 most = client_config->max_subscriptions;
+
+	if (!subscribing->subscribe)
+		return true;
+	if (!memory_over() &&
+	    (!most || client->session->subscription_count +
+		      subscribing->fresh < most))
+		return true;
+	return !is_new(client, filter);
+}
+
 /*
- * The next filter that is one (section 4.7); others are skipped, and refused in
+ * The next filter that is one (section 4.7), and has room; others are skipped, and refused in
  * the SUBACK [MQTT-3.8.4-5]. False at the end.
  */
 static bool next_valid(struct client *client, struct filter *filter)
@@ -85,7 +110,7 @@ static bool next_valid(struct client *client, struct filter *filter)
 	for (; subscribing->index < subscribing->count;
 	     subscribing->index++, subscribing->at = filter->next) {
 		read_filter(client, subscribing->at, filter);
-		if (is_valid(filter))
+		if (is_valid(filter) && has_room(client, filter))
 			return true;
 		if (subscribing->subscribe)
 			subscribing->codes[subscribing->index] =
@@ -149,6 +174,8 @@ static void build(struct kmod_request *request, struct nlmsghdr *message,
 		put_filter(message, filter.topic.data, filter.topic.len,
 			   filter.qos);
 		log_filter(client, &filter);
+		if (client_config->max_subscriptions)
+			subscribing->fresh += is_new(client, &filter);
 		subscribing->index++;
 		subscribing->at = filter.next;
 	}
@@ -196,7 +223,9 @@ static void follow(struct client *client)
 	for (i = subscribing->first; i < subscribing->index; i++) {
 		read_filter(client, at, &filter);
 		at = filter.next;
-		if (!is_valid(&filter))
+		if (!is_valid(&filter) ||
+		    (subscribing->subscribe &&
+		     subscribing->codes[i] == PACKET_SUBACK_FAILURE))
 			continue;
 		if (!subscribing->subscribe)
 			unsubscribe(client, &filter);
@@ -358,6 +387,7 @@ static void done(struct kmod_request *request, const struct kmod_reply *reply)
 
 	if (!client_answered(client))
 		return;
+	client->subscribing->fresh = 0;
 	if (!reply->err) {
 		follow(client);
 		held_up(client, reply);
@@ -414,6 +444,11 @@ bool subscribe_handle(struct client *client, bool subscribe, size_t header,
 		  client_name(client, name));
 	if (packet_parse_filters(data, size - header, subscribe, &filters)) {
 		client_end(client, "malformed packet");
+		return true;
+	}
+	if (client_config->max_filters &&
+	    filters.count > client_config->max_filters) {
+		client_end(client, "too many topic filters in a packet");
 		return true;
 	}
 	client->subscribing = make(subscribe, &filters);

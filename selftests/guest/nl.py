@@ -154,6 +154,7 @@ STATS = Attributes("stats", {"worker": Attributes("counter"), "ended": Ended})
 SPACES = collections.defaultdict(lambda: CONN, {
     "sub_add": SUB, "sub_del": SUB, "sub_get": SUB, "publish": MSG,
     "stats_get": STATS, "flush": STATS, "sink_open": SINK,
+    "memory_set": STATS,
 })
 
 

@@ -91,6 +91,14 @@ allow_anonymous true
 max_keepalive 65535
 max_packet_size 268435460
 connect_timeout 10
+global_max_clients -1
+global_max_connections -1
+max_connection_rate 0
+max_filters 0
+max_publish_rate 1000000
+max_subscriptions 0
+memory_limit 100000000
+packet_max_connect 100000
 log_dest stderr
 log_dest file /tmp/kmqttd.log
 log_dest syslog
@@ -239,6 +247,10 @@ def becomes(broker):
     equal(status["Uid"].split(), [str(NOBODY)] * 4, "user")
     equal(int(status["CapEff"], 16), 1 << 12, "capabilities")
     equal(int(status["CapPrm"], 16), 1 << 12, "capabilities")
+    equal(status["NoNewPrivs"], "1", "no new privileges")
+    for task in os.listdir(f"/proc/{broker.daemon.pid}/task"):
+        path = f"/proc/{broker.daemon.pid}/task/{task}/status"
+        assert "\nSeccomp:\t2\n" in open(path).read(), "filtered"
     with client() as one:
         one.subscribe("a")
         one.publish("a")

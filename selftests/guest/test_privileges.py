@@ -8,10 +8,11 @@ import errno
 import os
 import socket
 import subprocess
+import threading
 
 from broker import NEW_NET, NEW_USER, NOBODY, Broker, client, in_child, refused
 from ktap import cases, equal, main, test, times
-from nl import CMD, NLM_F_ACK, NLM_F_DUMP, Netlink
+from nl import CMD, LIMIT, NLM_F_ACK, NLM_F_DUMP, Netlink
 
 TCP_ULP = 31
 
@@ -73,7 +74,7 @@ REQUESTS = [
     ("sub_add", {"conn_id": 1, "filter": {"topic": "#"}}),
     ("sub_del", {"conn_id": 1, "filter": {"topic": "#"}}),
     ("publish", {"topic": "a"}), ("stats_get", {}), ("flush", {}),
-    ("sink_open", {}),
+    ("sink_open", {}), ("memory_set", {"memory_limit": 1}),
 ]
 DUMPS = [("conn_get", {}), ("conn_get", {"pending": True}), ("sub_get", {})]
 
@@ -134,20 +135,50 @@ def namespace(broker):
                 equal([stats[n] for n in ("conns", "subs", "filters")], [0] * 3)
                 equal(sum(stats["ended"].values()), 0)
                 equal(stats["total"]["rx_user_packets"], 0)
+                equal(netlink.conns(pending=True), [])
+                equal(netlink.subs(conn_id=conn), [])
                 for request in (
                         lambda: netlink.conn(conn),
+                        lambda: netlink.conn_set(conn, keepalive=1),
                         lambda: netlink.conn_del(conn),
                         lambda: netlink.adopt(conn),
-                        lambda: netlink.sub("sub_add", conn, "#")):
+                        lambda: netlink.sub("sub_add", conn, "#"),
+                        lambda: netlink.sub("sub_del", conn, "here")):
                     with refused(errno.ENOENT):
                         request()
                 with refused(errno.EOPNOTSUPP, "namespace"):
                     netlink.conn_add(one)
                 netlink.publish("here", b"from elsewhere")
                 equal(netlink.flush(), 0)
+                # There is a sink of its own, and there are events of its own.
+                sink = netlink.sink_open()
+                os.set_blocking(sink, False)
+                netlink.sub("sub_add", LIMIT["sink_id"], "#")
                 netlink.join()
+                netlink.conns(pending=True)
+                os.write(attacked, b"!")
+                os.read(happened, 1)
+                with refused(errno.EAGAIN):
+                    os.read(sink, 1)
+                netlink.socket.setblocking(False)
+                with refused(errno.EAGAIN):
+                    netlink.socket.recv(1)
 
+        def happen():
+            os.read(listening, 1)
+            with client() as another:
+                another.publish("here", b"while it listens", retain=True)
+            equal(here.message(), ("here", b"while it listens"))
+            broker.await_conns(2)
+            os.write(done, b"!")
+
+        (listening, attacked), (happened, done) = os.pipe(), os.pipe()
+        thread = threading.Thread(target=happen, daemon=True)
+        thread.start()
         in_child(attack, unshare=NEW_NET)
+        thread.join()
+        publisher.publish("here", retain=True)
+        equal(here.message(), ("here", b""))
         publisher.publish("here", b"from here")
         equal(here.message(), ("here", b"from here"))
     one.close()

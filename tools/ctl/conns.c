@@ -37,6 +37,7 @@ static const struct {
 	{ KMQTT_A_CONN_LEVEL, "level" },
 	{ KMQTT_A_CONN_KEEPALIVE, "keepalive" },
 	{ KMQTT_A_CONN_MAX_PACKET, "max_packet" },
+	{ KMQTT_A_CONN_PUBLISH_RATE, "publish_rate" },
 	{ KMQTT_A_CONN_RING_MESSAGES, "ring_messages" },
 	{ KMQTT_A_CONN_RING_BYTES, "ring_bytes" },
 	{ KMQTT_A_CONN_USER_BYTES, "user_bytes" },

@@ -58,6 +58,8 @@ static void note_stats(const struct nlmsghdr *message, void *data)
 	stats->sink_bytes = genl_uint(attrs[KMQTT_A_STATS_SINK_BYTES]);
 	stats->sink_waiting = genl_uint(attrs[KMQTT_A_STATS_SINK_WAITING]);
 	stats->sink_waits = genl_uint(attrs[KMQTT_A_STATS_SINK_WAITS]);
+	stats->memory = genl_uint(attrs[KMQTT_A_STATS_MEMORY]);
+	stats->memory_limit = genl_uint(attrs[KMQTT_A_STATS_MEMORY_LIMIT]);
 	if (attrs[KMQTT_A_STATS_ENDED])
 		note_values(attrs[KMQTT_A_STATS_ENDED], stats->ended,
 			    KMQTT_END_MAX);
@@ -103,6 +105,8 @@ static void print_state(const struct stats *stats)
 	       stats->sink_bytes);
 	printf("sink full      %" PRIu64 " times, %" PRIu64
 	       " publishers paused\n", stats->sink_waits, stats->sink_waiting);
+	printf("memory         %" PRIu64 " bytes, limit %" PRIu64 "\n",
+	       stats->memory, stats->memory_limit);
 }
 
 static void print_ended(const struct stats *stats)

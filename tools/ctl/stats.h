@@ -23,6 +23,8 @@ struct stats {
 	uint64_t sink_bytes;
 	uint64_t sink_waiting;
 	uint64_t sink_waits;
+	uint64_t memory;
+	uint64_t memory_limit;
 	uint64_t ended[KMQTT_END_MAX + 1];
 	struct stats_counters total;
 	struct stats_counters *workers;

@@ -33,6 +33,8 @@
 #define KMQTT_PAYLOAD_INLINE	32768
 /* The largest MQTT packet: five header bytes and 2^28 - 1 (section 2.2.3). */
 #define KMQTT_PACKET_MAX	268435460
+/* Messages a second that KMQTT_A_CONN_PUBLISH_RATE can allow. */
+#define KMQTT_PUBLISH_RATE_MAX	1000000
 /* Connections in one KMQTT_CMD_CONN_ADOPT. */
 #define KMQTT_ADOPT_MAX		64
 /* Seconds that a connection is held at the most, counted from its last hold. */
@@ -55,8 +57,8 @@
  *	EMFILE (the namespace has as many connections as the caller may have
  *	descriptors: the kernel's are not counted otherwise).
  * @KMQTT_CMD_CONN_SET: change a connection [id; optional level, keepalive,
- *	client-id, max-packet, cookie, active, next, event-seq, hold-seq, trim,
- *	release]. All given values take effect together. ENOTCONN when it has
+ *	client-id, max-packet, publish-rate, cookie, active, next, event-seq,
+ *	hold-seq, trim, release]. All given values take effect together. ENOTCONN when it has
  *	ended and more than event-seq is given, EBUSY for active or next before
  *	a packet was passed up.
  * @KMQTT_CMD_CONN_DEL: end a connection and forget it [id; optional abort].
@@ -105,6 +107,13 @@
  *	a message of each publisher, and where it is for a filter, by what is
  *	read at a time: 64 messages or 64 KiB. Injected messages never go into
  *	it.
+ * @KMQTT_CMD_MEMORY_SET: bound what the namespace holds for its clients
+ *	[memory-limit]. Answers [memory, memory-limit]. Over it PUBLISH packets
+ *	are not read, whatever their QoS, conn-add and sub-add are refused
+ *	(EDQUOT; not the sink's), and what waits for sockets that take nothing is
+ *	dropped, and counted as dropped for want of memory. Injected messages
+ *	still pass. Messages are counted exactly, sockets and user queues four
+ *	times a second.
  */
 enum kmqtt_cmd {
 	KMQTT_CMD_UNSPEC,
@@ -121,6 +130,7 @@ enum kmqtt_cmd {
 	KMQTT_CMD_FLUSH,
 	KMQTT_CMD_EVENT,
 	KMQTT_CMD_SINK_OPEN,
+	KMQTT_CMD_MEMORY_SET,
 
 	__KMQTT_CMD_MAX,
 	KMQTT_CMD_MAX = __KMQTT_CMD_MAX - 1
@@ -265,6 +275,9 @@ struct kmqtt_sink_record {
  *	is subscribed later, with hold again, gets another. Of no effect if the
  *	connection is not held
  * @KMQTT_A_CONN_RELEASE: flag, after trim: hold it no longer
+ * @KMQTT_A_CONN_PUBLISH_RATE: u32, PUBLISH packets a second, of any QoS, at most
+ *	KMQTT_PUBLISH_RATE_MAX, 0 (the default) for any number; as many may come
+ *	at once after a second without. Beyond, the connection is not read
  */
 enum kmqtt_a_conn {
 	KMQTT_A_CONN_UNSPEC,
@@ -307,6 +320,7 @@ enum kmqtt_a_conn {
 	KMQTT_A_CONN_HOLD_SEQ,
 	KMQTT_A_CONN_TRIM,
 	KMQTT_A_CONN_RELEASE,
+	KMQTT_A_CONN_PUBLISH_RATE,
 
 	__KMQTT_A_CONN_MAX,
 	KMQTT_A_CONN_MAX = __KMQTT_A_CONN_MAX - 1
@@ -394,7 +408,7 @@ enum kmqtt_a_sink {
 };
 
 /**
- * enum kmqtt_a_stats - attributes of stats-get and flush
+ * enum kmqtt_a_stats - attributes of stats-get, flush and memory-set
  * @KMQTT_A_STATS_UNSPEC: unused
  * @KMQTT_A_STATS_CONNS: u32, connections now, ended ones included
  * @KMQTT_A_STATS_SUBS: u32, subscriptions now
@@ -409,6 +423,10 @@ enum kmqtt_a_sink {
  * @KMQTT_A_STATS_SINK_BYTES: u64, memory that they pin
  * @KMQTT_A_STATS_SINK_WAITING: u32, publishers not read now, for want of room
  * @KMQTT_A_STATS_SINK_WAITS: u64, times that a publisher was not read for that
+ * @KMQTT_A_STATS_MEMORY: u64, bytes held for clients: messages, what waits for
+ *	sockets, and with a limit what is in sockets and user queues, and
+ *	connections and subscriptions themselves
+ * @KMQTT_A_STATS_MEMORY_LIMIT: u64, bytes, 0 (the default) for any number
  */
 enum kmqtt_a_stats {
 	KMQTT_A_STATS_UNSPEC,
@@ -423,6 +441,8 @@ enum kmqtt_a_stats {
 	KMQTT_A_STATS_SINK_BYTES,
 	KMQTT_A_STATS_SINK_WAITING,
 	KMQTT_A_STATS_SINK_WAITS,
+	KMQTT_A_STATS_MEMORY,
+	KMQTT_A_STATS_MEMORY_LIMIT,
 
 	__KMQTT_A_STATS_MAX,
 	KMQTT_A_STATS_MAX = __KMQTT_A_STATS_MAX - 1

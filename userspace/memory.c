@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "memory.h"
+
+#include <malloc.h>
+
+#include "kmod.h"
+#include "log.h"
+
+static struct kmod_request request;
+static bool requesting;
+static bool over;
+static u64 limit;
+static u64 heap;	/* when last looked at, and what was added since */
+
+static u64 heap_max(void)
+{
+	return limit / 4 * 3;
+}
+
+static void build(struct kmod_request *made, struct nlmsghdr *message,
+		  size_t room)
+{
+	u64 used = heap < heap_max() ? heap : heap_max();
+
+	(void)made;
+	(void)room;
+	mnl_attr_put_u64(message, KMQTT_A_STATS_MEMORY_LIMIT, limit - used);
+}
+
+static void done(struct kmod_request *made, const struct kmod_reply *reply)
+{
+	(void)made;
+	(void)reply;
+	requesting = false;
+}
+
+static void tell(void)
+{
+	static const struct kmod_command memory_set = {
+		.cmd = KMQTT_CMD_MEMORY_SET,
+		.build = build,
+		.done = done,
+	};
+
+	requesting = true;
+	kmod_submit(&request, &memory_set);
+}
+
+static void judge(void)
+{
+	bool before = over;
+
+	over = limit && heap > heap_max();
+	if (over && !before)
+		log_print(LOG_TYPE_WARNING,
+			  "Warning: memory_limit is exceeded: new clients and subscriptions are refused, and messages not queued.");
+	else if (before && !over)
+		log_print(LOG_TYPE_NOTICE,
+			  "memory_limit is not exceeded any more.");
+}
+
+/* Bytes in use, of all threads. */
+static void look(void)
+{
+	const struct mallinfo2 info = mallinfo2();
+
+	heap = info.uordblks + info.hblkhd;
+}
+
+void memory_open(const struct config *config)
+{
+	limit = config->memory_limit;
+	look();
+	tell();
+}
+
+void memory_tick(void)
+{
+	if (!limit)
+		return;
+	look();
+	judge();
+	if (!requesting)
+		tell();
+}
+
+void memory_add(size_t bytes)
+{
+	heap += bytes;
+	judge();
+}
+
+bool memory_over(void)
+{
+	return over;
+}
