@@ -7,7 +7,7 @@ import time
 
 from broker import CONFIG, PORT, Broker, client
 from ktap import TIMEOUT, cases, equal, main, test, times, wait_until
-from mqtt import CONNACK, REFUSED, Client, Closed, connect, publish
+from mqtt import CONNACK, PUBACK, REFUSED, Client, Closed, connect, publish
 
 # Of every limit: where it is, so that one less, as much and one more can be
 # tried.
@@ -84,6 +84,8 @@ def packet_size(_, size):
             whole = publish("t", bytes(size - head), qos << 1, number)
             equal(len(whole), size)
             one.send(whole)
+            if qos:
+                one.acknowledged(PUBACK, number)
             equal(len(one.message()[1]), size - head)
             passed.add(qos)
     assert len(passed) != 1, f"only with {passed}"
