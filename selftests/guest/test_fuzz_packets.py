@@ -11,12 +11,13 @@ import collections
 import contextlib
 import os
 import random
+import re
 import threading
 import time
 
 from broker import CONFIG
 from hostile import Hostile
-from ktap import TIMEOUT, equal, main, note, seed, test
+from ktap import FACTOR, TIMEOUT, equal, main, note, seed, test
 from mqtt import (PINGRESP, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL,
                   SUBACK, UNSUBACK, Client, Closed, acknowledge, connect,
                   disconnect, length, packet, ping, publish, subscribe,
@@ -74,7 +75,7 @@ class Good(Life):
         self.wanted = collections.defaultdict(collections.deque)
         self.echo = collections.defaultdict(collections.deque)
         with Client() as one:
-            one.send(connect(f"good {self.name}", keepalive=60,
+            one.send(connect(f"good {self.name}",
                              will=rand.choice([None, ("will", b"x", 1, 0)])))
             one.connected()
             equal(one.subscribe((self.mine + "/#", 2)), [2])
@@ -235,9 +236,14 @@ def sequences(broker):
             life.start()
         for life in lives:
             life.join()
-        equal([life.error for life in lives if life.error], [])
+        errors = [life.error for life in lives if life.error]
+        for line in re.findall(".*Client good.* disconnected: .*",
+                               broker.said()) if errors else ():
+            note(line)
+        equal(errors, [])
     note("lives:", [life.lives for life in lives])
     assert all(life.lives for life in lives), "somebody never lived"
 
 
-main(Hostile(CONFIG + f"max_packet_size {MAX_PACKET}\nconnect_timeout 2\n"))
+main(Hostile(CONFIG + f"max_packet_size {MAX_PACKET}\n"
+             f"connect_timeout {2 * FACTOR:.0f}\n"))

@@ -311,4 +311,5 @@ def races(broker):
         equal([racer.error for racer in racers if racer.error], [])
 
 
-main(Hostile(CONFIG + f"max_packet_size {MAX_PACKET}\nconnect_timeout 5\n"))
+main(Hostile(CONFIG + f"max_packet_size {MAX_PACKET}\n"
+             f"connect_timeout {5 * FACTOR:.0f}\n"))
