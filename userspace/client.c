@@ -177,6 +177,7 @@ static void client_free(struct client *client)
 	if (client->will)
 		message_put(client->will);
 	subscribe_free(client->subscribing);
+	free(client->user);
 	buffer_free(&client->in);
 	buffer_free(&client->out);
 	buffer_free(&client->sent);
@@ -195,7 +196,7 @@ static void publish_the_will(struct client *client, bool accepted)
 	char name[CLIENT_NAME_SIZE];
 
 	if (accepted && client->will &&
-	    !publish_will(client->will, client->will_retain))
+	    !publish_will(client, client->will, client->will_retain))
 		log_print(LOG_TYPE_ERROR,
 			  "Error: The will of client %s could not be published.",
 			  client_name(client, name));

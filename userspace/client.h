@@ -69,9 +69,12 @@ STAILQ_HEAD(late_acks, late_ack);
  * @dropped_at: when it was last logged that messages to it were dropped,
  *	likewise
  * @keepalive: seconds
+ * @user_len: bytes of @user
+ * @user: the user name, owned; NULL: none
  * @level: protocol level, 0 before CONNECT
  * @clean: it asked for a clean session
  * @present: there was a session to go on with
+ * @judged: the module has been told what it may do
  * @will_retain: publish @will retained
  * @will: to be published if it does not disconnect in order, or NULL
  * @state: enum client_state
@@ -132,10 +135,13 @@ struct client {
 	u32 since;
 	u32 dropped_at;
 	u16 keepalive;
+	u16 user_len;
+	u8 *user;
 	u8 level;
 	u8 state;
 	bool clean;
 	bool present;
+	bool judged;
 	bool will_retain;
 	bool committing;
 	bool has_unsent;
@@ -277,6 +283,12 @@ void client_await(struct client *client, u64 change,
 
 /* It is active from here on, or its time is otherwise no longer limited. */
 void client_greeted(struct client *client);
+
+/* Whether the module judges its messages by rules, or would. */
+static inline bool client_is_judged(const struct client *client)
+{
+	return client->judged && client->attached;
+}
 
 /* Handles the packets that have arrived, as far as that is possible now. */
 void client_pump(struct client *client);

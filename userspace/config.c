@@ -314,6 +314,12 @@ static int parse_auto_id_prefix(struct parser *parser,
 			   &access_of(parser)->auto_id_prefix);
 }
 
+static int parse_acl_file(struct parser *parser, const struct option *option,
+			  char *value)
+{
+	return read_string(option->name, value, &access_of(parser)->acl_file);
+}
+
 static int parse_max_inflight_messages(struct parser *parser,
 				       const struct option *option, char *value)
 {
@@ -516,6 +522,7 @@ static int parse_include_dir(struct parser *parser, const struct option *option,
 	{ SETTING(variable, parse_number, field), .min = least, .max = most }
 
 static const struct option options[] = {
+	OPTION(acl_file),
 	OPTION(allow_anonymous),
 	OPTION(allow_zero_length_clientid),
 	OPTION(auto_id_prefix),
@@ -566,6 +573,8 @@ struct fixed_option {
 static const struct fixed_option fixed_options[] = {
 	{ "allow_duplicate_messages", { "false", "0" },
 	  "a client gets one copy, however many of its subscriptions match" },
+	{ "check_retain_source", { "false", "0" },
+	  "who published a retained message is not kept with it" },
 	{ "max_inflight_bytes", { "0" },
 	  "max_inflight_messages bounds what is in flight" },
 	{ "message_size_limit", { "0" },
@@ -612,7 +621,6 @@ static const struct unsupported unsupported[] = {
 		"global_plugin", "plugin") },
 	{ "plugins", "auth_opt_", NAMES(NULL) },
 	{ "passwords", NULL, NAMES("password_file") },
-	{ "access control", NULL, NAMES("acl_file", "check_retain_source") },
 	{ "websockets", "websockets_", NAMES("http_dir") },
 	{ "MQTT 5", NULL,
 	  NAMES("max_topic_alias", "max_topic_alias_broker",
@@ -851,6 +859,10 @@ static int finish_listener(struct parser *parser,
 	if (!parser->per_listener) {
 		*access = parser->access;
 		access->auto_id_prefix = NULL;
+		access->acl_file = NULL;
+		if (parser->access.acl_file &&
+		    set_default(&access->acl_file, parser->access.acl_file))
+			return -ENOMEM;
 		if (parser->access.auto_id_prefix &&
 		    set_default(&access->auto_id_prefix,
 				parser->access.auto_id_prefix))
@@ -933,6 +945,7 @@ static void free_listener(struct config_listener *listener)
 {
 	free(listener->host);
 	free(listener->access.auto_id_prefix);
+	free(listener->access.acl_file);
 }
 
 int config_read(struct config *config, FILE *file, const char *name, u16 port)
@@ -963,6 +976,7 @@ int config_read(struct config *config, FILE *file, const char *name, u16 port)
 		err = finish(&parser, port);
 	free_listener(&parser.base);
 	free(parser.access.auto_id_prefix);
+	free(parser.access.acl_file);
 	return err;
 }
 

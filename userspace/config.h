@@ -18,12 +18,14 @@
  * @allow_zero_length_clientid: let clients without an identifier in, under one
  *	that is made up
  * @auto_id_prefix: what such an identifier begins with; owned
+ * @acl_file: who may read and write what, or NULL; owned
  */
 struct config_access {
 	bool allow_anonymous;
 	bool anonymous_given;
 	bool allow_zero_length_clientid;
 	char *auto_id_prefix;
+	char *acl_file;
 };
 
 /**

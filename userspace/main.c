@@ -13,6 +13,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "acl.h"
 #include "client.h"
 #include "config.h"
 #include "directory.h"
@@ -74,6 +75,7 @@ static void print_help(void)
 	      "then it becomes NAME once it listens, with that one capability left.\n"
 	      "\n"
 	      "Signals: SIGTERM and SIGINT end all connections in order, then kmqttd.\n"
+	      "SIGHUP reads acl_file again.\n"
 	      "\n"
 	      "Exit status: 0 after a signal, or when there was only to print or to test;\n"
 	      "3 if the command line or the configuration is wrong; 1 for anything else.\n",
@@ -216,11 +218,21 @@ static void remove_pid_file(const char *path)
 			  strerror(errno));
 }
 
+/* The files of the configuration that there is; it stays as it is. */
+static void reload(void)
+{
+	struct acl *acl;
+
+	log_print(LOG_TYPE_NOTICE,
+		  "SIGHUP: reading acl_file again. The rest of the configuration cannot be reloaded yet, restart kmqttd.");
+	if (!acl_load(client_config, &acl))
+		acl_swap(acl);
+}
+
 static void handle_signal(u32 number)
 {
 	if (number == SIGHUP)
-		log_print(LOG_TYPE_NOTICE,
-			  "SIGHUP ignored: the configuration cannot be reloaded yet, restart kmqttd.");
+		reload();
 	else
 		stopping = true;
 }
@@ -268,7 +280,7 @@ static void tick_done(struct ring_op *op, const struct ring_result *result)
 	ring_tick(op);
 }
 
-static int start(const struct config *config)
+static int start(const struct config *config, struct acl *acl)
 {
 	static struct ring_op tick = { .done = tick_done };
 	int err;
@@ -285,6 +297,8 @@ static int start(const struct config *config)
 	/* Not before: who fails here may be the second kmqttd. */
 	if (!err)
 		err = kmod_flush();
+	if (!err)
+		err = acl_start(acl);
 	if (!err && config->user && !geteuid())
 		err = user_become(config->user);
 	if (!err)
@@ -347,7 +361,8 @@ static void make_directories(const struct config *config)
 		directory_make(config->persistence_location, user);
 }
 
-static int run(const struct arguments *arguments, const struct config *config)
+static int run(const struct arguments *arguments, const struct config *config,
+	       struct acl *acl)
 {
 	int err;
 
@@ -363,7 +378,7 @@ static int run(const struct arguments *arguments, const struct config *config)
 		err = write_pid_file(config->pid_file);
 	if (err)
 		return err;
-	err = start(config);
+	err = start(config, acl);
 	if (!err)
 		err = serve();
 	if (store_enabled() && store_close() && !err)
@@ -378,19 +393,24 @@ static int run(const struct arguments *arguments, const struct config *config)
 int main(int argc, char **argv)
 {
 	struct arguments arguments = { 0 };
+	struct acl *acl = NULL;
 	struct config config;
 	int err;
 
 	parse_arguments(argc, argv, &arguments);
 	err = load(&arguments, &config);
+	if (!err)
+		err = acl_load(&config, &acl);
 	if (err) {
 		config_free(&config);
 		return EXIT_CONFIG;
 	}
-	if (arguments.test_config)
+	if (arguments.test_config) {
 		puts("Configuration is OK.");
-	else
-		err = run(&arguments, &config);
+		acl_discard(acl);
+	} else {
+		err = run(&arguments, &config, acl);
+	}
 	config_free(&config);
 	return err ? EXIT_ERROR : EXIT_SUCCESS;
 }

@@ -10,6 +10,7 @@
 #ifndef _KMQTTD_SESSION_H_
 #define _KMQTTD_SESSION_H_
 
+#include "acl.h"
 #include "config.h"
 #include "filters.h"
 #include "inbound.h"
@@ -37,6 +38,7 @@ struct client;
  * @subscriptions: its subscriptions
  * @inbound: QoS 2 messages of its client, half received
  * @outbound: messages for its client
+ * @subject: what its client may do
  * @match_stamp: of filters_match()
  * @match_qos: likewise
  * @next_match: likewise
@@ -58,6 +60,7 @@ struct session {
 	struct subscriptions subscriptions;
 	struct inbound inbound;
 	struct outbound outbound;
+	struct acl_subject subject;
 	u64 match_stamp;
 	struct session *next_match;
 	u8 match_qos;
@@ -96,6 +99,9 @@ void session_release(struct session *session, struct client *client);
 
 /* The number of the change after which this session's state is on disk. */
 u64 session_change(const struct session *session, u64 change);
+
+/* Calls @each with every session. */
+void session_each(void (*each)(struct session *session));
 
 /* To be called once a minute: ends sessions that have been away too long. */
 void session_expire(void);
