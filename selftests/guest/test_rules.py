@@ -154,7 +154,7 @@ def _(fixture):
 @test("under load: nothing denied after the answer, nothing allowed is lost")
 def _(fixture):
     with rules(fixture, 1, ("always", ALL, 0)), \
-            pair(fixture, None, {"rules_id": 1}) as (one, other),:
+            pair(fixture, None, {"rules_id": 1}) as (one, other):
         other.sub("#")
         count = 0
         for number in range(times(60)):
