@@ -6,6 +6,7 @@
 #include <linux/slab.h>
 #include <net/tcp.h>
 
+#include "access.h"
 #include "compat.h"
 #include "hold.h"
 #include "netlink.h"
@@ -48,6 +49,8 @@ static struct kmqtt_conn *conn_new(struct kmqtt_ns *ns, struct file *file,
 
 void kmqtt_conn_free(struct kmqtt_conn *conn)
 {
+	kmqtt_access_free(conn);
+	kfree(conn->user_name);
 	kfree(conn->client_id);
 	kfree(conn);
 }
@@ -165,6 +168,7 @@ void kmqtt_conn_del(struct kmqtt_conn *conn, bool abort, enum kmqtt_end end)
 	xa_erase(&ns->conns, conn->id);
 	ns->nr_conns--;
 	kmqtt_subs_detach(conn);
+	kmqtt_access_leave(conn);
 
 	if (abort)
 		tcp_abort(sock->sk, ECONNABORTED);

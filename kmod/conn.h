@@ -22,6 +22,7 @@
 #include "upq.h"
 
 struct file;
+struct kmqtt_access;
 struct kmqtt_ns;
 struct kmqtt_run;
 struct kmqtt_worker;
@@ -145,6 +146,7 @@ enum { KMQTT_CREDIT = 256 * 1024 };
  * @next_dirty: next connection to send for; the worker's
  * @touched_qos: highest QoS granted by the filters that matched; the worker's
  * @touched_before: one of them is older than the hold; the worker's
+ * @touched_readable: it may read all that one of them matches; the worker's
  * @dirty: linked by @next_dirty; the worker's
  * @gone: dropped, there is no socket any more; the worker's
  * @failed: a send failed for good; the worker's
@@ -168,6 +170,7 @@ enum { KMQTT_CREDIT = 256 * 1024 };
  * @credit: bytes of messages that workers have not taken; atomic
  * @sink_wait: link in kmqtt_sink.waiting; under the sink's lock
  * @rx: parser; the worker's
+ * @access: what it may do; NULL: everything; readers need RCU
  * @max_packet: bytes; set by netlink
  * @publish_rate: messages a second, 0: any number; set by netlink
  * @tokens: what it may publish now, in messages times HZ; the worker's
@@ -188,6 +191,8 @@ enum { KMQTT_CREDIT = 256 * 1024 };
  * @cookie: the daemon's; kmqtt_ns.lock
  * @client_id: kmqtt_ns.lock
  * @client_id_len: bytes
+ * @user_name_len: bytes
+ * @user_name: kmqtt_ns.lock
  * @file: keeps the socket; taken by the worker when it drops the connection
  * @subs: its subscriptions; kmqtt_ns.lock
  * @nr_subs: how many
@@ -206,6 +211,8 @@ enum { KMQTT_CREDIT = 256 * 1024 };
  * @dropped_messages: messages dropped at limits.ring_messages
  * @dropped_bytes: messages dropped at limits.ring_bytes
  * @dropped_nomem: messages dropped for want of memory
+ * @denied_publishes: publishes denied by its rules
+ * @denied_deliveries: deliveries likewise
  * @rcu: deferred freeing: socket callbacks find it under RCU
  */
 struct kmqtt_conn {
@@ -218,6 +225,7 @@ struct kmqtt_conn {
 	struct kmqtt_conn *next_dirty;
 	u8 touched_qos;
 	bool touched_before;
+	bool touched_readable;
 	bool dirty;
 	bool gone;
 	bool failed;
@@ -244,6 +252,7 @@ struct kmqtt_conn {
 	atomic_t credit;
 	struct list_head sink_wait;
 	struct kmqtt_rx rx;
+	struct kmqtt_access __rcu *access;
 	u32 max_packet;
 	u32 publish_rate;
 	u64 tokens;
@@ -268,6 +277,8 @@ struct kmqtt_conn {
 	u32 client_id_len;
 	u64 cookie;
 	u8 *client_id;
+	u8 *user_name;
+	u32 user_name_len;
 	struct file *file;
 	struct list_head subs;
 	u32 nr_subs;
@@ -281,6 +292,8 @@ struct kmqtt_conn {
 	u64 dropped_messages;
 	u64 dropped_bytes;
 	u64 dropped_nomem;
+	u64 denied_publishes;
+	u64 denied_deliveries;
 	struct rcu_head rcu;
 };
 

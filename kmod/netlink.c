@@ -9,6 +9,7 @@
 #include <linux/slab.h>
 #include <net/genetlink.h>
 
+#include "access.h"
 #include "compat.h"
 #include "conn.h"
 #include "hold.h"
@@ -37,6 +38,8 @@ enum {
 	LEVEL_MIN = 3,
 	LEVEL_MAX = 5,
 	QOS_MAX = 2,
+	ACCESS_MAX = 3,
+	RULE_FLAGS_MAX = 3,
 };
 
 /* Not const: struct nla_policy points to them as variables before 6.8. */
@@ -77,6 +80,10 @@ static struct netlink_range_validation client_id_range = {
 	.max = KMQTT_CLIENT_ID_MAX,
 };
 
+static struct netlink_range_validation user_name_range = {
+	.max = KMQTT_USER_NAME_MAX,
+};
+
 static const struct nla_policy conn_add_policy[KMQTT_A_CONN_MAX + 1] = {
 	[KMQTT_A_CONN_FD] = { .type = NLA_U32 },
 	[KMQTT_A_CONN_MAX_PACKET] =
@@ -110,6 +117,9 @@ static const struct nla_policy conn_set_policy[KMQTT_A_CONN_MAX + 1] = {
 	[KMQTT_A_CONN_RELEASE] = { .type = NLA_FLAG },
 	[KMQTT_A_CONN_PUBLISH_RATE] =
 		NLA_POLICY_FULL_RANGE(NLA_U32, &publish_rate_range),
+	[KMQTT_A_CONN_USER_NAME] =
+		NLA_POLICY_FULL_RANGE(NLA_BINARY, &user_name_range),
+	[KMQTT_A_CONN_RULES_ID] = { .type = NLA_U32 },
 };
 
 static const struct nla_policy conn_del_policy[KMQTT_A_CONN_MAX + 1] = {
@@ -173,6 +183,24 @@ static const struct nla_policy sink_open_policy[KMQTT_A_SINK_MAX + 1] = {
 
 static const struct nla_policy memory_set_policy[KMQTT_A_STATS_MAX + 1] = {
 	[KMQTT_A_STATS_MEMORY_LIMIT] = { .type = NLA_U64 },
+};
+
+static const struct nla_policy rule_policy[KMQTT_A_RULE_MAX + 1] = {
+	[KMQTT_A_RULE_FILTER] =
+		NLA_POLICY_FULL_RANGE(NLA_BINARY, &filter_topic_range),
+	[KMQTT_A_RULE_ACCESS] =
+		NLA_POLICY_RANGE(NLA_U8, 1, ACCESS_MAX),
+	[KMQTT_A_RULE_FLAGS] =
+		NLA_POLICY_MAX(NLA_U8, RULE_FLAGS_MAX),
+};
+
+static const struct nla_policy rules_id_policy[KMQTT_A_RULES_MAX + 1] = {
+	[KMQTT_A_RULES_ID] = NLA_POLICY_MIN(NLA_U32, 1),
+};
+
+static const struct nla_policy rules_add_policy[KMQTT_A_RULES_MAX + 1] = {
+	[KMQTT_A_RULES_ID] = NLA_POLICY_MIN(NLA_U32, 1),
+	[KMQTT_A_RULES_RULE] = NLA_POLICY_NESTED(rule_policy),
 };
 
 static struct genl_family kmqtt_family;
@@ -267,7 +295,25 @@ static int fill_counters(struct sk_buff *skb, const struct kmqtt_conn *conn)
 	       put_u64(skb, KMQTT_A_CONN_DROPPED_BYTES,
 		       READ_ONCE(conn->dropped_bytes)) ||
 	       put_u64(skb, KMQTT_A_CONN_DROPPED_NOMEM,
-		       READ_ONCE(conn->dropped_nomem));
+		       READ_ONCE(conn->dropped_nomem)) ||
+	       put_u64(skb, KMQTT_A_CONN_DENIED_PUBLISHES,
+		       READ_ONCE(conn->denied_publishes)) ||
+	       put_u64(skb, KMQTT_A_CONN_DENIED_DELIVERIES,
+		       READ_ONCE(conn->denied_deliveries));
+}
+
+/* Who it is to its rules, if it has any. */
+static int fill_access(struct sk_buff *skb, const struct kmqtt_conn *conn)
+{
+	const struct kmqtt_access *access;
+
+	access = rcu_dereference_protected(conn->access,
+					   lockdep_is_held(&conn->ns->lock));
+	return (conn->user_name_len &&
+		nla_put(skb, KMQTT_A_CONN_USER_NAME, conn->user_name_len,
+			conn->user_name)) ||
+	       (access &&
+		nla_put_u32(skb, KMQTT_A_CONN_RULES_ID, access->set->id));
 }
 
 /* A connection's record; ns->lock is held. */
@@ -293,7 +339,8 @@ static int fill_conn(struct sk_buff *skb, const struct kmqtt_conn *conn)
 		    &conn->remote) ||
 	    nla_put_u32(skb, KMQTT_A_CONN_SUBS, conn->nr_subs) ||
 	    nla_put_u8(skb, KMQTT_A_CONN_HELD, READ_ONCE(conn->held)) ||
-	    fill_limits(skb, &conn->limits) || fill_counters(skb, conn))
+	    fill_limits(skb, &conn->limits) || fill_counters(skb, conn) ||
+	    fill_access(skb, conn))
 		return -EMSGSIZE;
 	return 0;
 }
@@ -301,7 +348,8 @@ static int fill_conn(struct sk_buff *skb, const struct kmqtt_conn *conn)
 /* Bytes that fill_conn() needs. */
 static size_t conn_size(const struct kmqtt_conn *conn)
 {
-	return RECORD_SIZE + nla_total_size(conn->client_id_len);
+	return RECORD_SIZE + nla_total_size(conn->client_id_len) +
+	       nla_total_size(conn->user_name_len);
 }
 
 static int kmqtt_nl_conn_add_doit(struct sk_buff *skb, struct genl_info *info)
@@ -368,17 +416,122 @@ static int kmqtt_nl_conn_add_doit(struct sk_buff *skb, struct genl_info *info)
 	return genlmsg_reply(reply, info);
 }
 
-static int conn_set_client_id(struct kmqtt_conn *conn,
-			      const struct nlattr *attr)
-{
-	u8 *client_id = kmemdup(nla_data(attr), nla_len(attr),
-				GFP_KERNEL_ACCOUNT);
+/**
+ * struct identity - what conn-set says of who a connection is
+ * @client_id: the client identifier, owned; NULL: nothing
+ * @user_name: the user name, likewise
+ * @client_id_len: bytes
+ * @user_name_len: bytes
+ * @given: any of them, or a rule set, is given
+ * @access: what it may do now, owned, if @given; NULL: everything
+ */
+struct identity {
+	u8 *client_id;
+	u8 *user_name;
+	u32 client_id_len;
+	u32 user_name_len;
+	bool given;
+	struct kmqtt_access *access;
+};
 
-	if (!client_id)
-		return -ENOMEM;
-	kfree(conn->client_id);
-	conn->client_id = client_id;
-	conn->client_id_len = nla_len(attr);
+static void identity_free(struct identity *identity)
+{
+	kfree(identity->client_id);
+	kfree(identity->user_name);
+	if (identity->access)
+		kmqtt_access_discard(identity->access);
+}
+
+static int copy_name(const struct nlattr *attr, u8 **name, u32 *len)
+{
+	if (!attr)
+		return 0;
+	*name = kmemdup(nla_data(attr), nla_len(attr), GFP_KERNEL_ACCOUNT);
+	*len = nla_len(attr);
+	return *name ? 0 : -ENOMEM;
+}
+
+/* The rule set that a connection is to have; NULL: none. */
+static struct kmqtt_ruleset *conn_set_rules(struct kmqtt_conn *conn,
+					    struct genl_info *info)
+{
+	const struct nlattr *attr = info->attrs[KMQTT_A_CONN_RULES_ID];
+	const struct kmqtt_access *access;
+	struct kmqtt_ruleset *set;
+
+	if (!attr) {
+		access = rcu_dereference_protected(conn->access,
+						   lockdep_is_held(&conn->ns->lock));
+		return access ? access->set : NULL;
+	}
+	if (!nla_get_u32(attr))
+		return NULL;
+	set = kmqtt_ruleset_find(conn->ns, nla_get_u32(attr));
+	if (!set) {
+		NL_SET_ERR_MSG_ATTR(info->extack, attr, "no such rule set");
+		return ERR_PTR(-ENOENT);
+	}
+	return set;
+}
+
+static int identity_access(const struct kmqtt_conn *conn,
+			   struct kmqtt_ruleset *set, struct identity *identity)
+{
+	const u8 *client_id = identity->client_id ?: conn->client_id;
+	const u8 *user_name = identity->user_name ?: conn->user_name;
+	u32 client_id_len = identity->client_id ? identity->client_id_len
+						: conn->client_id_len;
+	u32 user_name_len = identity->user_name ? identity->user_name_len
+						: conn->user_name_len;
+
+	identity->access = kmqtt_access_alloc(set, client_id, client_id_len,
+					      user_name, user_name_len);
+	return identity->access ? 0 : -ENOMEM;
+}
+
+/* On error there is nothing to free. */
+static int conn_set_identity(struct kmqtt_conn *conn, struct genl_info *info,
+			     struct identity *identity)
+{
+	struct nlattr **attrs = info->attrs;
+	struct kmqtt_ruleset *set;
+	int err;
+
+	identity->given = attrs[KMQTT_A_CONN_CLIENT_ID] ||
+			  attrs[KMQTT_A_CONN_USER_NAME] ||
+			  attrs[KMQTT_A_CONN_RULES_ID];
+	set = conn_set_rules(conn, info);
+	if (IS_ERR(set))
+		return PTR_ERR(set);
+	err = copy_name(attrs[KMQTT_A_CONN_CLIENT_ID], &identity->client_id,
+			&identity->client_id_len) ?:
+	      copy_name(attrs[KMQTT_A_CONN_USER_NAME], &identity->user_name,
+			&identity->user_name_len);
+	if (!err && identity->given && set)
+		err = identity_access(conn, set, identity);
+	if (err)
+		identity_free(identity);
+	return err;
+}
+
+/* Make a connection who it is said to be; 0, or -ENOMEM and nothing happens. */
+static int identity_take(struct kmqtt_conn *conn, struct identity *identity)
+{
+	int err = 0;
+
+	if (identity->given)
+		err = kmqtt_access_replace(conn, identity->access);
+	if (err)
+		return err;
+	identity->access = NULL;
+	if (identity->client_id) {
+		swap(conn->client_id, identity->client_id);
+		conn->client_id_len = identity->client_id_len;
+	}
+	if (identity->user_name) {
+		swap(conn->user_name, identity->user_name);
+		conn->user_name_len = identity->user_name_len;
+	}
 	return 0;
 }
 
@@ -453,6 +606,7 @@ static struct kmqtt_hold_change *conn_set_hold(struct kmqtt_conn *conn,
 static int conn_set(struct kmqtt_conn *conn, struct genl_info *info)
 {
 	struct nlattr **attrs = info->attrs;
+	struct identity identity = {};
 	struct kmqtt_hold_change *hold;
 	int err;
 
@@ -462,8 +616,11 @@ static int conn_set(struct kmqtt_conn *conn, struct genl_info *info)
 	hold = conn_set_hold(conn, attrs);
 	if (IS_ERR(hold))
 		return PTR_ERR(hold);
-	if (attrs[KMQTT_A_CONN_CLIENT_ID])
-		err = conn_set_client_id(conn, attrs[KMQTT_A_CONN_CLIENT_ID]);
+	err = conn_set_identity(conn, info, &identity);
+	if (!err) {
+		err = identity_take(conn, &identity);
+		identity_free(&identity);
+	}
 	if (err) {
 		if (hold)
 			kmqtt_hold_change_free(hold);
@@ -582,11 +739,12 @@ static int dump_conn(struct sk_buff *skb, struct netlink_callback *cb,
 	return 0;
 }
 
-/* One record may be as large as a client identifier, or a filter. */
+/* One record may be as large as the names of a connection, or a filter. */
 static int kmqtt_nl_dump_start(struct netlink_callback *cb)
 {
 	BUILD_BUG_ON(KMQTT_FILTER_MAX > KMQTT_CLIENT_ID_MAX);
-	cb->min_dump_alloc = KMQTT_CLIENT_ID_MAX + RECORD_SIZE;
+	cb->min_dump_alloc = KMQTT_CLIENT_ID_MAX + KMQTT_USER_NAME_MAX +
+			     RECORD_SIZE;
 	return 0;
 }
 
@@ -1179,6 +1337,7 @@ static int kmqtt_nl_flush_doit(struct sk_buff *skb, struct genl_info *info)
 		kmqtt_conn_del(conn, true, KMQTT_END_FLUSHED);
 	kmqtt_subs_detach(ns->sink.conn);
 	kmqtt_subs_free(ns->sink.conn);
+	kmqtt_ruleset_del_all(ns);
 	mutex_unlock(&ns->lock);
 	kmqtt_sink_flush(&ns->sink);
 
@@ -1249,6 +1408,159 @@ static int kmqtt_nl_memory_set_doit(struct sk_buff *skb, struct genl_info *info)
 	mutex_unlock(&ns->lock);
 	genlmsg_end(reply, hdr);
 	return genlmsg_reply(reply, info);
+}
+
+/* The rule set that a rules command is about; 0 if it does not say. */
+static u32 rules_id(struct genl_info *info)
+{
+	if (GENL_REQ_ATTR_CHECK(info, KMQTT_A_RULES_ID)) {
+		NL_SET_ERR_MSG(info->extack, "rule set missing");
+		return 0;
+	}
+	return nla_get_u32(info->attrs[KMQTT_A_RULES_ID]);
+}
+
+/* Whether rules-begin was about this rule set; ns->lock is held. */
+static bool is_draft(struct kmqtt_ns *ns, struct genl_info *info, u32 id)
+{
+	if (ns->draft && ns->draft_id == id)
+		return true;
+	NL_SET_ERR_MSG(info->extack, "not the rule set that was begun");
+	return false;
+}
+
+static void draft_replace(struct kmqtt_ns *ns, u32 id,
+			  struct kmqtt_rules *rules)
+{
+	if (ns->draft)
+		kmqtt_rules_free(ns->draft);
+	ns->draft = rules;
+	ns->draft_id = id;
+}
+
+static int kmqtt_nl_rules_begin_doit(struct sk_buff *skb,
+				     struct genl_info *info)
+{
+	struct kmqtt_ns *ns = kmqtt_ns_of(genl_info_net(info));
+	struct kmqtt_rules *rules;
+	u32 id = rules_id(info);
+
+	if (!id)
+		return -EINVAL;
+	rules = kmqtt_rules_alloc();
+	if (!rules)
+		return -ENOMEM;
+	mutex_lock(&ns->lock);
+	draft_replace(ns, id, rules);
+	mutex_unlock(&ns->lock);
+	return 0;
+}
+
+static int add_rule(struct kmqtt_rules *rules, const struct nlattr *nest,
+		    struct netlink_ext_ack *extack)
+{
+	struct nlattr *attrs[KMQTT_A_RULE_MAX + 1];
+	const struct nlattr *flags;
+	int err;
+
+	err = nla_parse_nested(attrs, KMQTT_A_RULE_MAX, nest, rule_policy,
+			       extack);
+	if (err)
+		return err;
+	if (NL_REQ_ATTR_CHECK(extack, nest, attrs, KMQTT_A_RULE_FILTER) ||
+	    NL_REQ_ATTR_CHECK(extack, nest, attrs, KMQTT_A_RULE_ACCESS)) {
+		NL_SET_ERR_MSG(extack, "filter or access missing");
+		return -EINVAL;
+	}
+	flags = attrs[KMQTT_A_RULE_FLAGS];
+	err = kmqtt_rules_add(rules, nla_data(attrs[KMQTT_A_RULE_FILTER]),
+			      nla_len(attrs[KMQTT_A_RULE_FILTER]),
+			      nla_get_u8(attrs[KMQTT_A_RULE_ACCESS]),
+			      flags ? nla_get_u8(flags) : 0);
+	if (err == -EINVAL)
+		NL_SET_ERR_MSG_ATTR(extack, nest,
+				    "not a topic filter, or after a pattern");
+	else if (err == -E2BIG)
+		NL_SET_ERR_MSG(extack, "rule set too large");
+	return err;
+}
+
+static int add_rules(struct kmqtt_rules *rules, struct genl_info *info)
+{
+	struct kmqtt_rules_mark mark = kmqtt_rules_mark(rules);
+	struct nlattr *attr;
+	int rem, err = 0;
+
+	nlmsg_for_each_attr(attr, info->nlhdr, GENL_HDRLEN, rem) {
+		if (nla_type(attr) == KMQTT_A_RULES_RULE)
+			err = add_rule(rules, attr, info->extack);
+		if (err)
+			break;
+	}
+	if (err)
+		kmqtt_rules_cut(rules, &mark);
+	return err;
+}
+
+static int kmqtt_nl_rules_add_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	struct kmqtt_ns *ns = kmqtt_ns_of(genl_info_net(info));
+	u32 id = rules_id(info);
+	int err = -EINVAL;
+
+	if (!id)
+		return -EINVAL;
+	mutex_lock(&ns->lock);
+	if (is_draft(ns, info, id))
+		err = add_rules(ns->draft, info);
+	mutex_unlock(&ns->lock);
+	return err;
+}
+
+static int kmqtt_nl_rules_commit_doit(struct sk_buff *skb,
+				      struct genl_info *info)
+{
+	struct kmqtt_ns *ns = kmqtt_ns_of(genl_info_net(info));
+	u32 id = rules_id(info);
+	int err = -EINVAL;
+
+	if (!id)
+		return -EINVAL;
+	mutex_lock(&ns->lock);
+	if (is_draft(ns, info, id)) {
+		err = kmqtt_ruleset_commit(ns, id, ns->draft);
+		if (!err)
+			ns->draft = NULL;
+		draft_replace(ns, 0, NULL);
+	}
+	mutex_unlock(&ns->lock);
+	if (err == -E2BIG)
+		NL_SET_ERR_MSG(info->extack, "too many rule sets, or too large");
+	return err;
+}
+
+static int kmqtt_nl_rules_del_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	struct kmqtt_ns *ns = kmqtt_ns_of(genl_info_net(info));
+	struct kmqtt_ruleset *set;
+	u32 id = rules_id(info);
+	int err = 0;
+
+	if (!id)
+		return -EINVAL;
+	mutex_lock(&ns->lock);
+	set = kmqtt_ruleset_find(ns, id);
+	if (!set) {
+		NL_SET_ERR_MSG(info->extack, "no such rule set");
+		err = -ENOENT;
+	} else if (set->users) {
+		NL_SET_ERR_MSG(info->extack, "connections have it");
+		err = -EBUSY;
+	} else {
+		kmqtt_ruleset_del(ns, set);
+	}
+	mutex_unlock(&ns->lock);
+	return err;
 }
 
 static const struct genl_multicast_group mcgrps[] = {
@@ -1363,6 +1675,34 @@ static const struct genl_ops kmqtt_ops[] = {
 		.policy = memory_set_policy,
 		.maxattr = KMQTT_A_STATS_MAX,
 		.doit = kmqtt_nl_memory_set_doit,
+	},
+	{
+		.cmd = KMQTT_CMD_RULES_BEGIN,
+		.flags = GENL_UNS_ADMIN_PERM,
+		.policy = rules_id_policy,
+		.maxattr = KMQTT_A_RULES_MAX,
+		.doit = kmqtt_nl_rules_begin_doit,
+	},
+	{
+		.cmd = KMQTT_CMD_RULES_ADD,
+		.flags = GENL_UNS_ADMIN_PERM,
+		.policy = rules_add_policy,
+		.maxattr = KMQTT_A_RULES_MAX,
+		.doit = kmqtt_nl_rules_add_doit,
+	},
+	{
+		.cmd = KMQTT_CMD_RULES_COMMIT,
+		.flags = GENL_UNS_ADMIN_PERM,
+		.policy = rules_id_policy,
+		.maxattr = KMQTT_A_RULES_MAX,
+		.doit = kmqtt_nl_rules_commit_doit,
+	},
+	{
+		.cmd = KMQTT_CMD_RULES_DEL,
+		.flags = GENL_UNS_ADMIN_PERM,
+		.policy = rules_id_policy,
+		.maxattr = KMQTT_A_RULES_MAX,
+		.doit = kmqtt_nl_rules_del_doit,
 	},
 };
 

@@ -6,6 +6,7 @@
 #include <net/net_namespace.h>
 #include <net/netns/generic.h>
 
+#include "access.h"
 #include "sub.h"
 #include "worker.h"
 
@@ -24,6 +25,7 @@ static int __net_init ns_net_init(struct net *net)
 	ns->net = net;
 	mutex_init(&ns->lock);
 	xa_init_flags(&ns->conns, XA_FLAGS_ALLOC1);
+	xa_init(&ns->rulesets);
 	kmqtt_matcher_init(&ns->matcher);
 	kmqtt_memory_init(&ns->memory, ns);
 	ns->hash_seed = get_random_u32();
@@ -64,11 +66,17 @@ static void __net_exit ns_net_exit(struct net *net)
 	struct kmqtt_ns *ns = kmqtt_ns_of(net);
 
 	kmqtt_sink_exit(&ns->sink);
+	mutex_lock(&ns->lock);
+	kmqtt_ruleset_del_all(ns);
+	mutex_unlock(&ns->lock);
+	if (ns->draft)
+		kmqtt_rules_free(ns->draft);
 	kmqtt_memory_exit(&ns->memory);
 	kmqtt_subs_exit(ns);
 	kmqtt_trie_destroy(&ns->trie);
 	kvfree(ns->counters);
 	kmqtt_matcher_exit(&ns->matcher);
+	xa_destroy(&ns->rulesets);
 	xa_destroy(&ns->conns);
 	mutex_destroy(&ns->lock);
 }

@@ -17,6 +17,7 @@
 #include "trie.h"
 
 struct kmqtt_conn;
+struct kmqtt_rules;
 struct net;
 struct task_struct;
 
@@ -47,6 +48,11 @@ struct kmqtt_counters {
  * @subs: subscriptions by connection and trie node
  * @nr_subs: entries of @subs
  * @trie: the topic trie; readers need RCU only
+ * @rulesets: rule sets by id
+ * @nr_rulesets: entries of @rulesets
+ * @rules_bytes: of all their contents
+ * @draft_id: the rule set that @draft is for
+ * @draft: contents being written, or NULL
  * @matcher: for injected messages
  * @attaching: connection whose socket is being switched over
  * @attacher: the task that does it
@@ -67,6 +73,11 @@ struct kmqtt_ns {
 	struct rhashtable subs;
 	u32 nr_subs;
 	struct kmqtt_trie trie;
+	struct xarray rulesets;
+	u32 nr_rulesets;
+	u32 rules_bytes;
+	u32 draft_id;
+	struct kmqtt_rules *draft;
 	struct kmqtt_matcher matcher;
 	struct kmqtt_conn *attaching;
 	struct task_struct *attacher;

@@ -204,6 +204,14 @@ int kmqtt_publish(struct kmqtt_ns *ns, struct kmqtt_msg *msg)
 	return err;
 }
 
+/* Drop a message that nobody but its publisher knows of. */
+void kmqtt_publish_drop(struct kmqtt_msg *msg)
+{
+	msg_share(msg, 0);
+	kmqtt_msg_taken(msg);
+	kmqtt_msg_put(msg);
+}
+
 void kmqtt_publish_credit_return(u32 bytes)
 {
 	atomic_sub(bytes, &injected);

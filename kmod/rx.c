@@ -7,6 +7,7 @@
 #include <net/sock.h>
 #include <net/tcp.h>
 
+#include "access.h"
 #include "compat.h"
 #include "conn.h"
 #include "ns.h"
@@ -697,6 +698,17 @@ static void rx_sunk(struct rx_batch *batch)
 		rx_pause(batch);
 }
 
+/* The publisher's rules deny it the topic: nobody is told, as in mosquitto. */
+static void rx_deny(struct rx_batch *batch, struct kmqtt_msg *msg)
+{
+	struct kmqtt_conn *conn = batch->conn;
+
+	WRITE_ONCE(conn->denied_publishes, conn->denied_publishes + 1);
+	kmqtt_count(batch->worker, conn->ns, KMQTT_A_COUNTER_DENIED_PUBLISHES,
+		    1);
+	kmqtt_publish_drop(msg);
+}
+
 /* Send the messages of a batch on their way. */
 static void rx_flush(struct rx_batch *batch)
 {
@@ -711,7 +723,11 @@ static void rx_flush(struct rx_batch *batch)
 
 		nr++;
 		bytes += msg->len;
-		sunk |= kmqtt_publish_chain(worker, ns, msg);
+		if (kmqtt_may_publish(batch->conn, msg->data + msg->topic_off,
+				      msg->topic_len))
+			sunk |= kmqtt_publish_chain(worker, ns, msg);
+		else
+			rx_deny(batch, msg);
 		msg = next;
 	}
 	batch->first = NULL;

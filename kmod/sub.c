@@ -7,6 +7,7 @@
 #include <linux/log2.h>
 #include <linux/slab.h>
 
+#include "access.h"
 #include "conn.h"
 #include "hold.h"
 #include "ns.h"
@@ -183,7 +184,7 @@ static void sub_unlink(struct kmqtt_ns *ns, struct kmqtt_sub *sub)
 }
 
 static int sub_new(struct kmqtt_conn *conn, struct kmqtt_node *node,
-		   struct kmqtt_change *change)
+		   bool readable, struct kmqtt_change *change)
 {
 	struct kmqtt_ns *ns = conn->ns;
 	struct kmqtt_leaf *leaf;
@@ -207,6 +208,7 @@ static int sub_new(struct kmqtt_conn *conn, struct kmqtt_node *node,
 	sub->conn = conn;
 	sub->leaf = leaf;
 	sub->last = false;
+	sub->readable = readable;
 	sub->qos = change->qos;
 	err = rhashtable_insert_fast(&ns->subs, &sub->hash, sub_params);
 	if (err)
@@ -269,7 +271,8 @@ int kmqtt_sub_add(struct kmqtt_conn *conn, const u8 *filter, size_t len, u8 qos,
 
 	/* The subscription keeps the reference of the node. */
 	change->op = KMQTT_CHANGE_ADD;
-	err = sub_new(conn, node, change);
+	err = sub_new(conn, node, kmqtt_access_covers(conn, filter, len),
+		      change);
 	if (err) {
 		kmqtt_trie_put(trie, node);
 		return err;
@@ -358,6 +361,8 @@ static void leaf_insert(struct kmqtt_change *change, u32 hold)
 	sub->hold = hold;
 	sub->index = leaf->nr;
 	leaf->subs[leaf->nr++] = sub;
+	if (!READ_ONCE(sub->readable))
+		leaf->cleared = READ_ONCE(kmqtt_access_generation) - 1;
 }
 
 static void sub_free(struct kmqtt_sub *sub)

@@ -33,6 +33,7 @@ struct netlink_ext_ack;
  * @hold: kmqtt_conn.hold when it came, if it came with the hold, or 0; the
  *	worker's
  * @qos: granted QoS; the worker's, once delivered to it
+ * @readable: its connection may read all that the filter matches
  * @last: the last of its leaf, which is not in the trie any more; set before
  *	the worker is told to free it
  */
@@ -45,6 +46,7 @@ struct kmqtt_sub {
 	u32 serial;
 	u32 hold;
 	u8 qos;
+	bool readable;
 	bool last;
 };
 
@@ -58,6 +60,8 @@ struct kmqtt_sub {
  * @room: entries that @subs will have room for; under kmqtt_ns.lock
  * @nr: entries of @subs; the worker's
  * @subs: subscribers; the worker's
+ * @cleared: kmqtt_access_generation as of which all of them were readable, while
+ *	it is in use; the worker's
  * @rcu: deferred freeing
  */
 struct kmqtt_leaf {
@@ -69,7 +73,10 @@ struct kmqtt_leaf {
 	u32 room;
 	u32 nr;
 	struct kmqtt_sub **subs;
-	struct rcu_head rcu;
+	union {
+		u64 cleared;
+		struct rcu_head rcu;
+	};
 };
 
 /**

@@ -122,6 +122,7 @@ void kmqtt_rx_abandon(struct kmqtt_conn *conn);
 /* publish.c: hand a message, with its only reference, to those who match. */
 bool kmqtt_publish_chain(struct kmqtt_worker *worker, struct kmqtt_ns *ns,
 			 struct kmqtt_msg *msg);
+void kmqtt_publish_drop(struct kmqtt_msg *msg);
 void kmqtt_publish_flush(struct kmqtt_worker *worker);
 int kmqtt_publish(struct kmqtt_ns *ns, struct kmqtt_msg *msg);
 void kmqtt_publish_credit_return(u32 bytes);

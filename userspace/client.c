@@ -197,7 +197,7 @@ static void publish_the_will(struct client *client, bool accepted)
 	char name[CLIENT_NAME_SIZE];
 
 	if (accepted && client->will &&
-	    !publish_will(client->will, client->will_retain))
+	    !publish_will(client, client->will, client->will_retain))
 		log_print(LOG_TYPE_ERROR,
 			  "Error: The will of client %s could not be published.",
 			  client_name(client, name));

@@ -81,6 +81,7 @@ STAILQ_HEAD(late_acks, late_ack);
  * @level: protocol level, 0 before CONNECT
  * @clean: it asked for a clean session
  * @present: there was a session to go on with
+ * @judged: the module has been told what it may do
  * @will_retain: publish @will retained
  * @will: to be published if it does not disconnect in order, or NULL
  * @state: enum client_state
@@ -149,6 +150,7 @@ struct client {
 	u8 state;
 	bool clean;
 	bool present;
+	bool judged;
 	bool will_retain;
 	bool committing;
 	bool has_unsent;
@@ -293,6 +295,12 @@ void client_await(struct client *client, u64 change,
 
 /* It is active from here on, or its time is otherwise no longer limited. */
 void client_greeted(struct client *client);
+
+/* Whether the module judges its messages by rules, or would. */
+static inline bool client_is_judged(const struct client *client)
+{
+	return client->judged && client->attached;
+}
 
 /* Handles the packets that have arrived, as far as that is possible now. */
 void client_pump(struct client *client);

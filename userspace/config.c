@@ -332,6 +332,12 @@ static int parse_use_username_as_clientid(struct parser *parser,
 			 &current(parser)->username_as_id);
 }
 
+static int parse_acl_file(struct parser *parser, const struct option *option,
+			  char *value)
+{
+	return read_string(option->name, value, &access_of(parser)->acl_file);
+}
+
 static int parse_max_inflight_messages(struct parser *parser,
 				       const struct option *option, char *value)
 {
@@ -545,6 +551,7 @@ static int parse_include_dir(struct parser *parser, const struct option *option,
 	{ SETTING(variable, parse_number, field), .min = least, .max = most }
 
 static const struct option options[] = {
+	OPTION(acl_file),
 	OPTION(allow_anonymous),
 	OPTION(allow_zero_length_clientid),
 	OPTION(auto_id_prefix),
@@ -607,6 +614,8 @@ struct fixed_option {
 static const struct fixed_option fixed_options[] = {
 	{ "allow_duplicate_messages", { "false", "0" },
 	  "a client gets one copy, however many of its subscriptions match" },
+	{ "check_retain_source", { "false", "0" },
+	  "who published a retained message is not kept with it" },
 	{ "max_inflight_bytes", { "0" },
 	  "max_inflight_messages bounds what is in flight" },
 	{ "message_size_limit", { "0" },
@@ -652,7 +661,6 @@ static const struct unsupported unsupported[] = {
 	  NAMES("auth_plugin", "auth_plugin_deny_special_chars",
 		"global_plugin", "plugin") },
 	{ "plugins", "auth_opt_", NAMES(NULL) },
-	{ "access control", NULL, NAMES("acl_file", "check_retain_source") },
 	{ "websockets", "websockets_", NAMES("http_dir") },
 	{ "MQTT 5", NULL,
 	  NAMES("max_topic_alias", "max_topic_alias_broker",
@@ -883,9 +891,12 @@ static int copy_access(struct config_access *access,
 	*access = *from;
 	access->auto_id_prefix = NULL;
 	access->password_file = NULL;
+	access->acl_file = NULL;
 	users_get(access->users);
 	if (from->auto_id_prefix &&
 	    set_default(&access->auto_id_prefix, from->auto_id_prefix))
+		return -ENOMEM;
+	if (from->acl_file && set_default(&access->acl_file, from->acl_file))
 		return -ENOMEM;
 	return from->password_file ?
 	       set_default(&access->password_file, from->password_file) : 0;
@@ -987,6 +998,7 @@ static void free_access(struct config_access *access)
 {
 	free(access->auto_id_prefix);
 	free(access->password_file);
+	free(access->acl_file);
 	users_put(access->users);
 }
 
@@ -1079,19 +1091,28 @@ static bool same_place(const struct config_listener *one,
 	       !differs(one->host, two->host);
 }
 
+struct config_listener *config_renewed(struct config_listener *listener,
+				       struct config *fresh)
+{
+	size_t i;
+
+	for (i = 0; i < fresh->listener_count; i++)
+		if (same_place(listener, &fresh->listeners[i]))
+			return &fresh->listeners[i];
+	return listener;
+}
+
 /* Those that are open stay open, and take what is said of them now. */
 static bool renew_listeners(struct config *config, struct config *fresh)
 {
 	bool changed = config->listener_count != fresh->listener_count;
-	size_t i, j;
+	struct config_listener *renewed;
+	size_t i;
 
 	for (i = 0; i < config->listener_count; i++) {
-		for (j = 0; j < fresh->listener_count; j++)
-			if (same_place(&config->listeners[i],
-				       &fresh->listeners[j]))
-				break;
-		if (j < fresh->listener_count)
-			SWAP(config->listeners[i], fresh->listeners[j]);
+		renewed = config_renewed(&config->listeners[i], fresh);
+		if (renewed != &config->listeners[i])
+			SWAP(config->listeners[i], *renewed);
 		else
 			changed = true;
 	}

@@ -23,6 +23,7 @@ struct users;
  * @password_file: path of the users' passwords, or NULL: then no user name is
  *	checked; owned
  * @users: what is in it, or NULL; a reference
+ * @acl_file: who may read and write what, or NULL; owned
  */
 struct config_access {
 	bool allow_anonymous;
@@ -31,6 +32,7 @@ struct config_access {
 	char *auto_id_prefix;
 	char *password_file;
 	struct users *users;
+	char *acl_file;
 };
 
 /**
@@ -137,6 +139,13 @@ int config_read(struct config *config, FILE *file, const char *name, u16 port);
 
 /* The same from the file at @path. */
 int config_load(struct config *config, const char *path, u16 port);
+
+/*
+ * Whose settings @listener is to have when @fresh counts: of the listener in the
+ * same place, or its own if there is none.
+ */
+struct config_listener *config_renewed(struct config_listener *listener,
+				       struct config *fresh);
 
 /*
  * Makes @config, in place, what @fresh says, as far as a broker can change that

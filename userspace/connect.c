@@ -74,6 +74,10 @@ static enum packet_connack judge(const struct config_listener *listener,
 		*reason = "client identifier not valid";
 		return PACKET_CONNACK_BAD_ID;
 	}
+	if (connect->username.len > KMQTT_USER_NAME_MAX) {
+		*reason = "user name not valid";
+		return PACKET_CONNACK_NOT_AUTHORISED;
+	}
 	if (max_keepalive &&
 	    (!connect->keepalive || connect->keepalive > max_keepalive)) {
 		*reason = "keep alive exceeds max_keepalive";
@@ -309,6 +313,11 @@ void connect_greet(struct client *client)
 		       "the store cannot be written");
 		return;
 	}
+	if (acl_subject_set(client->session, client->listener->number,
+			    client->username, client->username_len)) {
+		refuse(client, PACKET_CONNACK_UNAVAILABLE, "out of memory");
+		return;
+	}
 	client->state = CLIENT_GREETING;
 	client->present = session_begin(client->session, client,
 					client->clean);
@@ -370,9 +379,53 @@ static void activate(struct client *client)
 	client_request(client, &conn_set);
 }
 
-/* The module gets the session's subscriptions before it takes any message. */
+/* Then the session's subscriptions, before it takes any message. */
+static void judge_done(struct kmod_request *request,
+		       const struct kmod_reply *reply)
+{
+	struct client *client = client_of_request(request);
+	char name[CLIENT_NAME_SIZE];
+
+	if (!client_answered(client))
+		return;
+	if (!reply->err) {
+		subscribe_restore(client, activate);
+		return;
+	}
+	if (reply->err != -ENOTCONN)
+		log_print(LOG_TYPE_ERROR,
+			  "Error: The kernel module refused the access rules of client %s: %s %s",
+			  client_name(client, name), strerror(-reply->err),
+			  reply->text);
+	client_end(client, NULL);
+}
+
+static void build_judge(struct kmod_request *request, struct nlmsghdr *message,
+			size_t room)
+{
+	struct client *client = client_of_request(request);
+
+	(void)room;
+	mnl_attr_put_u32(message, KMQTT_A_CONN_ID, client->conn_id);
+	acl_put(message, client->session);
+	client->judged = true;
+}
+
+/* The module gets the client's rules before anything that they are about. */
 void connect_activate(struct client *client)
 {
+	static const struct kmod_command conn_set = {
+		.cmd = KMQTT_CMD_CONN_SET,
+		.flags = NLM_F_ACK,
+		.build = build_judge,
+		.done = judge_done,
+	};
+
 	client->state = CLIENT_ACTIVATING;
+	if (client->session->subject.role) {
+		client_request(client, &conn_set);
+		return;
+	}
+	client->judged = true;
 	subscribe_restore(client, activate);
 }

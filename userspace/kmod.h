@@ -18,7 +18,7 @@
 #include "types.h"
 
 /* Bytes of attributes that build() can always add. */
-#define KMOD_ROOM_MIN	(68 * 1024)
+#define KMOD_ROOM_MIN	(132 * 1024)
 
 /**
  * struct kmod_reply - the answer to a request, or a record of a dump

@@ -230,6 +230,7 @@ int listener_open_all(const struct config *config)
 	if (!listeners)
 		return -ENOMEM;
 	for (i = 0; !err && i < config->listener_count; i++) {
+		listeners[i].number = i;
 		listeners[i].config = &config->listeners[i];
 		err = open_listener(&listeners[i]);
 	}

@@ -11,10 +11,12 @@
 /**
  * struct listener - one of the configuration, whatever addresses it has
  * @config: its settings
+ * @number: among the listeners of the configuration
  * @clients: connections that it has accepted and that still live
  */
 struct listener {
 	const struct config_listener *config;
+	size_t number;
 	u32 clients;
 };
 

@@ -13,6 +13,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "acl.h"
 #include "client.h"
 #include "config.h"
 #include "directory.h"
@@ -307,7 +308,7 @@ static void tick_done(struct ring_op *op, const struct ring_result *result)
 	ring_tick(op);
 }
 
-static int start(const struct config *config)
+static int start(const struct config *config, struct acl *acl)
 {
 	static struct ring_op tick = { .done = tick_done };
 	int err;
@@ -324,6 +325,8 @@ static int start(const struct config *config)
 	/* Not before: who fails here may be the second kmqttd. */
 	if (!err)
 		err = kmod_flush();
+	if (!err)
+		err = acl_start(acl);
 	if (!err && config->user && !geteuid())
 		err = user_become(config->user);
 	if (!err)
@@ -392,7 +395,8 @@ static void make_directories(const struct config *config)
 		directory_make(config->persistence_location, user);
 }
 
-static int run(const struct arguments *arguments, struct config *config)
+static int run(const struct arguments *arguments, struct config *config,
+	       struct acl *acl)
 {
 	int err;
 
@@ -410,7 +414,7 @@ static int run(const struct arguments *arguments, struct config *config)
 		err = write_pid_file(config->pid_file);
 	if (err)
 		return err;
-	err = start(config);
+	err = start(config, acl);
 	if (!err)
 		err = serve();
 	if (store_enabled() && store_close() && !err)
@@ -425,19 +429,24 @@ static int run(const struct arguments *arguments, struct config *config)
 int main(int argc, char **argv)
 {
 	struct arguments arguments = { 0 };
+	struct acl *acl = NULL;
 	struct config config;
 	int err;
 
 	parse_arguments(argc, argv, &arguments);
 	err = load(&arguments, &config);
+	if (!err)
+		err = acl_load(&config, &config, &acl);
 	if (err) {
 		config_free(&config);
 		return EXIT_CONFIG;
 	}
-	if (arguments.test_config)
+	if (arguments.test_config) {
 		puts("Configuration is OK.");
-	else
-		err = run(&arguments, &config);
+		acl_discard(acl);
+	} else {
+		err = run(&arguments, &config, acl);
+	}
 	config_free(&config);
 	return err ? EXIT_ERROR : EXIT_SUCCESS;
 }

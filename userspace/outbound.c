@@ -363,11 +363,26 @@ static void send_pubrel(struct session *session,
 			   session_change(session, change));
 }
 
+/* What has not been sent yet is judged by today's rules. */
+static bool is_denied(const struct session *session,
+		      const struct delivery *delivery)
+{
+	return delivery->state == STORE_QUEUED &&
+	       !acl_may(&session->subject, delivery->message->data,
+			delivery->message->topic_len, KMQTT_ACCESS_READ);
+}
+
 static void send_next(struct session *session, struct delivery *delivery)
 {
 	struct outbound *outbound = &session->outbound;
 
 	from_waiting(outbound, delivery);
+	if (is_denied(session, delivery)) {
+		if (is_stored(session, delivery))
+			store_delivery_del(session->sid, delivery->seq);
+		delivery_free(delivery);
+		return;
+	}
 	if (delivery->state == STORE_RELEASED)
 		send_pubrel(session, delivery, delivery->change);
 	else

@@ -45,6 +45,23 @@ static bool can_be_kept(const struct session *matched,
 	return true;
 }
 
+/* Those of @matched whose clients may read it. */
+static struct session *readable(struct session *matched,
+				const struct message *message)
+{
+	struct session *first = NULL, **last = &first;
+
+	for (; matched; matched = matched->next_match) {
+		if (!acl_may(&matched->subject, message->data,
+			     message->topic_len, KMQTT_ACCESS_READ))
+			continue;
+		*last = matched;
+		last = &matched->next_match;
+	}
+	*last = NULL;
+	return first;
+}
+
 /* [MQTT-3.3.1-5] to [MQTT-3.3.1-11] */
 static int keep(struct message *message)
 {
@@ -92,6 +109,7 @@ static int distribute(struct message *message, bool retain, bool must)
 	err = filters_match(message->data, message->topic_len, &matched);
 	if (err)
 		return err;
+	matched = readable(matched, message);
 	if (!must && !can_be_kept(matched, message, retain))
 		return -EIO;
 	if (retain) {
@@ -112,14 +130,19 @@ int publish_from_sink(struct message *message, bool retain, bool queue)
 		err = keep(message);
 	if (queue && filters_match(message->data, message->topic_len, &matched))
 		matched = NULL;
+	matched = readable(matched, message);
 	for (; matched; matched = matched->next_match)
 		if (session_is_away(matched))
 			outbound_add(matched, message, 0, false);
 	return err;
 }
 
-bool publish_will(struct message *message, bool retain)
+bool publish_will(struct client *client, struct message *message, bool retain)
 {
+	/* As if its client published it now. */
+	if (!acl_may(&client->session->subject, message->data,
+		     message->topic_len, KMQTT_ACCESS_WRITE))
+		return true;
 	/* There is one a client: what waits for the disk stays bounded. */
 	return !distribute(message, retain, true);
 }
@@ -134,9 +157,28 @@ static void refuse(struct client *client, int err)
 		client_end(client, "out of memory");
 }
 
+static void log_publish(const struct client *client, const char *what,
+			const struct packet_publish *publish)
+{
+	char topic[LOG_ESCAPED(LOG_TEXT_MAX)];
+	char name[CLIENT_NAME_SIZE];
+
+	if (!log_enabled(LOG_TYPE_DEBUG))
+		return;
+	log_print(LOG_TYPE_DEBUG,
+		  "%s PUBLISH from %s (d%d, q%d, r%d, m%u, '%s', ... (%u bytes))",
+		  what, client_name(client, name), publish->dup, publish->qos,
+		  publish->retain, publish->id,
+		  log_escape(topic, publish->topic.data, publish->topic.len),
+		  publish->payload_len);
+}
+
 /*
- * Takes a message over. Returns the change that has to be on disk before it is
- * acknowledged, 0 for none; or ends the client: then *@err is not 0.
+ * Takes a message over. One that its client may not publish goes nowhere, and is
+ * acknowledged as any other: MQTT 3.1.1 cannot tell (section 3.3.5).
+ *
+ * Returns the change that has to be on disk before it is acknowledged, 0 for
+ * none; or ends the client: then *@err is not 0.
  */
 static u64 take(struct client *client, const struct packet_publish *publish,
 		int *err)
@@ -144,6 +186,12 @@ static u64 take(struct client *client, const struct packet_publish *publish,
 	u64 before = store_queued();
 	struct message *message;
 
+	if (!acl_may(&client->session->subject, publish->topic.data,
+		     publish->topic.len, KMQTT_ACCESS_WRITE)) {
+		log_publish(client, "Denied", publish);
+		*err = 0;
+		return 0;
+	}
 	message = message_new(publish->topic.data, publish->topic.len,
 			      publish->payload, publish->payload_len,
 			      publish->qos);
@@ -205,22 +253,6 @@ static void handle_qos2(struct client *client,
 	client_acknowledge(client, KMQTT_PUBREC, publish->id, change);
 }
 
-static void log_publish(const struct client *client,
-			const struct packet_publish *publish)
-{
-	char topic[LOG_ESCAPED(LOG_TEXT_MAX)];
-	char name[CLIENT_NAME_SIZE];
-
-	if (!log_enabled(LOG_TYPE_DEBUG))
-		return;
-	log_print(LOG_TYPE_DEBUG,
-		  "Received PUBLISH from %s (d%d, q%d, r%d, m%u, '%s', ... (%u bytes))",
-		  client_name(client, name), publish->dup, publish->qos,
-		  publish->retain, publish->id,
-		  log_escape(topic, publish->topic.data, publish->topic.len),
-		  publish->payload_len);
-}
-
 void publish_handle(struct client *client, u8 first, const u8 *data, size_t len)
 {
 	struct packet_publish publish;
@@ -229,7 +261,7 @@ void publish_handle(struct client *client, u8 first, const u8 *data, size_t len)
 		client_end(client, "malformed packet");
 		return;
 	}
-	log_publish(client, &publish);
+	log_publish(client, "Received", &publish);
 	if (publish.retain && !client_config->retain_available)
 		client_end(client, "retain not supported");
 	else if (publish.qos == 2)

@@ -31,6 +31,6 @@ int publish_from_sink(struct message *message, bool retain, bool queue);
  * Distributes a message, which nobody acknowledges: a will. Returns whether
  * that could be done.
  */
-bool publish_will(struct message *message, bool retain);
+bool publish_will(struct client *client, struct message *message, bool retain);
 
 #endif /* _KMQTTD_PUBLISH_H_ */

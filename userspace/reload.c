@@ -5,33 +5,44 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "acl.h"
 #include "client.h"
 #include "log.h"
 
 /* All that can fail comes first. */
 int reload(struct config *config, struct config *fresh)
 {
-	int err = log_open(fresh);
+	struct acl *acl = NULL;
+	int err;
 
+	err = acl_load(config, fresh, &acl);
+	if (!err)
+		err = log_open(fresh);
 	if (err) {
+		acl_discard(acl);
 		config_free(fresh);
 		return err;
 	}
 	config_renew(config, fresh);
+	acl_swap(acl);
 	client_review();
 	return 0;
 }
 
+static void check_readable(const char *path)
+{
+	if (path && access(path, R_OK))
+		log_print(LOG_TYPE_WARNING,
+			  "Warning: SIGHUP will have no effect: %s: %s.",
+			  path, strerror(errno));
+}
+
 void reload_check(const struct config *config)
 {
-	const char *path;
 	size_t i;
 
 	for (i = 0; i < config->listener_count; i++) {
-		path = config->listeners[i].access.password_file;
-		if (path && access(path, R_OK))
-			log_print(LOG_TYPE_WARNING,
-				  "Warning: SIGHUP will have no effect: %s: %s.",
-				  path, strerror(errno));
+		check_readable(config->listeners[i].access.password_file);
+		check_readable(config->listeners[i].access.acl_file);
 	}
 }

@@ -77,6 +77,7 @@ static void destroy(struct session *session)
 	reset(session);
 	table_del(&by_id, &session->node);
 	TAILQ_REMOVE(&all, session, link);
+	acl_subject_free(session);
 	free(session->id);
 	free(session);
 }
@@ -312,6 +313,14 @@ int session_open(const struct config *config, void (*committed)(void))
 	free(path);
 	table_free(&by_sid);
 	return err;
+}
+
+void session_each(void (*each)(struct session *session))
+{
+	struct session *session;
+
+	TAILQ_FOREACH(session, &all, link)
+		each(session);
 }
 
 void session_watch_all(void)

@@ -10,6 +10,7 @@
 #ifndef _KMQTTD_SESSION_H_
 #define _KMQTTD_SESSION_H_
 
+#include "acl.h"
 #include "config.h"
 #include "filters.h"
 #include "inbound.h"
@@ -38,6 +39,7 @@ struct client;
  * @subscription_count: how many
  * @inbound: QoS 2 messages of its client, half received
  * @outbound: messages for its client
+ * @subject: what its client may do
  * @match_stamp: of filters_match()
  * @match_qos: likewise
  * @next_match: likewise
@@ -60,6 +62,7 @@ struct session {
 	u32 subscription_count;
 	struct inbound inbound;
 	struct outbound outbound;
+	struct acl_subject subject;
 	u64 match_stamp;
 	struct session *next_match;
 	u8 match_qos;
@@ -104,6 +107,8 @@ u64 session_change(const struct session *session, u64 change);
  * are fewer than global_max_clients.
  */
 bool session_has_room(const u8 *id, u16 len);
+/* Calls @each with every session. */
+void session_each(void (*each)(struct session *session));
 
 /* To be called once a minute: ends sessions that have been away too long. */
 void session_expire(void);

@@ -248,6 +248,9 @@ static int send_retained(struct message *message, void *arg)
 {
 	const struct wanted *wanted = arg;
 
+	if (!acl_may(&wanted->session->subject, message->data,
+		     message->topic_len, KMQTT_ACCESS_READ))
+		return 0;
 	return outbound_add(wanted->session, message,
 			    message->qos < wanted->qos ? message->qos
 						       : wanted->qos,

@@ -67,6 +67,8 @@ STATE = _short("kmqtt_conn_state", "KMQTT_CONN_")
 END = _short("kmqtt_end", "KMQTT_END_")
 LIMIT = _constants
 EVENT_ENDED, EVENT_DROPPED = 1, 2
+READ, WRITE = 1, 2
+DENY, PATTERN = 1, 2
 
 
 class Attributes:
@@ -148,6 +150,7 @@ FILTER = Attributes("filter")
 SUB = Attributes("sub", {"filter": FILTER})
 MSG = Attributes("msg")
 SINK = Attributes("sink")
+RULES = Attributes("rules", {"rule": Attributes("rule")})
 STATS = Attributes("stats", {"worker": Attributes("counter"), "ended": Ended})
 
 # What each command takes and answers with.
@@ -155,6 +158,8 @@ SPACES = collections.defaultdict(lambda: CONN, {
     "sub_add": SUB, "sub_del": SUB, "sub_get": SUB, "publish": MSG,
     "stats_get": STATS, "flush": STATS, "sink_open": SINK,
     "memory_set": STATS,
+    **dict.fromkeys(("rules_begin", "rules_add", "rules_commit", "rules_del"),
+                    RULES),
 })
 
 
@@ -316,6 +321,19 @@ class Netlink:
         """Return a descriptor of the sink."""
         answer, = self.request("sink_open", values)
         return answer["fd"]
+
+    def rules(self, number, *rules):
+        """Give a rule set new contents, each rule a (filter, access, flags)."""
+        self.request("rules_begin", {"id": number})
+        self.rules_add(number, *rules)
+        self.request("rules_commit", {"id": number})
+
+    def rules_add(self, number, *rules):
+        """Append rules to what was begun."""
+        for at in range(0, len(rules), 100):
+            self.request("rules_add", [("id", number)] + [
+                ("rule", {"filter": rule, "access": access, "flags": flags})
+                for rule, access, flags in rules[at:at + 100]])
 
     def flush(self):
         """Abort all connections, and return how many there were."""

@@ -24,6 +24,7 @@ static const struct table_column columns[] = {
 	{ "RECEIVED", true },
 	{ "SENT", true },
 	{ "DROPPED", true },
+	{ "DENIED", true },
 	{ "WAITING", true },
 	{ "WORKER", true },
 	{ "ENDED", false },
@@ -57,6 +58,9 @@ static const struct {
 	{ KMQTT_A_CONN_DROPPED_MESSAGES, "dropped_messages" },
 	{ KMQTT_A_CONN_DROPPED_BYTES, "dropped_bytes" },
 	{ KMQTT_A_CONN_DROPPED_NOMEM, "dropped_nomem" },
+	{ KMQTT_A_CONN_RULES_ID, "rules_id" },
+	{ KMQTT_A_CONN_DENIED_PUBLISHES, "denied_publishes" },
+	{ KMQTT_A_CONN_DENIED_DELIVERIES, "denied_deliveries" },
 };
 
 struct address {
@@ -138,6 +142,8 @@ static void table_conn(struct table *table, const struct nlattr **attrs)
 	table_uint(table, genl_uint(attrs[KMQTT_A_CONN_DROPPED_MESSAGES]) +
 			  genl_uint(attrs[KMQTT_A_CONN_DROPPED_BYTES]) +
 			  genl_uint(attrs[KMQTT_A_CONN_DROPPED_NOMEM]));
+	table_uint(table, genl_uint(attrs[KMQTT_A_CONN_DENIED_PUBLISHES]) +
+			  genl_uint(attrs[KMQTT_A_CONN_DENIED_DELIVERIES]));
 	table_uint(table, genl_uint(attrs[KMQTT_A_CONN_RING_USED_MESSAGES]));
 	table_uint(table, genl_uint(attrs[KMQTT_A_CONN_WORKER]));
 	table_string(table, end == KMQTT_END_NONE ? "-" : end_name(end));
@@ -153,11 +159,11 @@ static void json_address(const struct nlattr *remote)
 	json_uint("port", address.port);
 }
 
-static void json_client_id(const struct nlattr *client_id)
+static void json_binary(const char *name, const struct nlattr *attr)
 {
-	if (client_id)
-		json_text("client_id", mnl_attr_get_payload(client_id),
-			  mnl_attr_get_payload_len(client_id));
+	if (attr)
+		json_text(name, mnl_attr_get_payload(attr),
+			  mnl_attr_get_payload_len(attr));
 }
 
 /* Not a number: most readers of JSON know those to 53 bits only. */
@@ -195,7 +201,8 @@ static void json_conn(const struct nlattr **attrs)
 
 	json_object(NULL);
 	json_uint("id", genl_uint(attrs[KMQTT_A_CONN_ID]));
-	json_client_id(attrs[KMQTT_A_CONN_CLIENT_ID]);
+	json_binary("client_id", attrs[KMQTT_A_CONN_CLIENT_ID]);
+	json_binary("user_name", attrs[KMQTT_A_CONN_USER_NAME]);
 	json_address(attrs[KMQTT_A_CONN_REMOTE]);
 	json_string("state", state_name(genl_uint(attrs[KMQTT_A_CONN_STATE])));
 	json_end(attrs[KMQTT_A_CONN_END]);

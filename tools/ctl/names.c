@@ -18,6 +18,8 @@ const char *const counter_names[KMQTT_A_COUNTER_MAX + 1] = {
 	[KMQTT_A_COUNTER_DROPPED_BYTES] = "dropped_bytes",
 	[KMQTT_A_COUNTER_DROPPED_NOMEM] = "dropped_nomem",
 	[KMQTT_A_COUNTER_DROPPED_BUDGET] = "dropped_budget",
+	[KMQTT_A_COUNTER_DENIED_PUBLISHES] = "denied_publishes",
+	[KMQTT_A_COUNTER_DENIED_DELIVERIES] = "denied_deliveries",
 };
 
 const char *const end_names[KMQTT_END_MAX + 1] = {
@@ -36,7 +38,7 @@ const char *const end_names[KMQTT_END_MAX + 1] = {
 };
 
 /* A counter or a reason that the header gets needs a name. */
-_Static_assert(KMQTT_A_COUNTER_MAX == KMQTT_A_COUNTER_DROPPED_BUDGET,
+_Static_assert(KMQTT_A_COUNTER_MAX == KMQTT_A_COUNTER_DENIED_DELIVERIES,
 	       "counter_names lacks one");
 _Static_assert(KMQTT_END_MAX == KMQTT_END_FLUSHED, "end_names lacks one");
 

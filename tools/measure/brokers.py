@@ -26,6 +26,7 @@ class Broker:
     """A broker on this machine, as a context: it runs within."""
 
     program = None     # how to start it
+    special = False    # it is measured only where a section names it
     pid = None         # of the process, while it runs
 
     def __init__(self, name, nodelay, port):
@@ -109,6 +110,31 @@ class Kmqtt(Broker):
         ).returncode, "unloaded: kmqtt")
 
 
+class KmqttRules(Kmqtt):
+    """The same with an acl_file, whose eighth rule is the one that allows."""
+
+    special = True
+
+    def __init__(self):
+        super().__init__()
+        self.name = "kmqtt with 8 rules"
+        self._conf = pathlib.Path("/tmp/kmqtt.conf")
+        self.program = [*self.program, "-c", self._conf]
+
+    def __enter__(self):
+        rules = self._conf.with_suffix(".acl")
+        # Two more forbid to publish to what is reserved.
+        rules.write_text("topic deny bench/secret/#\n"
+                         "topic deny +/+/secret\n"
+                         "topic read bench/only/read/+\n"
+                         "topic write log/+/#\n"
+                         "topic readwrite bench/+\n"
+                         "topic readwrite bench/#\n")
+        self._conf.write_text(f"listener {self.port}\nallow_anonymous true\n"
+                              f"acl_file {rules}\n")
+        return super().__enter__()
+
+
 class Mosquitto(Broker):
     """Debian's mosquitto, with Nagle's algorithm or without."""
 
@@ -147,7 +173,7 @@ class Other(Broker):
 
 def all_brokers():
     """Return those to measure, in the order of the tables."""
-    found = [Floor(), Kmqtt(), Mosquitto(False), Mosquitto(True)]
+    found = [Floor(), Kmqtt(), KmqttRules(), Mosquitto(False), Mosquitto(True)]
     if os.environ.get("BROKER"):
         found.append(Other(os.environ["BROKER"]))
     return found

@@ -161,7 +161,7 @@ static void test_unsupported(void)
 		{ "address", "bridges" }, { "topic", "bridges" },
 		{ "bridge_cafile", "bridges" }, { "plugin", "plugins" },
 		{ "plugin_opt_db", "plugins" }, { "auth_opt_x", "plugins" },
-		{ "auth_plugin", "plugins" }, { "acl_file", "access control" },
+		{ "auth_plugin", "plugins" },
 		{ "websockets_log_level", "websockets" },
 		{ "http_dir", "websockets" }, { "max_topic_alias", "MQTT 5" },
 	};
@@ -178,6 +178,33 @@ static void test_unsupported(void)
 	}
 }
 
+static bool is_acl(const struct config *config, size_t i, const char *path)
+{
+	const char *is = config->listeners[i].access.acl_file;
+
+	return path ? is && !strcmp(is, path) : !is;
+}
+
+static void test_acl_file(void)
+{
+	struct config config;
+
+	expect_silence(&config,
+		       "acl_file /a b\nlistener 1883\nlistener 1884\n");
+	EXPECT(is_acl(&config, 0, "/a b") && is_acl(&config, 1, "/a b"),
+	       "one for all");
+	config_free(&config);
+	expect_silence(&config,
+		       "per_listener_settings true\nlistener 1883\n"
+		       "listener 1884\nacl_file /a\n");
+	EXPECT(is_acl(&config, 0, NULL) && is_acl(&config, 1, "/a"),
+	       "each its own");
+	config_free(&config);
+	expect_error("acl_file a\nacl_file b\n",
+		     "Error: Duplicate acl_file value in configuration.\n"
+		     "Error found at x.conf:2.\n");
+}
+
 /* What can only be said as it is. */
 static void test_fixed(void)
 {
@@ -187,7 +214,8 @@ static void test_fixed(void)
 		       "allow_duplicate_messages false\nmax_inflight_bytes 0\n"
 		       "message_size_limit 0\nprotocol mqtt\n"
 		       "set_tcp_nodelay true\nset_tcp_nodelay 1\n"
-		       "sys_interval 0\nupgrade_outgoing_qos 0\n");
+		       "sys_interval 0\nupgrade_outgoing_qos 0\n"
+		       "check_retain_source false\n");
 	config_free(&config);
 	expect_error("listener 1883\nprotocol websockets\n",
 		     "Error: protocol websockets is not supported by kmqttd: there is only MQTT over TCP.\n"
@@ -888,6 +916,7 @@ int main(void)
 		{ "syntax", test_syntax },
 		{ "unknown", test_unknown },
 		{ "unsupported", test_unsupported },
+		{ "acl_file", test_acl_file },
 		{ "fixed", test_fixed },
 		{ "without_effect", test_without_effect },
 		{ "empty", test_empty },

@@ -14,6 +14,17 @@ static inline void *kzalloc(size_t size, int gfp)
 	return calloc(1, size);
 }
 
+static inline void *kvmalloc(size_t size, int gfp)
+{
+	(void)gfp;
+	return malloc(size);
+}
+
+static inline void kvfree(const void *p)
+{
+	free((void *)p);
+}
+
 static inline void kfree(const void *p)
 {
 	free((void *)p);

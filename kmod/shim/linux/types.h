@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Stand-ins for kernel headers, so that the module's pure files (frame, topic,
- * trie) compile in user space as they are: for the daemon, unit tests,
+ * Stand-ins for kernel headers, so that the module's pure files (frame, rules,
+ * topic, trie) compile in user space as they are: for the daemon, unit tests,
  * sanitizers and fuzzers. Only what those files use.
  */
 #ifndef _SHIM_LINUX_TYPES_H_

@@ -29,6 +29,13 @@
 #define KMQTT_LEVELS_MAX	200
 /* Bytes in a client identifier, for the same reason as KMQTT_FILTER_MAX. */
 #define KMQTT_CLIENT_ID_MAX	65000
+/* Bytes in a user name, likewise. */
+#define KMQTT_USER_NAME_MAX	65000
+/* Rules in a rule set, and bytes of their filters. */
+#define KMQTT_RULES_MAX		4096
+#define KMQTT_RULES_BYTES	1048576
+/* Rule sets in a namespace; together they take at most 64 MiB. */
+#define KMQTT_RULESETS_MAX	65536
 /* Bytes of payload that fit KMQTT_A_MSG_PAYLOAD; more comes in a memfd. */
 #define KMQTT_PAYLOAD_INLINE	32768
 /* The largest MQTT packet: five header bytes and 2^28 - 1 (section 2.2.3). */
@@ -58,9 +65,10 @@
  *	descriptors: the kernel's are not counted otherwise).
  * @KMQTT_CMD_CONN_SET: change a connection [id; optional level, keepalive,
  *	client-id, max-packet, publish-rate, cookie, active, next, event-seq,
- *	hold-seq, trim, release]. All given values take effect together. ENOTCONN when it has
- *	ended and more than event-seq is given, EBUSY for active or next before
- *	a packet was passed up.
+ *	hold-seq, trim, release, user-name, rules-id]. All given values take
+ *	effect together. ENOTCONN when it has ended and more than event-seq is
+ *	given, EBUSY for active or next before a packet was passed up, ENOENT
+ *	for rules-id also when there is no such rule set.
  * @KMQTT_CMD_CONN_DEL: end a connection and forget it [id; optional abort].
  *	Unsent data of the socket still leaves, then FIN; with abort, RST.
  *	Answers with the connection's final record, as conn-get.
@@ -88,7 +96,7 @@
  *	Answers [conns], how many. Files are released shortly after; the
  *	module can unload once user space has closed its descriptors too.
  *	Also forgets the sink's filters and records, but for one that was read
- *	in part.
+ *	in part, and all rule sets.
  * @KMQTT_CMD_EVENT: notification [event-seq]: a connection has event bits that
  *	no one has read. Only a wake-up: it is sent once, then not again until
  *	a dump with pending was started. Losing it loses nothing.
@@ -114,6 +122,21 @@
  *	dropped, and counted as dropped for want of memory. Injected messages
  *	still pass. Messages are counted exactly, sockets and user queues four
  *	times a second.
+ * @KMQTT_CMD_RULES_BEGIN: begin to write the contents of a rule set [id]. The
+ *	set itself does not change, and one that was begun before and not
+ *	committed is forgotten: there is one at a time in a namespace.
+ * @KMQTT_CMD_RULES_ADD: append rules to it [id, rule nest, any number], all or
+ *	none. EINVAL also if @id is not what was begun, if a rule follows a
+ *	pattern and is none, or for what is not a topic filter; E2BIG over
+ *	KMQTT_RULES_MAX or KMQTT_RULES_BYTES.
+ * @KMQTT_CMD_RULES_COMMIT: make it the contents of the set, which there may be
+ *	already [id]. Live connections are then judged by it: once answered, no
+ *	message published afterwards is taken, or put into a subscriber's ring,
+ *	that it denies. Messages in rings already are sent. EINVAL if @id is not
+ *	what was begun; E2BIG: too many sets, or too large together. On error
+ *	what was begun is forgotten.
+ * @KMQTT_CMD_RULES_DEL: forget a rule set [id]. EBUSY while connections have
+ *	it, ENOENT if there is none.
  */
 enum kmqtt_cmd {
 	KMQTT_CMD_UNSPEC,
@@ -131,6 +154,10 @@ enum kmqtt_cmd {
 	KMQTT_CMD_EVENT,
 	KMQTT_CMD_SINK_OPEN,
 	KMQTT_CMD_MEMORY_SET,
+	KMQTT_CMD_RULES_BEGIN,
+	KMQTT_CMD_RULES_ADD,
+	KMQTT_CMD_RULES_COMMIT,
+	KMQTT_CMD_RULES_DEL,
 
 	__KMQTT_CMD_MAX,
 	KMQTT_CMD_MAX = __KMQTT_CMD_MAX - 1
@@ -189,6 +216,14 @@ enum kmqtt_end {
 /* Event bits of a connection (KMQTT_A_CONN_EVENTS). */
 #define KMQTT_EVENT_ENDED	0x1	/* stays until conn-del */
 #define KMQTT_EVENT_DROPPED	0x2	/* deliveries were dropped */
+
+/* What a rule is about (KMQTT_A_RULE_ACCESS). */
+#define KMQTT_ACCESS_READ	0x1	/* to be sent messages */
+#define KMQTT_ACCESS_WRITE	0x2	/* to publish */
+
+/* What a rule does (KMQTT_A_RULE_FLAGS). */
+#define KMQTT_RULE_DENY		0x1	/* denies; else it allows */
+#define KMQTT_RULE_PATTERN	0x2	/* "%c" and "%u" stand for names */
 
 /* Why a message is in the sink (struct kmqtt_sink_record). */
 #define KMQTT_SINK_RETAIN	0x1	/* published with RETAIN */
@@ -278,6 +313,12 @@ struct kmqtt_sink_record {
  * @KMQTT_A_CONN_PUBLISH_RATE: u32, PUBLISH packets a second, of any QoS, at most
  *	KMQTT_PUBLISH_RATE_MAX, 0 (the default) for any number; as many may come
  *	at once after a second without. Beyond, the connection is not read
+ * @KMQTT_A_CONN_USER_NAME: binary, at most KMQTT_USER_NAME_MAX; empty: none.
+ *	Shown only if there is one
+ * @KMQTT_A_CONN_RULES_ID: u32, the rule set that it is judged by; 0: none, it
+ *	may do everything. Shown only if there is one
+ * @KMQTT_A_CONN_DENIED_PUBLISHES: u64, its publishes that its rules denied
+ * @KMQTT_A_CONN_DENIED_DELIVERIES: u64, messages of its subscriptions likewise
  */
 enum kmqtt_a_conn {
 	KMQTT_A_CONN_UNSPEC,
@@ -321,6 +362,10 @@ enum kmqtt_a_conn {
 	KMQTT_A_CONN_TRIM,
 	KMQTT_A_CONN_RELEASE,
 	KMQTT_A_CONN_PUBLISH_RATE,
+	KMQTT_A_CONN_USER_NAME,
+	KMQTT_A_CONN_RULES_ID,
+	KMQTT_A_CONN_DENIED_PUBLISHES,
+	KMQTT_A_CONN_DENIED_DELIVERIES,
 
 	__KMQTT_A_CONN_MAX,
 	KMQTT_A_CONN_MAX = __KMQTT_A_CONN_MAX - 1
@@ -408,6 +453,43 @@ enum kmqtt_a_sink {
 };
 
 /**
+ * enum kmqtt_a_rules - attributes of the rules commands
+ * @KMQTT_A_RULES_UNSPEC: unused
+ * @KMQTT_A_RULES_ID: u32, the rule set, from 1
+ * @KMQTT_A_RULES_RULE: nest of enum kmqtt_a_rule, may be repeated. The first
+ *	rule that matches decides; what none matches is denied
+ */
+enum kmqtt_a_rules {
+	KMQTT_A_RULES_UNSPEC,
+	KMQTT_A_RULES_ID,
+	KMQTT_A_RULES_RULE,
+
+	__KMQTT_A_RULES_MAX,
+	KMQTT_A_RULES_MAX = __KMQTT_A_RULES_MAX - 1
+};
+
+/**
+ * enum kmqtt_a_rule - one rule
+ * @KMQTT_A_RULE_UNSPEC: unused
+ * @KMQTT_A_RULE_FILTER: binary, the topic filter, 1 to KMQTT_FILTER_MAX bytes.
+ *	In a pattern, "%c" stands for the client identifier and "%u" for the
+ *	user name, anywhere; one with "%u" matches nobody without a user name,
+ *	and who has '+' or '#' in one of them is denied all that no rule before
+ *	the patterns allows
+ * @KMQTT_A_RULE_ACCESS: u8, mask of KMQTT_ACCESS_*, not 0
+ * @KMQTT_A_RULE_FLAGS: u8, mask of KMQTT_RULE_*, default 0
+ */
+enum kmqtt_a_rule {
+	KMQTT_A_RULE_UNSPEC,
+	KMQTT_A_RULE_FILTER,
+	KMQTT_A_RULE_ACCESS,
+	KMQTT_A_RULE_FLAGS,
+
+	__KMQTT_A_RULE_MAX,
+	KMQTT_A_RULE_MAX = __KMQTT_A_RULE_MAX - 1
+};
+
+/**
  * enum kmqtt_a_stats - attributes of stats-get, flush and memory-set
  * @KMQTT_A_STATS_UNSPEC: unused
  * @KMQTT_A_STATS_CONNS: u32, connections now, ended ones included
@@ -468,6 +550,8 @@ enum kmqtt_a_stats {
  *	memory
  * @KMQTT_A_COUNTER_DROPPED_BUDGET: publishes dropped because their match
  *	visited too many nodes
+ * @KMQTT_A_COUNTER_DENIED_PUBLISHES: publishes that rules denied
+ * @KMQTT_A_COUNTER_DENIED_DELIVERIES: deliveries that rules denied
  */
 enum kmqtt_a_counter {
 	KMQTT_A_COUNTER_UNSPEC,
@@ -486,6 +570,8 @@ enum kmqtt_a_counter {
 	KMQTT_A_COUNTER_DROPPED_BYTES,
 	KMQTT_A_COUNTER_DROPPED_NOMEM,
 	KMQTT_A_COUNTER_DROPPED_BUDGET,
+	KMQTT_A_COUNTER_DENIED_PUBLISHES,
+	KMQTT_A_COUNTER_DENIED_DELIVERIES,
 
 	__KMQTT_A_COUNTER_MAX,
 	KMQTT_A_COUNTER_MAX = __KMQTT_A_COUNTER_MAX - 1
