@@ -423,18 +423,13 @@ static int conn_set_check(struct kmqtt_conn *conn, struct genl_info *info)
 		NL_SET_ERR_MSG(info->extack, "trim without hold-seq");
 		return -EINVAL;
 	}
-	if (attrs[KMQTT_A_CONN_DONE] &&
-	    nla_get_u64(attrs[KMQTT_A_CONN_DONE]) - conn->done >
-	    READ_ONCE(conn->upq.kept)) {
-		NL_SET_ERR_MSG(info->extack, "done what was not read");
-		return -EINVAL;
-	}
 	if (!kmqtt_conn_ended(conn))
 		return 0;
-	/* Events can be acknowledged to the end. */
+	/* Events and packets can be acknowledged to the end. */
 	for (type = 1; type <= KMQTT_A_CONN_MAX; type++) {
 		if (attrs[type] && type != KMQTT_A_CONN_ID &&
-		    type != KMQTT_A_CONN_EVENT_SEQ) {
+		    type != KMQTT_A_CONN_EVENT_SEQ &&
+		    type != KMQTT_A_CONN_DONE) {
 			NL_SET_ERR_MSG(info->extack, "connection has ended");
 			return -ENOTCONN;
 		}
@@ -472,7 +467,12 @@ static int conn_set(struct kmqtt_conn *conn, struct genl_info *info)
 	hold = conn_set_hold(conn, attrs);
 	if (IS_ERR(hold))
 		return PTR_ERR(hold);
-	if (attrs[KMQTT_A_CONN_CLIENT_ID])
+	if (attrs[KMQTT_A_CONN_DONE])
+		err = kmqtt_sock_done(conn,
+				      nla_get_u64(attrs[KMQTT_A_CONN_DONE]));
+	if (err)
+		NL_SET_ERR_MSG(info->extack, "done has no such value");
+	if (!err && attrs[KMQTT_A_CONN_CLIENT_ID])
 		err = conn_set_client_id(conn, attrs[KMQTT_A_CONN_CLIENT_ID]);
 	if (err) {
 		if (hold)
@@ -494,8 +494,6 @@ static int conn_set(struct kmqtt_conn *conn, struct genl_info *info)
 		conn_set_seen(conn, nla_get_u32(attrs[KMQTT_A_CONN_EVENT_SEQ]));
 	if (hold)
 		kmqtt_worker_post(conn->worker, &hold->ticket);
-	if (attrs[KMQTT_A_CONN_DONE])
-		kmqtt_sock_done(conn, nla_get_u64(attrs[KMQTT_A_CONN_DONE]));
 
 	if (nla_get_flag(attrs[KMQTT_A_CONN_ACTIVE]))
 		err = kmqtt_conn_activate(conn);

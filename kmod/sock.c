@@ -538,21 +538,28 @@ int kmqtt_sock_attach(struct kmqtt_conn *conn, struct netlink_ext_ack *extack)
 /**
  * kmqtt_sock_done() - the daemon will not read some of the user queue again
  * @conn: the connection
- * @done: bytes since the first, no more than were read
+ * @done: bytes since the first
  *
  * Under kmqtt_ns.lock; may sleep.
+ *
+ * Return: 0, or -EINVAL: there are not that many, or there were more.
  */
-void kmqtt_sock_done(struct kmqtt_conn *conn, u64 done)
+int kmqtt_sock_done(struct kmqtt_conn *conn, u64 done)
 {
 	struct sock *sk = conn->sk;
 
 	lock_sock(sk);
+	if (done - conn->done > kmqtt_upq_used(&conn->upq)) {
+		release_sock(sk);
+		return -EINVAL;
+	}
 	kmqtt_upq_done(&conn->upq, done - conn->done);
 	conn->done = done;
 	if (READ_ONCE(conn->rx_stopped) &&
 	    kmqtt_upq_used(&conn->upq) <= conn->limits.user_bytes / 2)
 		kmqtt_conn_kick(conn, KMQTT_CONN_KICK_RX);
 	release_sock(sk);
+	return 0;
 }
 
 /* Another daemon reads what is not done. Under kmqtt_ns.lock; may sleep. */

@@ -12,7 +12,7 @@ struct kmqtt_conn;
 struct netlink_ext_ack;
 
 int kmqtt_sock_attach(struct kmqtt_conn *conn, struct netlink_ext_ack *extack);
-void kmqtt_sock_done(struct kmqtt_conn *conn, u64 done);
+int kmqtt_sock_done(struct kmqtt_conn *conn, u64 done);
 void kmqtt_sock_rewind(struct kmqtt_conn *conn);
 
 int kmqtt_sock_init(void);

@@ -142,18 +142,22 @@ static void buf_done(struct kmqtt_upq *upq)
 }
 
 /**
- * kmqtt_upq_done() - forget the oldest bytes, which nobody will read again
+ * kmqtt_upq_done() - forget the oldest bytes, which nobody is to read again
  * @upq: the queue
- * @len: how many; at most @upq->kept
+ * @len: how many; at most kmqtt_upq_used()
  */
 void kmqtt_upq_done(struct kmqtt_upq *upq, u32 len)
 {
-	upq->kept -= len;
+	u32 kept = min(len, upq->kept);
+
+	upq->kept -= kept;
+	upq->bytes -= len - kept;
 	while (len) {
 		struct kmqtt_upq_buf *buf = upq->head;
-		u32 n = min(len, buf->read - buf->start);
+		u32 n = min(len, buf->end - buf->start);
 
 		buf->start += n;
+		buf->read = max(buf->read, buf->start);
 		len -= n;
 		if (buf->start == buf->end)
 			buf_done(upq);

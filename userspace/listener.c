@@ -38,6 +38,8 @@ struct listen_socket {
 };
 
 static SLIST_HEAD(, listen_socket) sockets = SLIST_HEAD_INITIALIZER(sockets);
+static struct listener *listeners;
+static size_t listener_count;
 static bool closing;
 static unsigned int quiet;	/* seconds without a complaint left */
 
@@ -210,10 +212,10 @@ static int open_listener(struct listener *listener)
 
 int listener_open_all(const struct config *config)
 {
-	struct listener *listeners;
 	size_t i;
 	int err = 0;
 
+	listener_count = config->listener_count;
 	listeners = calloc(config->listener_count, sizeof(*listeners));
 	if (!listeners)
 		return -ENOMEM;
@@ -223,6 +225,20 @@ int listener_open_all(const struct config *config)
 	}
 	take_reserve();
 	return err;
+}
+
+struct listener *listener_of(int fd)
+{
+	struct sockaddr_in6 address = { 0 };
+	socklen_t len = sizeof(address);
+	size_t i;
+
+	getsockname(fd, (struct sockaddr *)&address, &len);
+	for (i = 0; i < listener_count; i++)
+		/* Both families have the port in the same place. */
+		if (listeners[i].config->port == ntohs(address.sin6_port))
+			return &listeners[i];
+	return listeners;
 }
 
 void listener_accept_all(void)

@@ -27,6 +27,9 @@ int listener_open_all(const struct config *config);
 /* Begins to accept. */
 void listener_accept_all(void);
 
+/* That of the port that a connection came to, or the first. */
+struct listener *listener_of(int fd);
+
 /* To be called once a second: tries again where accepting has failed. */
 void listener_tick(void);
 

@@ -13,9 +13,12 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include "adopt.h"
 #include "client.h"
 #include "config.h"
 #include "directory.h"
+#include "former.h"
+#include "journal.h"
 #include "kmod.h"
 #include "listener.h"
 #include "log.h"
@@ -268,6 +271,57 @@ static void tick_done(struct ring_op *op, const struct ring_result *result)
 	ring_tick(op);
 }
 
+/*
+ * What a turn made ready to be sent or stored leaves before the next one, and
+ * before that, the journal has it.
+ */
+static int turn(void)
+{
+	client_sink_read();
+	client_flush();
+	store_flush();
+	journal_commit();
+	return ring_turn();
+}
+
+static int load_journal(const struct journal_record *record)
+{
+	return record->type < JOURNAL_CONN ? session_journaled(record)
+					   : former_journaled(record);
+}
+
+static void rewrite_journal(void)
+{
+	session_rewrite();
+	client_rewrite();
+	former_rewrite();
+}
+
+/*
+ * Takes over what the daemon before has left: first what it knew, then the
+ * connections, and last the wills of those that are gone.
+ */
+static int adopt_all(void)
+{
+	int err = journal_load(load_journal, rewrite_journal);
+
+	session_loaded();
+	if (err || !journal_enabled())
+		return kmod_flush();
+	client_adopting(true);
+	kmod_dump();
+	while (!err && kmod_dumping())
+		err = turn();
+	client_adopting(false);
+	if (err)
+		return err;
+	former_end_all();
+	if (adopt_count())
+		log_print(LOG_TYPE_NOTICE,
+			  "Adopted connections that an earlier kmqttd left.");
+	return 0;
+}
+
 static int start(const struct config *config)
 {
 	static struct ring_op tick = { .done = tick_done };
@@ -281,32 +335,25 @@ static int start(const struct config *config)
 	if (!err)
 		err = kmod_open(client_record);
 	if (!err)
-		err = listener_open_all(config);
-	/* Not before: who fails here may be the second kmqttd. */
+		err = sink_open();
 	if (!err)
-		err = kmod_flush();
+		err = listener_open_all(config);
+	if (!err)
+		journal_open(config->runtime_directory);
 	if (!err && config->user && !geteuid())
 		err = user_become(config->user);
 	if (!err)
 		err = session_open(config, client_committed);
 	if (!err)
-		err = sink_open();
+		err = adopt_all();
 	if (!err) {
+		sink_start();
 		session_expire();
 		session_watch_all();
 	}
 	if (!err)
 		ring_tick(&tick);
 	return err;
-}
-
-/* What a turn made ready to be sent or stored leaves before the next one. */
-static int turn(void)
-{
-	client_sink_read();
-	client_flush();
-	store_flush();
-	return ring_turn();
 }
 
 static int serve(void)
@@ -345,6 +392,7 @@ static void make_directories(const struct config *config)
 		directory_make_for(config->pid_file, user);
 	if (config->persistence)
 		directory_make(config->persistence_location, user);
+	directory_make(config->runtime_directory, user);
 }
 
 static int run(const struct arguments *arguments, const struct config *config)

@@ -75,7 +75,7 @@
  * @KMQTT_CMD_CONN_SET: change a connection [id; optional level, keepalive,
  *	client-id, max-packet, cookie, active, next, event-seq, hold-seq, trim,
  *	release, done]. All given values take effect together. ENOTCONN when it has
- *	ended and more than event-seq is given, EBUSY for active or next before
+ *	ended and more than event-seq and done is given, EBUSY for active or next before
  *	a packet was passed up.
  * @KMQTT_CMD_CONN_DEL: end a connection and forget it [id; optional abort].
  *	Unsent data of the socket still leaves, then FIN; with abort, RST.
@@ -289,7 +289,7 @@ struct kmqtt_sink_record {
  *	connection is not held
  * @KMQTT_A_CONN_RELEASE: flag, after trim: hold it no longer
  * @KMQTT_A_CONN_DONE: u64, bytes from recv() that will not be read again, see
- *	above; of those that were read
+ *	above; they may not have been read since conn-adopt
  * @KMQTT_A_CONN_ACCEPTED: u64, bytes of send() that TCP has taken
  * @KMQTT_A_CONN_PARTIAL: u8, 1 while TCP has part of a send(); else 0
  */
