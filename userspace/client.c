@@ -69,6 +69,7 @@ static struct table by_conn_id;
 static u32 count;
 static u64 next_cookie;
 static bool adopting;
+static bool quiescing;
 
 /* For differences: it wraps. */
 static u32 milliseconds(void)
@@ -388,6 +389,7 @@ static bool may_handle(const struct client *client)
 {
 	return (client->state == CLIENT_CONNECTING ||
 		client->state == CLIENT_ACTIVE) &&
+	       (!quiescing || client->told > client->handled) &&
 	       !client->requesting && !client->awaited &&
 	       !client->in_sink_wait && !client->trimming &&
 	       !client->is_paused && client->held_weight < HELD_MAX &&
@@ -495,7 +497,8 @@ static void tell(struct client *client, size_t least)
 {
 	size_t in = buffer_used(&client->in);
 
-	if (client->state != CLIENT_ACTIVE)
+	if (client->state != CLIENT_ACTIVE &&
+	    client->state != CLIENT_CONNECTING)
 		return;
 	if (!client->sending && !buffer_used(&client->out) &&
 	    answered(client) != client->now.done)
@@ -558,7 +561,7 @@ void client_send(struct client *client, const void *packet, size_t len)
 
 bool client_writable(const struct client *client)
 {
-	return client->state == CLIENT_ACTIVE &&
+	return client->state == CLIENT_ACTIVE && !quiescing &&
 	       buffer_used(&client->out) < OUT_MAX;
 }
 
@@ -1201,6 +1204,22 @@ void client_record(const struct kmod_reply *record)
 		log_dropped(client, kmod_u32(record, KMQTT_A_CONN_EVENT_SEQ));
 	if (events & KMQTT_EVENT_ENDED)
 		kernel_ended(client);
+}
+
+void client_quiesce(void)
+{
+	quiescing = true;
+}
+
+bool client_quiet(void)
+{
+	const struct client *client;
+
+	TAILQ_FOREACH(client, &clients, link)
+		if (client->sending || buffer_used(&client->out) ||
+		    client->requesting || client->told > client->handled)
+			return false;
+	return true;
 }
 
 void client_adopting(bool on)

@@ -231,6 +231,15 @@ void client_end_conn(u32 conn_id, const char *reason);
 /* The module takes messages again. */
 void client_resume_publishers(void);
 
+/*
+ * Another daemon is to take all clients over: handles no more packets, but for
+ * those of which the kernel has forgotten the beginning.
+ */
+void client_quiesce(void);
+
+/* Whether no packet is half sent or half received any more. */
+bool client_quiet(void);
+
 /* Ends all clients. */
 void client_end_all(const char *reason);
 

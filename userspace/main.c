@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,7 +38,10 @@
 #define EXIT_ERROR	1
 #define EXIT_CONFIG	3
 
-/* Seconds that connections have to end in when the daemon does. */
+/*
+ * Seconds that connections have to end in when the daemon does, or packets when
+ * another is to take over.
+ */
 #define FAREWELL	5
 
 struct arguments {
@@ -50,6 +54,8 @@ struct arguments {
 
 static int signal_fd;
 static bool stopping;
+static bool handing_over;
+static char program[PATH_MAX];	/* as it was started: it may be replaced */
 static int failure;
 static unsigned int uptime;	/* seconds */
 
@@ -77,6 +83,7 @@ static void print_help(void)
 	      "then it becomes NAME once it listens, with that one capability left.\n"
 	      "\n"
 	      "Signals: SIGTERM and SIGINT end all connections in order, then kmqttd.\n"
+	      "SIGUSR2 executes the program anew, which takes all connections over.\n"
 	      "\n"
 	      "Exit status: 0 after a signal, or when there was only to print or to test;\n"
 	      "3 if the command line or the configuration is wrong; 1 for anything else.\n",
@@ -224,6 +231,8 @@ static void handle_signal(u32 number)
 	if (number == SIGHUP)
 		log_print(LOG_TYPE_NOTICE,
 			  "SIGHUP ignored: the configuration cannot be reloaded yet, restart kmqttd.");
+	else if (number == SIGUSR2)
+		handing_over = true;
 	else
 		stopping = true;
 }
@@ -248,6 +257,7 @@ static int open_signals(void)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR2);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (signal_fd < 0) {
@@ -335,13 +345,14 @@ static int start(const struct config *config)
 	if (!err)
 		err = kmod_open(client_record);
 	if (!err)
-		err = sink_open();
-	if (!err)
 		err = listener_open_all(config);
 	if (!err)
 		journal_open(config->runtime_directory);
 	if (!err && config->user && !geteuid())
 		err = user_become(config->user);
+	/* Not before: who fails until here may be the second kmqttd. */
+	if (!err)
+		err = sink_open();
 	if (!err)
 		err = session_open(config, client_committed);
 	if (!err)
@@ -356,6 +367,20 @@ static int start(const struct config *config)
 	return err;
 }
 
+/* Not beyond the time: who does not read would hold up all others. */
+static int hand_over(void)
+{
+	unsigned int until = uptime + FAREWELL;
+	int err = 0;
+
+	notify("RELOADING=1");
+	log_print(LOG_TYPE_NOTICE, "Handing over to %s.", program);
+	client_quiesce();
+	while (!err && !client_quiet() && uptime < until)
+		err = turn();
+	return err;
+}
+
 static int serve(void)
 {
 	unsigned int until;
@@ -365,13 +390,15 @@ static int serve(void)
 	log_print(LOG_TYPE_INFORMATION,
 		  "kmqttd version " KMQTT_VERSION " running");
 	listener_accept_all();
-	while (!err && !stopping) {
+	while (!err && !stopping && !handing_over) {
 		err = turn();
 		if (!err)
 			err = failure;
 	}
 	if (err)
 		return err;
+	if (handing_over && !stopping)
+		return hand_over();
 
 	notify("STOPPING=1");
 	listener_close_all();
@@ -416,10 +443,25 @@ static int run(const struct arguments *arguments, const struct config *config)
 		err = serve();
 	if (store_enabled() && store_close() && !err)
 		err = -EIO;
+	if (handing_over && !stopping && !err)
+		return 0;
 	log_print(LOG_TYPE_INFORMATION,
 		  "kmqttd version " KMQTT_VERSION " terminating");
 	if (config->pid_file)
 		remove_pid_file(config->pid_file);
+	return err;
+}
+
+/* Comes back only if it fails; then the kernel waits for another daemon. */
+static int execute(char **argv)
+{
+	int err;
+
+	listener_bequeath();
+	execv(program, argv);
+	err = -errno;
+	log_print(LOG_TYPE_ERROR, "Error: Unable to execute %s: %s.", program,
+		  strerror(-err));
 	return err;
 }
 
@@ -428,6 +470,9 @@ int main(int argc, char **argv)
 	struct arguments arguments = { 0 };
 	struct config config;
 	int err;
+
+	if (readlink("/proc/self/exe", program, sizeof(program) - 1) < 0)
+		strncpy(program, argv[0], sizeof(program) - 1);
 
 	parse_arguments(argc, argv, &arguments);
 	err = load(&arguments, &config);
@@ -440,5 +485,7 @@ int main(int argc, char **argv)
 	else
 		err = run(&arguments, &config);
 	config_free(&config);
+	if (handing_over && !stopping && !err)
+		err = execute(argv);
 	return err ? EXIT_ERROR : EXIT_SUCCESS;
 }

@@ -6,23 +6,23 @@ KMQTT_LONG=1: with more clients, and more often.
 """
 
 import os
+import subprocess
 import threading
-import time
 
 from broker import Broker, client
 from ktap import TIMEOUT, cases, equal, main, test, wait_until
 from mqtt import (PUBACK, PUBCOMP, PUBREC, PUBREL, Client, acknowledge,
                   connect, publish, subscribe)
-from nl import STATE
+from nl import STATE, TOP
 
 LONG = bool(os.environ.get("KMQTT_LONG"))
 CLIENTS = 1000 if LONG else 200
 KILLS = 50 if LONG else 8
 
 
-def will(topic, payload=b"gone", **fields):
+def will(topic, qos=0):
     """Return the fields of a CONNECT with a will."""
-    return {"will": (topic, payload), **fields}
+    return {"will": (topic, b"gone", qos, False)}
 
 
 @test("kill -9 under fan-out: nothing is lost, and PINGREQ is answered")
@@ -50,15 +50,13 @@ def fan_out(broker):
         for _ in range(3):
             broker.end()
             for one in clients[1:20]:
-                one.send(b"\xc0\0")
+                one.ping()
             broker.start_daemon()
     stop.set()
     thread.join()
     for one in clients[1:]:
         equal([one.message() for _ in range(load.count)],
               [("fan/out", b"%d" % n) for n in range(load.count)])
-    for one in clients[1:20]:
-        one.close()
     for one in clients:
         one.close()
 
@@ -87,8 +85,196 @@ def serves(broker):
         equal(one.message(), ("c", b"later"))
         one.unsubscribe("c")
         with client("one") as taken:
-            assert one.ended()
+            one.ended()
             taken.ping()
+
+
+@test("QoS 1 and 2 in flight go on with their identifiers, nothing is resent")
+def in_flight(broker):
+    with client("subscriber") as one, client("publisher") as other:
+        one.subscribe(("q/#", 2))
+        for qos in 1, 2, 2:
+            other.publish(f"q/{qos}", b"x", qos)
+        first, second, third = (one.delivery() for _ in range(3))
+        one.send(acknowledge(PUBREC, third.number))
+        one.acknowledged(PUBREL, third.number)
+        broker.replace()
+        one.quiet()
+        one.send(acknowledge(PUBACK, first.number),
+                 acknowledge(PUBREC, second.number),
+                 acknowledge(PUBCOMP, third.number))
+        one.acknowledged(PUBREL, second.number)
+        broker.replace()
+        one.send(acknowledge(PUBCOMP, second.number))
+        other.publish("q/1", b"next", 1)
+        after = one.accept(one.delivery())
+        equal((after.payload, after.dup), (b"next", False))
+        assert after.number not in (first.number, second.number, third.number)
+        one.quiet()
+
+
+@test("a QoS 2 PUBLISH half done is not delivered again")
+def inbound(broker):
+    with client("subscriber") as one, client("publisher") as other:
+        one.subscribe(("q", 2))
+        other.send(publish("q", b"once", 4, 9))
+        other.acknowledged(PUBREC, 9)
+        equal(one.message(), ("q", b"once"))
+        broker.replace()
+        other.send(publish("q", b"once", 4 | 8, 9))
+        other.acknowledged(PUBREC, 9)
+        other.send(acknowledge(PUBREL, 9))
+        other.acknowledged(PUBCOMP, 9)
+        one.quiet()
+
+
+@test("wills: of those that ended meanwhile without DISCONNECT, and of no other")
+def wills(broker):
+    with client("watcher") as watcher:
+        watcher.subscribe(("will/#", 1))
+        stays = client("stays", **will("will/stays"))
+        leaves = client("leaves", **will("will/leaves"))
+        closes = client("closes", **will("will/closes", 1))
+        before = client("before", **will("will/before"))
+        resets = client("resets", **will("will/resets"))
+        before.disconnect()
+        broker.end()
+        leaves.send(b"\xe0\0")
+        leaves.close()
+        closes.close()
+        resets.reset()
+        broker.start_daemon()
+        equal({watcher.message()[0] for _ in range(2)},
+              {"will/closes", "will/resets"})
+        broker.replace()
+        stays.ping()
+        watcher.quiet()
+        stays.reset()
+        equal(watcher.message()[0], "will/stays")
+        watcher.quiet()
+
+
+@test("keep alive is enforced while there is no daemon")
+def keepalive(broker):
+    with client("watcher") as watcher, \
+         client("silent", keepalive=1, **will("will/silent")) as silent:
+        watcher.subscribe("will/#")
+        broker.end()
+        conn = broker.record(silent)["id"]
+        wait_until(lambda: broker.nl.conn(conn)["state"] == STATE["ended"],
+                   "ended")
+        broker.start_daemon()
+        equal(watcher.message()[0], "will/silent")
+        silent.ended()
+
+
+@test("a second daemon is refused while the first lives")
+def second(broker):
+    output = broker.output.read_bytes()
+    config = broker.directory / "second.conf"
+    config.write_text("listener 1884 127.0.0.1\nallow_anonymous true\n")
+    done = subprocess.run([broker.program, "-c", config], check=False,
+                          capture_output=True, timeout=TIMEOUT)
+    equal(done.returncode, 1)
+    assert b"Another kmqttd serves this network namespace" in done.stderr
+    assert output == broker.output.read_bytes()
+    equal(broker.nl.stats()["daemon"], broker.daemon.pid)
+
+
+@test("orphan_timeout: then the kernel ends all, and the module can go")
+def orphaned(broker):
+    broker.restart(broker.own_config + "orphan_timeout 1\n")
+    with client("one", **will("will/one")) as one:
+        with broker.counted("orphaned"):
+            broker.end()
+            one.ping()
+            one.ended()
+        equal(broker.nl.stats()["daemon"], 0)
+    broker.start_daemon(broker.own_config)
+    broker.await_conns(0)
+
+
+class Loop:
+    """Publish at one QoS from one client to another, while daemons fall."""
+
+    def __init__(self, qos):
+        self.qos = qos
+        self.publisher = client(f"publisher{qos}")
+        self.subscriber = client(f"subscriber{qos}")
+        self.subscriber.subscribe((f"loop/{qos}", qos))
+        self.count = 0
+        self.got = []
+        self.stop = False
+        self.threads = [threading.Thread(target=self.publish),
+                        threading.Thread(target=self.receive)]
+        for thread in self.threads:
+            thread.start()
+
+    def publish(self):
+        """Publish numbers, one after the other."""
+        while not self.stop:
+            self.publisher.publish(f"loop/{self.qos}", b"%d" % self.count,
+                                   self.qos)
+            self.count += 1
+        self.publisher.publish(f"loop/{self.qos}", b"end", self.qos)
+
+    def receive(self):
+        """Receive them."""
+        while True:
+            payload = self.subscriber.message()[1]
+            if payload == b"end":
+                return
+            self.got.append(int(payload))
+
+    def end(self):
+        """Return what was received, in order."""
+        self.stop = True
+        for thread in self.threads:
+            thread.join(TIMEOUT)
+            assert not thread.is_alive(), "it does not go on"
+        self.publisher.close()
+        self.subscriber.close()
+        return self.got
+
+
+@test("handover under load: no connection ends, and all arrives")
+def handover(broker):
+    clients = [client(f"c{n}") for n in range(CLIENTS // 4)]
+    for one in clients:
+        one.subscribe("idle")
+    loops = [Loop(qos) for qos in (1, 2)]
+    with broker.counted():
+        for _ in range(3):
+            before = loops[1].count
+            wait_until(lambda: loops[1].count > before + 5, "going on")
+            done = subprocess.run([TOP / "tools/kmqttctl", "handover"],
+                                  capture_output=True, timeout=TIMEOUT,
+                                  check=False)
+            assert b"has taken over" in done.stdout, done
+        equal(broker.nl.stats()["daemon"], broker.daemon.pid)
+    for loop in loops:
+        got = loop.end()
+        equal(got, list(range(loop.count)), f"QoS {loop.qos}")
+    for one in clients:
+        one.ping()
+        one.close()
+
+
+@cases([("in memory", False), ("persistence", True)])
+def kill_loop(broker, persistent):
+    if persistent:
+        broker.restart(broker.persistent())
+    loops = [Loop(qos) for qos in (1, 2)]
+    with broker.counted():
+        for number in range(KILLS):
+            before = loops[1].count
+            wait_until(lambda: loops[1].count > before + number, "going on")
+            broker.replace()
+    once, exactly = (loop.end() for loop in loops)
+    equal(exactly, list(range(loops[1].count)), "QoS 2")
+    equal(sorted(set(once)), list(range(loops[0].count)), "QoS 1")
+    if persistent:
+        broker.restart(broker.own_config)
 
 
 main(Broker())
