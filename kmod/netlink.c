@@ -1216,7 +1216,7 @@ static int kmqtt_nl_sink_open_doit(struct sk_buff *skb, struct genl_info *info)
 		err = PTR_ERR(file);
 		if (err == -EBUSY)
 			NL_SET_ERR_MSG(info->extack,
-				       "another daemon has the sink");
+				       "sink is open already: there is a daemon");
 		goto put_fd;
 	}
 

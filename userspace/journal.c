@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -26,7 +25,7 @@
  */
 struct header {
 	u64 magic;
-	_Atomic u64 start;
+	u64 start;
 };
 
 /**
@@ -35,7 +34,7 @@ struct header {
  * @records: the records
  */
 struct area {
-	_Atomic u64 used;
+	u64 used;
 	u8 records[];
 };
 
@@ -152,8 +151,7 @@ void journal_delivery(u64 sid, u64 seq, struct message *message, u8 qos,
 
 static void commit(void)
 {
-	atomic_store_explicit(&journal.area->used, journal.used,
-			      memory_order_release);
+	__atomic_store_n(&journal.area->used, journal.used, __ATOMIC_RELEASE);
 }
 
 /* An empty area behind what there is in the file. */
@@ -182,8 +180,8 @@ static void begin_area(void)
 	u64 before = journal.header->start;
 
 	commit();
-	atomic_store_explicit(&journal.header->start, journal.start,
-			      memory_order_release);
+	__atomic_store_n(&journal.header->start, journal.start,
+			 __ATOMIC_RELEASE);
 	fallocate(journal.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 		  before, journal.start - before);
 	journal.limit = 4 * journal.used > REWRITE_SIZE ? 4 * journal.used
