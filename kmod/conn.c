@@ -163,7 +163,7 @@ void kmqtt_conn_del(struct kmqtt_conn *conn, bool abort, enum kmqtt_end end)
 	if (end == KMQTT_END_DELETED && sock->sk->sk_state == TCP_CLOSE)
 		end = KMQTT_END_RESET;
 	/* FIN may not follow half a packet. */
-	abort |= READ_ONCE(conn->tx_partial);
+	abort |= READ_ONCE(conn->tx_partial) || READ_ONCE(conn->user_sent);
 	set_end(conn, end);
 	xa_erase(&ns->conns, conn->id);
 	ns->nr_conns--;
@@ -177,6 +177,16 @@ void kmqtt_conn_del(struct kmqtt_conn *conn, bool abort, enum kmqtt_end end)
 
 	kmqtt_worker_post(conn->worker, &conn->drop);
 	fput(file);
+}
+
+/* Those of a namespace. */
+void kmqtt_conn_del_all(struct kmqtt_ns *ns, bool abort, enum kmqtt_end end)
+{
+	struct kmqtt_conn *conn;
+	unsigned long id;
+
+	xa_for_each(&ns->conns, id, conn)
+		kmqtt_conn_del(conn, abort, end);
 }
 
 /**

@@ -157,6 +157,7 @@ enum { KMQTT_CREDIT = 256 * 1024 };
  * @tx_partial: TCP has part of a message of ours; socket lock
  * @user_busy: the daemon has sent part of a packet; socket lock
  * @user_sent: bytes of it; socket lock
+ * @accepted: bytes that TCP has taken of the daemon's sends; socket lock
  * @user_waiting: the daemon could not send: it has the next turn, once the
  *	message begun is whole; socket lock
  * @owned: the worker found the socket owned by the daemon; socket lock
@@ -183,6 +184,7 @@ enum { KMQTT_CREDIT = 256 * 1024 };
  * @timer: keep alive, packet time-out, end of a hold, retries
  * @limits: constant
  * @upq: the user queue; socket lock
+ * @done: bytes that have left it for good; socket lock, and kmqtt_ns.lock
  * @saved_data_ready: the socket's own; constant
  * @saved_write_space: likewise
  * @saved_state_change: likewise
@@ -267,6 +269,8 @@ struct kmqtt_conn {
 	struct timer_list timer;
 	struct kmqtt_limits limits;
 	struct kmqtt_upq upq;
+	u64 done;
+	u64 accepted;
 	void (*saved_data_ready)(struct sock *sk);
 	void (*saved_write_space)(struct sock *sk);
 	void (*saved_state_change)(struct sock *sk);
@@ -305,6 +309,7 @@ struct kmqtt_conn *kmqtt_conn_add(struct kmqtt_ns *ns, struct file *file,
 int kmqtt_conn_activate(struct kmqtt_conn *conn);
 int kmqtt_conn_next(struct kmqtt_conn *conn);
 void kmqtt_conn_del(struct kmqtt_conn *conn, bool abort, enum kmqtt_end end);
+void kmqtt_conn_del_all(struct kmqtt_ns *ns, bool abort, enum kmqtt_end end);
 
 /* The worker. */
 void kmqtt_conn_end(struct kmqtt_worker *worker, struct kmqtt_conn *conn,

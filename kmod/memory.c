@@ -13,6 +13,7 @@ static u64 conn_size(const struct kmqtt_conn *conn)
 {
 	return sizeof(*conn) + conn->client_id_len +
 	       READ_ONCE(conn->upq.bytes) +
+	       READ_ONCE(conn->upq.kept) +
 	       READ_ONCE(conn->sk->sk_wmem_queued) +
 	       atomic_read(&conn->sk->sk_rmem_alloc);
 }

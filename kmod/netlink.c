@@ -14,6 +14,7 @@
 #include "conn.h"
 #include "hold.h"
 #include "ns.h"
+#include "sock.h"
 #include "sub.h"
 #include "topic.h"
 #include "worker.h"
@@ -35,6 +36,8 @@ enum {
 	SINK_BYTES_MIN = 65536,
 	SINK_BYTES_MAX = 1 << 30,
 	SINK_BYTES_DEFAULT = 16 << 20,
+	ORPHAN_TIMEOUT_MAX = 86400,
+	ORPHAN_TIMEOUT_DEFAULT = 60,
 	LEVEL_MIN = 3,
 	LEVEL_MAX = 5,
 	QOS_MAX = 2,
@@ -71,6 +74,10 @@ static struct netlink_range_validation publish_rate_range = {
 	.max = KMQTT_PUBLISH_RATE_MAX,
 };
 
+static struct netlink_range_validation orphan_timeout_range = {
+	.max = ORPHAN_TIMEOUT_MAX,
+};
+
 static struct netlink_range_validation filter_topic_range = {
 	.min = 1,
 	.max = KMQTT_FILTER_MAX,
@@ -98,6 +105,7 @@ static const struct nla_policy conn_add_policy[KMQTT_A_CONN_MAX + 1] = {
 		NLA_POLICY_FULL_RANGE(NLA_U32, &buffer_range),
 	[KMQTT_A_CONN_PACKET_TIMEOUT] =
 		NLA_POLICY_FULL_RANGE(NLA_U32, &packet_timeout_range),
+	[KMQTT_A_CONN_COOKIE] = { .type = NLA_U64 },
 };
 
 static const struct nla_policy conn_set_policy[KMQTT_A_CONN_MAX + 1] = {
@@ -120,6 +128,7 @@ static const struct nla_policy conn_set_policy[KMQTT_A_CONN_MAX + 1] = {
 	[KMQTT_A_CONN_USER_NAME] =
 		NLA_POLICY_FULL_RANGE(NLA_BINARY, &user_name_range),
 	[KMQTT_A_CONN_RULES_ID] = { .type = NLA_U32 },
+	[KMQTT_A_CONN_DONE] = { .type = NLA_U64 },
 };
 
 static const struct nla_policy conn_del_policy[KMQTT_A_CONN_MAX + 1] = {
@@ -179,6 +188,8 @@ static struct netlink_range_validation sink_bytes_range = {
 static const struct nla_policy sink_open_policy[KMQTT_A_SINK_MAX + 1] = {
 	[KMQTT_A_SINK_BYTES] =
 		NLA_POLICY_FULL_RANGE(NLA_U32, &sink_bytes_range),
+	[KMQTT_A_SINK_ORPHAN_TIMEOUT] =
+		NLA_POLICY_FULL_RANGE(NLA_U32, &orphan_timeout_range),
 };
 
 static const struct nla_policy memory_set_policy[KMQTT_A_STATS_MAX + 1] = {
@@ -339,6 +350,10 @@ static int fill_conn(struct sk_buff *skb, const struct kmqtt_conn *conn)
 		    &conn->remote) ||
 	    nla_put_u32(skb, KMQTT_A_CONN_SUBS, conn->nr_subs) ||
 	    nla_put_u8(skb, KMQTT_A_CONN_HELD, READ_ONCE(conn->held)) ||
+	    put_u64(skb, KMQTT_A_CONN_DONE, conn->done) ||
+	    put_u64(skb, KMQTT_A_CONN_ACCEPTED, READ_ONCE(conn->accepted)) ||
+	    nla_put_u8(skb, KMQTT_A_CONN_PARTIAL,
+		       !!READ_ONCE(conn->user_sent)) ||
 	    fill_limits(skb, &conn->limits) || fill_counters(skb, conn) ||
 	    fill_access(skb, conn))
 		return -EMSGSIZE;
@@ -404,8 +419,11 @@ static int kmqtt_nl_conn_add_doit(struct sk_buff *skb, struct genl_info *info)
 					      MAX_PACKET_DEFAULT),
 				      info->extack);
 	}
-	if (!IS_ERR(conn))
+	if (!IS_ERR(conn)) {
 		nla_put_u32(reply, KMQTT_A_CONN_ID, conn->id);
+		if (attrs[KMQTT_A_CONN_COOKIE])
+			conn->cookie = nla_get_u64(attrs[KMQTT_A_CONN_COOKIE]);
+	}
 	mutex_unlock(&ns->lock);
 	fput(file);
 	if (IS_ERR(conn)) {
@@ -535,6 +553,16 @@ static int identity_take(struct kmqtt_conn *conn, struct identity *identity)
 	return 0;
 }
 
+static int conn_set_done(struct kmqtt_conn *conn, struct genl_info *info)
+{
+	const struct nlattr *done = info->attrs[KMQTT_A_CONN_DONE];
+	int err = done ? kmqtt_sock_done(conn, nla_get_u64(done)) : 0;
+
+	if (err)
+		NL_SET_ERR_MSG(info->extack, "done has no such value");
+	return err;
+}
+
 /* Forget the events that the daemon has seen, but for the last. */
 static void conn_set_seen(struct kmqtt_conn *conn, u32 seq)
 {
@@ -574,10 +602,11 @@ static int conn_set_check(struct kmqtt_conn *conn, struct genl_info *info)
 	}
 	if (!kmqtt_conn_ended(conn))
 		return 0;
-	/* Events can be acknowledged to the end. */
+	/* Events and packets can be acknowledged to the end. */
 	for (type = 1; type <= KMQTT_A_CONN_MAX; type++) {
 		if (attrs[type] && type != KMQTT_A_CONN_ID &&
-		    type != KMQTT_A_CONN_EVENT_SEQ) {
+		    type != KMQTT_A_CONN_EVENT_SEQ &&
+		    type != KMQTT_A_CONN_DONE) {
 			NL_SET_ERR_MSG(info->extack, "connection has ended");
 			return -ENOTCONN;
 		}
@@ -618,7 +647,8 @@ static int conn_set(struct kmqtt_conn *conn, struct genl_info *info)
 		return PTR_ERR(hold);
 	err = conn_set_identity(conn, info, &identity);
 	if (!err) {
-		err = identity_take(conn, &identity);
+		err = conn_set_done(conn, info) ?:
+		      identity_take(conn, &identity);
 		identity_free(&identity);
 	}
 	if (err) {
@@ -789,8 +819,10 @@ static int adopt(struct kmqtt_ns *ns, struct genl_info *info, u32 id)
 
 	mutex_lock(&ns->lock);
 	conn = xa_load(&ns->conns, id);
-	if (conn)
+	if (conn) {
 		file = get_file(conn->file);
+		kmqtt_sock_rewind(conn);
+	}
 	mutex_unlock(&ns->lock);
 	if (!file) {
 		NL_SET_ERR_MSG(info->extack, "no such connection");
@@ -1282,6 +1314,16 @@ static int fill_memory(struct sk_buff *skb, const struct kmqtt_memory *memory)
 				 READ_ONCE(memory->limit), KMQTT_A_STATS_PAD);
 }
 
+static int fill_daemon(struct sk_buff *skb, struct kmqtt_sink *sink)
+{
+	u32 daemon;
+
+	spin_lock(&sink->lock);
+	daemon = pid_vnr(sink->owner);
+	spin_unlock(&sink->lock);
+	return nla_put_u32(skb, KMQTT_A_STATS_DAEMON, daemon);
+}
+
 static int fill_stats(struct sk_buff *skb, struct kmqtt_ns *ns)
 {
 	u32 i;
@@ -1290,7 +1332,7 @@ static int fill_stats(struct sk_buff *skb, struct kmqtt_ns *ns)
 	    nla_put_u32(skb, KMQTT_A_STATS_SUBS, READ_ONCE(ns->nr_subs)) ||
 	    nla_put_u32(skb, KMQTT_A_STATS_FILTERS, READ_ONCE(ns->trie.nodes)) ||
 	    fill_memory(skb, &ns->memory) ||
-	    fill_sink(skb, &ns->sink))
+	    fill_sink(skb, &ns->sink) || fill_daemon(skb, &ns->sink))
 		return -EMSGSIZE;
 	for (i = 0; i < kmqtt_nr_workers; i++)
 		if (fill_worker(skb, ns, i))
@@ -1321,9 +1363,7 @@ static int kmqtt_nl_stats_get_doit(struct sk_buff *skb, struct genl_info *info)
 static int kmqtt_nl_flush_doit(struct sk_buff *skb, struct genl_info *info)
 {
 	struct kmqtt_ns *ns = kmqtt_ns_of(genl_info_net(info));
-	struct kmqtt_conn *conn;
 	struct sk_buff *reply;
-	unsigned long id;
 	void *hdr;
 
 	reply = reply_new(info, nla_total_size(sizeof(u32)), KMQTT_CMD_FLUSH,
@@ -1333,8 +1373,7 @@ static int kmqtt_nl_flush_doit(struct sk_buff *skb, struct genl_info *info)
 
 	mutex_lock(&ns->lock);
 	nla_put_u32(reply, KMQTT_A_STATS_CONNS, ns->nr_conns);
-	xa_for_each(&ns->conns, id, conn)
-		kmqtt_conn_del(conn, true, KMQTT_END_FLUSHED);
+	kmqtt_conn_del_all(ns, true, KMQTT_END_FLUSHED);
 	kmqtt_subs_detach(ns->sink.conn);
 	kmqtt_subs_free(ns->sink.conn);
 	kmqtt_ruleset_del_all(ns);
@@ -1363,14 +1402,21 @@ static int kmqtt_nl_sink_open_doit(struct sk_buff *skb, struct genl_info *info)
 		err = fd;
 		goto free_reply;
 	}
-	file = kmqtt_sink_open(&ns->sink, get_u32(attrs, KMQTT_A_SINK_BYTES,
-						  SINK_BYTES_DEFAULT));
+	file = kmqtt_sink_open(&ns->sink,
+			       get_u32(attrs, KMQTT_A_SINK_BYTES,
+				       SINK_BYTES_DEFAULT),
+			       get_u32(attrs, KMQTT_A_SINK_ORPHAN_TIMEOUT,
+				       ORPHAN_TIMEOUT_DEFAULT));
 	if (IS_ERR(file)) {
 		err = PTR_ERR(file);
 		if (err == -EBUSY)
-			NL_SET_ERR_MSG(info->extack, "sink is open already");
+			NL_SET_ERR_MSG(info->extack,
+				       "sink is open already: there is a daemon");
 		goto put_fd;
 	}
+	mutex_lock(&ns->lock);
+	kmqtt_ruleset_del_all(ns);
+	mutex_unlock(&ns->lock);
 
 	fd_install(fd, file);
 	nla_put_u32(reply, KMQTT_A_SINK_FD, fd);

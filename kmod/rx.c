@@ -484,7 +484,7 @@ static void parse_user_begin(struct rx_batch *batch)
 	}
 	if (publish && !rx->have && !may_take(batch))
 		return;
-	if (conn->upq.bytes >= conn->limits.user_bytes) {
+	if (kmqtt_upq_used(&conn->upq) >= conn->limits.user_bytes) {
 		rx_pause(batch);
 		return;
 	}
@@ -504,8 +504,8 @@ static void parse_user(struct rx_batch *batch, const u8 **pos, const u8 *end)
 {
 	struct kmqtt_conn *conn = batch->conn;
 	struct kmqtt_rx *rx = &conn->rx;
-	u32 room = conn->limits.user_bytes - min(conn->limits.user_bytes,
-						 conn->upq.bytes);
+	u32 room = conn->limits.user_bytes -
+		   min(conn->limits.user_bytes, kmqtt_upq_used(&conn->upq));
 	u32 n = min_t(size_t, rx->left, end - *pos);
 
 	if (!room) {

@@ -6,6 +6,7 @@
 #include <linux/fs.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/pid.h>
 #include <linux/poll.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
@@ -339,15 +340,32 @@ static __poll_t sink_poll(struct file *file, poll_table *wait)
 	return sink_readable(sink) ? EPOLLIN | EPOLLRDNORM : 0;
 }
 
+/* The daemon has been gone for too long. */
+static void orphan(struct work_struct *work)
+{
+	struct kmqtt_sink *sink = container_of(to_delayed_work(work),
+					       struct kmqtt_sink, orphan);
+	struct kmqtt_ns *ns = sink->ns;
+
+	mutex_lock(&ns->lock);
+	if (!READ_ONCE(sink->owner))
+		kmqtt_conn_del_all(ns, false, KMQTT_END_ORPHANED);
+	mutex_unlock(&ns->lock);
+}
+
 /* What was read in part only, the next reader reads again. */
 static int sink_release(struct inode *inode, struct file *file)
 {
 	struct kmqtt_sink *sink = file->private_data;
+	struct pid *owner;
 
 	spin_lock(&sink->lock);
 	sink->off = 0;
-	sink->open = false;
+	owner = sink->owner;
+	WRITE_ONCE(sink->owner, NULL);
+	schedule_delayed_work(&sink->orphan, sink->orphan_timeout * HZ);
 	spin_unlock(&sink->lock);
+	put_pid(owner);
 	put_net(sink->ns->net);
 	return 0;
 }
@@ -363,33 +381,39 @@ static const struct file_operations sink_fops = {
  * kmqtt_sink_open() - make the file that the sink is read through
  * @sink: the sink
  * @limit: bytes that make it full
+ * @orphan_timeout: seconds that connections outlive the file
  *
  * Return: the file, or -EBUSY: there is one already, or another error.
  */
-struct file *kmqtt_sink_open(struct kmqtt_sink *sink, u32 limit)
+struct file *kmqtt_sink_open(struct kmqtt_sink *sink, u32 limit,
+			     u32 orphan_timeout)
 {
 	struct file *file;
 	bool busy;
 
 	spin_lock(&sink->lock);
-	busy = sink->open;
-	sink->open = true;
+	busy = sink->owner;
+	if (!busy)
+		WRITE_ONCE(sink->owner, get_pid(task_tgid(current)));
 	spin_unlock(&sink->lock);
 	if (busy)
 		return ERR_PTR(-EBUSY);
 
 	file = anon_inode_getfile("[kmqtt-sink]", &sink_fops, sink, O_RDONLY);
-	spin_lock(&sink->lock);
 	if (IS_ERR(file)) {
-		sink->open = false;
-	} else {
-		WRITE_ONCE(sink->limit, limit);
-		WRITE_ONCE(sink->opened, true);
-	}
-	spin_unlock(&sink->lock);
-	if (IS_ERR(file))
+		spin_lock(&sink->lock);
+		put_pid(sink->owner);
+		WRITE_ONCE(sink->owner, NULL);
+		spin_unlock(&sink->lock);
 		return file;
+	}
 
+	spin_lock(&sink->lock);
+	WRITE_ONCE(sink->limit, limit);
+	WRITE_ONCE(sink->opened, true);
+	sink->orphan_timeout = orphan_timeout;
+	spin_unlock(&sink->lock);
+	cancel_delayed_work_sync(&sink->orphan);
 	get_net(sink->ns->net);
 	stream_open(file_inode(file), file);
 	file->f_mode |= FMODE_NOWAIT;
@@ -449,6 +473,7 @@ int kmqtt_sink_init(struct kmqtt_sink *sink, struct kmqtt_ns *ns)
 	mutex_init(&sink->read_lock);
 	init_waitqueue_head(&sink->wait);
 	INIT_LIST_HEAD(&sink->waiting);
+	INIT_DELAYED_WORK(&sink->orphan, orphan);
 	sink->last = &sink->head;
 	sink->limit = SINK_LIMIT;
 	sink->ns = ns;
@@ -464,6 +489,7 @@ int kmqtt_sink_init(struct kmqtt_sink *sink, struct kmqtt_ns *ns)
 
 void kmqtt_sink_exit(struct kmqtt_sink *sink)
 {
+	cancel_delayed_work_sync(&sink->orphan);
 	mutex_lock(&sink->ns->lock);
 	kmqtt_subs_detach(sink->conn);
 	kmqtt_subs_free(sink->conn);

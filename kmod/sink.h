@@ -16,6 +16,7 @@
 #include <linux/spinlock.h>
 #include <linux/types.h>
 #include <linux/wait.h>
+#include <linux/workqueue.h>
 
 #include "msg.h"
 
@@ -23,6 +24,7 @@ struct file;
 struct kmqtt_conn;
 struct kmqtt_ns;
 struct kmqtt_worker;
+struct pid;
 
 /**
  * struct kmqtt_sink - the sink of a namespace
@@ -33,7 +35,8 @@ struct kmqtt_worker;
  * @bytes: memory that they pin
  * @limit: of @bytes: at it, it is full
  * @opened: it was opened once; no lock to read
- * @open: there is a descriptor
+ * @owner: who opened the descriptor that there is, the daemon, or NULL
+ * @orphan_timeout: seconds that connections outlive it
  * @reading: a reader copies from the oldest record
  * @off: bytes of the oldest record that were read
  * @seq: of the newest record ever; the first is 1
@@ -44,6 +47,7 @@ struct kmqtt_worker;
  * @read_lock: one reader at a time
  * @wait: readers wait here
  * @ns: the namespace
+ * @orphan: ends the namespace's connections, when there was no daemon for long
  * @conn: whom its filters belong to, for sub.c: has neither socket nor worker
  */
 struct kmqtt_sink {
@@ -54,7 +58,8 @@ struct kmqtt_sink {
 	u64 bytes;
 	u32 limit;
 	bool opened;
-	bool open;
+	struct pid *owner;
+	u32 orphan_timeout;
 	bool reading;
 	u32 off;
 	u64 seq;
@@ -65,6 +70,7 @@ struct kmqtt_sink {
 	struct mutex read_lock; /* one reader at a time */
 	wait_queue_head_t wait;
 	struct kmqtt_ns *ns;
+	struct delayed_work orphan;
 	struct kmqtt_conn *conn;
 };
 
@@ -89,7 +95,8 @@ bool kmqtt_sink_wait(struct kmqtt_conn *conn);
 void kmqtt_sink_leave(struct kmqtt_conn *conn);
 
 /* Process context, may sleep. */
-struct file *kmqtt_sink_open(struct kmqtt_sink *sink, u32 limit);
+struct file *kmqtt_sink_open(struct kmqtt_sink *sink, u32 limit,
+			     u32 orphan_timeout);
 u64 kmqtt_sink_seq(struct kmqtt_sink *sink);
 void kmqtt_sink_flush(struct kmqtt_sink *sink);
 

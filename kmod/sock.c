@@ -186,9 +186,6 @@ static int recv_locked(struct sock *sk, struct kmqtt_conn *conn,
 
 	if (msg->msg_get_inq)
 		msg->msg_inq = upq->bytes;
-	if (READ_ONCE(conn->rx_stopped) &&
-	    upq->bytes <= conn->limits.user_bytes / 2)
-		kmqtt_conn_kick(conn, KMQTT_CONN_KICK_RX);
 	return done ?: ret;
 }
 
@@ -242,10 +239,12 @@ static int send_locked(struct sock *sk, struct kmqtt_conn *conn,
 	/* It may sleep, and let go of the lock, between two parts. */
 	WRITE_ONCE(conn->user_busy, true);
 	ret = tcp_sendmsg_locked(sk, msg, len);
+	if (ret > 0)
+		WRITE_ONCE(conn->accepted, conn->accepted + ret);
 	if (ret == len && !(msg->msg_flags & MSG_MORE))
-		conn->user_sent = 0;
+		WRITE_ONCE(conn->user_sent, 0);
 	else if (ret > 0)
-		conn->user_sent += ret;
+		WRITE_ONCE(conn->user_sent, conn->user_sent + ret);
 
 	/* Room that comes is the daemon's first, or it never gets any. */
 	WRITE_ONCE(conn->user_waiting, ret == -EAGAIN);
@@ -534,6 +533,43 @@ int kmqtt_sock_attach(struct kmqtt_conn *conn, struct netlink_ext_ack *extack)
 	else if (err)
 		NL_SET_ERR_MSG(extack, "socket cannot be taken over");
 	return err;
+}
+
+/**
+ * kmqtt_sock_done() - the daemon will not read some of the user queue again
+ * @conn: the connection
+ * @done: bytes since the first
+ *
+ * Under kmqtt_ns.lock; may sleep.
+ *
+ * Return: 0, or -EINVAL: there are not that many, or there were more.
+ */
+int kmqtt_sock_done(struct kmqtt_conn *conn, u64 done)
+{
+	struct sock *sk = conn->sk;
+
+	lock_sock(sk);
+	if (done - conn->done > kmqtt_upq_used(&conn->upq)) {
+		release_sock(sk);
+		return -EINVAL;
+	}
+	kmqtt_upq_done(&conn->upq, done - conn->done);
+	conn->done = done;
+	if (READ_ONCE(conn->rx_stopped) &&
+	    kmqtt_upq_used(&conn->upq) <= conn->limits.user_bytes / 2)
+		kmqtt_conn_kick(conn, KMQTT_CONN_KICK_RX);
+	release_sock(sk);
+	return 0;
+}
+
+/* Another daemon reads what is not done. Under kmqtt_ns.lock; may sleep. */
+void kmqtt_sock_rewind(struct kmqtt_conn *conn)
+{
+	struct sock *sk = conn->sk;
+
+	lock_sock(sk);
+	kmqtt_upq_rewind(&conn->upq);
+	release_sock(sk);
 }
 
 int __init kmqtt_sock_init(void)

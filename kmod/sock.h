@@ -6,10 +6,14 @@
 #ifndef _KMQTT_SOCK_H_
 #define _KMQTT_SOCK_H_
 
+#include <linux/types.h>
+
 struct kmqtt_conn;
 struct netlink_ext_ack;
 
 int kmqtt_sock_attach(struct kmqtt_conn *conn, struct netlink_ext_ack *extack);
+int kmqtt_sock_done(struct kmqtt_conn *conn, u64 done);
+void kmqtt_sock_rewind(struct kmqtt_conn *conn);
 
 int kmqtt_sock_init(void);
 void kmqtt_sock_exit(void);

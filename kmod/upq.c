@@ -7,7 +7,8 @@
 /**
  * struct kmqtt_upq_buf - a piece of the queue
  * @next: the next newer
- * @start: the first byte not read
+ * @start: the first byte not done
+ * @read: the first byte not read
  * @end: the first byte not written
  * @size: bytes of @data
  * @data: the bytes
@@ -15,6 +16,7 @@
 struct kmqtt_upq_buf {
 	struct kmqtt_upq_buf *next;
 	u32 start;
+	u32 read;
 	u32 end;
 	u32 size;
 	u8 data[];
@@ -35,6 +37,7 @@ static struct kmqtt_upq_buf *buf_add(struct kmqtt_upq *upq, u32 len)
 
 	buf->next = NULL;
 	buf->start = 0;
+	buf->read = 0;
 	buf->end = 0;
 	buf->size = size - sizeof(*buf);
 	if (upq->tail)
@@ -42,6 +45,8 @@ static struct kmqtt_upq_buf *buf_add(struct kmqtt_upq *upq, u32 len)
 	else
 		upq->head = buf;
 	upq->tail = buf;
+	if (!upq->reading)
+		upq->reading = buf;
 	return buf;
 }
 
@@ -74,6 +79,40 @@ u32 kmqtt_upq_push(struct kmqtt_upq *upq, const u8 *data, u32 len)
 	return done;
 }
 
+/**
+ * kmqtt_upq_read() - copy the oldest bytes that were not read to user space
+ * @upq: the queue
+ * @to: where to
+ * @len: how many at the most
+ * @peek: read them again the next time
+ *
+ * Return: how many were copied, or -EFAULT if none could be.
+ */
+int kmqtt_upq_read(struct kmqtt_upq *upq, struct iov_iter *to, size_t len,
+		   bool peek)
+{
+	struct kmqtt_upq_buf *buf = upq->reading;
+	int done = 0;
+
+	while (buf && done < len) {
+		size_t want = min_t(size_t, len - done, buf->end - buf->read);
+		size_t n = copy_to_iter(buf->data + buf->read, want, to);
+
+		done += n;
+		if (!peek) {
+			buf->read += n;
+			upq->bytes -= n;
+			upq->kept += n;
+			if (buf->read == buf->end && buf->next)
+				upq->reading = buf->next;
+		}
+		if (n < want)
+			return done ?: -EFAULT;
+		buf = buf->next;
+	}
+	return done;
+}
+
 static void buf_remove(struct kmqtt_upq *upq)
 {
 	struct kmqtt_upq_buf *buf = upq->head;
@@ -81,6 +120,8 @@ static void buf_remove(struct kmqtt_upq *upq)
 	upq->head = buf->next;
 	if (!upq->head)
 		upq->tail = NULL;
+	if (upq->reading == buf)
+		upq->reading = upq->head;
 	kfree(buf);
 }
 
@@ -96,41 +137,43 @@ static void buf_done(struct kmqtt_upq *upq)
 		return;
 	}
 	buf->start = 0;
+	buf->read = 0;
 	buf->end = 0;
 }
 
 /**
- * kmqtt_upq_read() - copy the oldest bytes to user space
+ * kmqtt_upq_done() - forget the oldest bytes, which nobody is to read again
  * @upq: the queue
- * @to: where to
- * @len: how many at the most
- * @peek: leave them in the queue
- *
- * Return: how many were copied, or -EFAULT if none could be.
+ * @len: how many; at most kmqtt_upq_used()
  */
-int kmqtt_upq_read(struct kmqtt_upq *upq, struct iov_iter *to, size_t len,
-		   bool peek)
+void kmqtt_upq_done(struct kmqtt_upq *upq, u32 len)
 {
-	struct kmqtt_upq_buf *buf = upq->head;
-	int done = 0;
+	u32 kept = min(len, upq->kept);
 
-	while (buf && done < len) {
-		struct kmqtt_upq_buf *next = buf->next;
-		size_t want = min_t(size_t, len - done, buf->end - buf->start);
-		size_t n = copy_to_iter(buf->data + buf->start, want, to);
+	upq->kept -= kept;
+	upq->bytes -= len - kept;
+	while (len) {
+		struct kmqtt_upq_buf *buf = upq->head;
+		u32 n = min(len, buf->end - buf->start);
 
-		done += n;
-		if (!peek) {
-			buf->start += n;
-			upq->bytes -= n;
-			if (buf->start == buf->end)
-				buf_done(upq);
-		}
-		if (n < want)
-			return done ?: -EFAULT;
-		buf = next;
+		buf->start += n;
+		buf->read = max(buf->read, buf->start);
+		len -= n;
+		if (buf->start == buf->end)
+			buf_done(upq);
 	}
-	return done;
+}
+
+/* Have all that is not done read again. */
+void kmqtt_upq_rewind(struct kmqtt_upq *upq)
+{
+	struct kmqtt_upq_buf *buf;
+
+	for (buf = upq->head; buf; buf = buf->next)
+		buf->read = buf->start;
+	upq->reading = upq->head;
+	upq->bytes += upq->kept;
+	upq->kept = 0;
 }
 
 void kmqtt_upq_purge(struct kmqtt_upq *upq)
@@ -138,4 +181,5 @@ void kmqtt_upq_purge(struct kmqtt_upq *upq)
 	while (upq->head)
 		buf_remove(upq);
 	upq->bytes = 0;
+	upq->kept = 0;
 }

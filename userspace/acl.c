@@ -658,6 +658,11 @@ static void put_subject(struct nlmsghdr *message, const struct session *session,
 	mnl_attr_put_u32(message, KMQTT_A_CONN_RULES_ID, role ? role->id : 0);
 }
 
+void acl_put_anew(struct nlmsghdr *message, const struct session *session)
+{
+	put_subject(message, session, session->subject.role);
+}
+
 void acl_put(struct nlmsghdr *message, const struct session *session)
 {
 	if (session->subject.role)

@@ -67,6 +67,8 @@ void acl_subject_free(struct session *session);
  */
 struct nlmsghdr;
 void acl_put(struct nlmsghdr *message, const struct session *session);
+/* The same of a connection that may have rules of the daemon before. */
+void acl_put_anew(struct nlmsghdr *message, const struct session *session);
 
 bool acl_judge(const struct acl_subject *subject, const void *topic, u16 len,
 	       u8 access);

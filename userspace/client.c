@@ -7,13 +7,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "adopt.h"
 #include "frame.h"
 #include "inject.h"
+#include "journal.h"
 #include "login.h"
+#include "packet.h"
 #include "publish.h"
 #include "session.h"
 #include "sink.h"
@@ -31,16 +35,25 @@
 #define DROPPED_EVERY	10000
 /* Milliseconds between two lines about connections that are not let in. */
 #define DENIED_EVERY	1000
+/* Bytes done that the kernel is told of at once, and those that are the beginning
+ * of one packet: parts of what it keeps, 65536.
+ */
+#define TELL_MOST	16384
+#define TELL_HALF	32768
 
 /**
  * struct late_ack - an acknowledgment that waits for the disk
  * @link: in the client's
  * @change: that it waits for
+ * @from: bytes that were handled before what it acknowledges
+ * @len: bytes of @packet, 0: only the kernel will be told
  * @packet: to be sent then
  */
 struct late_ack {
 	STAILQ_ENTRY(late_ack) link;
 	u64 change;
+	u64 from;
+	u8 len;
 	u8 packet[PACKET_ACK_SIZE];
 };
 
@@ -55,6 +68,9 @@ static struct clients committing = TAILQ_HEAD_INITIALIZER(committing);
 static struct clients paused = TAILQ_HEAD_INITIALIZER(paused);
 static struct table by_conn_id;
 static u32 count;
+static u64 next_cookie;
+static bool adopting;
+static bool quiescing;
 
 /* For differences: it wraps. */
 static u32 milliseconds(void)
@@ -173,7 +189,8 @@ static void forget_waits(struct client *client)
 
 static void client_free(struct client *client)
 {
-	close(client->fd);
+	if (client->fd >= 0)
+		close(client->fd);
 	if (client->will)
 		message_put(client->will);
 	subscribe_free(client->subscribing);
@@ -182,7 +199,8 @@ static void client_free(struct client *client)
 	buffer_free(&client->in);
 	buffer_free(&client->out);
 	buffer_free(&client->sent);
-	client->listener->clients--;
+	if (client->listener)
+		client->listener->clients--;
 	TAILQ_REMOVE(&clients, client, link);
 	count--;
 	free(client);
@@ -213,6 +231,8 @@ static void release_session(struct client *client)
 	if (!session)
 		return;
 	publish_the_will(client, session->client == client);
+	if (session->client == client)
+		journal_append(JOURNAL_CONN_DEL, client->cookie, 0, 0, 0);
 	session_release(session, client);
 	client->session = NULL;
 }
@@ -379,6 +399,135 @@ bool client_answered(struct client *client)
 	return false;
 }
 
+/*
+ * Until an answer is there, or the last ones have left, or what they are about
+ * is on disk, the next packet waits.
+ */
+static bool may_handle(const struct client *client)
+{
+	return (client->state == CLIENT_CONNECTING ||
+		client->state == CLIENT_ACTIVE) &&
+	       (!quiescing || client->told > client->handled) &&
+	       !client->requesting && !client->awaited &&
+	       !client->in_sink_wait && !client->trimming &&
+	       !client->is_paused && client->held_weight < HELD_MAX &&
+	       buffer_used(&client->out) < OUT_MAX;
+}
+
+/* What the kernel need not keep (KMQTT_A_CONN_DONE) */
+
+/*
+ * A request about a connection whose answer is not awaited, by then the client
+ * may be gone.
+ */
+struct errand {
+	struct kmod_request request;
+	u32 conn_id;
+	u32 event_seq;
+	u64 done;
+};
+
+static void build_errand(struct kmod_request *request, struct nlmsghdr *message,
+			 size_t room)
+{
+	const struct errand *errand =
+		container_of(request, struct errand, request);
+
+	(void)room;
+	mnl_attr_put_u32(message, KMQTT_A_CONN_ID, errand->conn_id);
+	if (errand->event_seq)
+		mnl_attr_put_u32(message, KMQTT_A_CONN_EVENT_SEQ,
+				 errand->event_seq);
+	if (errand->done)
+		mnl_attr_put_u64(message, KMQTT_A_CONN_DONE, errand->done);
+}
+
+static void errand_done(struct kmod_request *request,
+			const struct kmod_reply *reply)
+{
+	(void)reply;
+	free(container_of(request, struct errand, request));
+}
+
+/* Without memory for it, there will be another occasion. */
+static void run_errand(u8 cmd, const struct errand *what)
+{
+	static const struct kmod_command conn_set = {
+		.cmd = KMQTT_CMD_CONN_SET,
+		.flags = NLM_F_ACK,
+		.build = build_errand,
+		.done = errand_done,
+	};
+	static const struct kmod_command conn_del = {
+		.cmd = KMQTT_CMD_CONN_DEL,
+		.build = build_errand,
+		.done = errand_done,
+	};
+	struct errand *errand = malloc(sizeof(*errand));
+
+	if (!errand)
+		return;
+	*errand = *what;
+	kmod_submit(&errand->request,
+		    cmd == KMQTT_CMD_CONN_SET ? &conn_set : &conn_del);
+}
+
+/* Bytes whose effects are safe, and whose answers are in @client->out. */
+static u64 answered(const struct client *client)
+{
+	u64 done = client->handled;
+
+	if (!STAILQ_EMPTY(&client->held))
+		done = STAILQ_FIRST(&client->held)->from;
+	/* Retained messages of a SUBSCRIBE that are still to be sent. */
+	if (client->held_up && client->session->outbound.exempt &&
+	    done > client->held_from)
+		done = client->held_from;
+	return done > client->now.done ? done : client->now.done;
+}
+
+static void note_progress(struct client *client, size_t len)
+{
+	client->now = (struct progress){
+		client->now.sent + len, answered(client), client->published
+	};
+	journal_append(JOURNAL_CONN_SENT, client->cookie, client->now.sent,
+		       client->now.done, client->now.seq);
+}
+
+static void tell_done(struct client *client, u64 done)
+{
+	const struct errand errand = {
+		.conn_id = client->conn_id,
+		.done = done,
+	};
+
+	client->told = done;
+	run_errand(KMQTT_CMD_CONN_SET, &errand);
+}
+
+/*
+ * Tells the kernel what is done, if it is @least bytes. Of a packet that the
+ * kernel has no room for beside what it keeps, it need not keep the beginning:
+ * should the daemon die, that is half a packet.
+ */
+static void tell(struct client *client, size_t least)
+{
+	size_t in = buffer_used(&client->in);
+
+	if (client->state != CLIENT_ACTIVE &&
+	    client->state != CLIENT_CONNECTING)
+		return;
+	if (!client->sending && !buffer_used(&client->out) &&
+	    answered(client) != client->now.done)
+		note_progress(client, 0);
+	if (!client->sending && client->now.done >= client->told + least)
+		tell_done(client, client->now.done);
+	if (in >= TELL_HALF && may_handle(client) &&
+	    client->handled + in >= client->told + TELL_HALF)
+		tell_done(client, client->handled + in);
+}
+
 /* Sending */
 
 static void flush(struct client *client)
@@ -393,6 +542,8 @@ static void flush(struct client *client)
 	 */
 	client->sent = client->out;
 	client->out = (struct buffer){ 0 };
+	client->before = client->now;
+	note_progress(client, len);
 	client->sending = true;
 	client->ops++;
 	ring_send(&client->send, client->fd, buffer_head(&client->sent), len);
@@ -428,7 +579,7 @@ void client_send(struct client *client, const void *packet, size_t len)
 
 bool client_writable(const struct client *client)
 {
-	return client->state == CLIENT_ACTIVE &&
+	return client->state == CLIENT_ACTIVE && !quiescing &&
 	       buffer_used(&client->out) < OUT_MAX;
 }
 
@@ -462,26 +613,41 @@ static void wait_for_commit(struct client *client)
 	TAILQ_INSERT_TAIL(&committing, client, commit);
 }
 
-void client_acknowledge(struct client *client, u8 type, u16 id, u64 change)
+static void acknowledge_late(struct client *client, const u8 *packet,
+			     size_t len, u64 change)
 {
-	u8 packet[PACKET_ACK_SIZE];
-	struct late_ack *ack;
+	struct late_ack *ack = malloc(sizeof(*ack));
 
-	packet_build_ack(packet, type, id);
-	if (change <= store_committed() && STAILQ_EMPTY(&client->held)) {
-		client_send(client, packet, sizeof(packet));
-		return;
-	}
-	ack = malloc(sizeof(*ack));
 	if (!ack) {
 		client_end(client, "out of memory");
 		return;
 	}
 	ack->change = change;
-	memcpy(ack->packet, packet, sizeof(packet));
+	ack->from = client->handled;
+	ack->len = len;
+	if (len)
+		memcpy(ack->packet, packet, len);
 	STAILQ_INSERT_TAIL(&client->held, ack, link);
 	client->held_weight += HELD_EACH;
 	wait_for_commit(client);
+}
+
+void client_acknowledge(struct client *client, u8 type, u16 id, u64 change)
+{
+	u8 packet[PACKET_ACK_SIZE];
+
+	packet_build_ack(packet, type, id);
+	if (change <= store_committed() && STAILQ_EMPTY(&client->held))
+		client_send(client, packet, sizeof(packet));
+	else
+		acknowledge_late(client, packet, sizeof(packet), change);
+}
+
+/* What has been handled asks for no answer, but is not on disk. */
+static void await_silently(struct client *client, u64 change)
+{
+	if (client->state != CLIENT_ENDING && change > store_committed())
+		acknowledge_late(client, NULL, 0, change);
 }
 
 void client_await(struct client *client, u64 change,
@@ -504,7 +670,8 @@ static void release_held(struct client *client)
 	while ((ack = STAILQ_FIRST(&client->held)) &&
 	       ack->change <= committed) {
 		STAILQ_REMOVE_HEAD(&client->held, link);
-		client_send(client, ack->packet, sizeof(ack->packet));
+		if (ack->len)
+			client_send(client, ack->packet, ack->len);
 		free(ack);
 	}
 	if (STAILQ_EMPTY(&client->held))
@@ -564,6 +731,7 @@ static void send_done(struct ring_op *op, const struct ring_result *result)
 		connect_activate(client);
 	} else {
 		outbound_pump(client->session);
+		tell(client, TELL_MOST);
 		flush(client);
 		hold_sent(client);
 		client_pump(client);
@@ -571,20 +739,6 @@ static void send_done(struct ring_op *op, const struct ring_result *result)
 }
 
 /* Handling of packets */
-
-/*
- * Until an answer is there, or the last ones have left, or what they are about
- * is on disk, the next packet waits.
- */
-static bool may_handle(const struct client *client)
-{
-	return (client->state == CLIENT_CONNECTING ||
-		client->state == CLIENT_ACTIVE) &&
-	       !client->requesting && !client->awaited &&
-	       !client->in_sink_wait && !client->trimming &&
-	       !client->is_paused && client->held_weight < HELD_MAX &&
-	       buffer_used(&client->out) < OUT_MAX;
-}
 
 /* Messages wait for the module: so do the packets that may be more of them. */
 static bool pause_if_busy(struct client *client)
@@ -683,6 +837,7 @@ static void handle_ack(struct client *client, unsigned int type,
 	switch (type) {
 	case KMQTT_PUBACK:
 		outbound_puback(session, id);
+		await_silently(client, session_change(session, store_queued()));
 		break;
 	case KMQTT_PUBREC:
 		outbound_pubrec(session, id);
@@ -692,6 +847,7 @@ static void handle_ack(struct client *client, unsigned int type,
 		break;
 	default:
 		outbound_pubcomp(session, id);
+		await_silently(client, session_change(session, store_queued()));
 	}
 }
 
@@ -701,6 +857,7 @@ static void handle_disconnect(struct client *client)
 	if (client->will)
 		message_put(client->will);
 	client->will = NULL;
+	journal_append(JOURNAL_CONN_DISCONNECTED, client->cookie, 0, 0, 0);
 	client_end(client, "");
 }
 
@@ -759,8 +916,14 @@ static bool handle_next(struct client *client)
 		return false;
 	if (!handle(client, &frame, packet))
 		return false;
-	buffer_consume(&client->in, kmqtt_frame_size(&frame));
+	client_consume(client, kmqtt_frame_size(&frame));
 	return true;
+}
+
+void client_consume(struct client *client, size_t len)
+{
+	buffer_consume(&client->in, len);
+	client->handled += len;
 }
 
 /* Receiving */
@@ -800,6 +963,7 @@ void client_pump(struct client *client)
 		;
 	if (client->state == CLIENT_ENDING)
 		return;
+	tell(client, TELL_MOST);
 	/* Then there may be more behind it, a DISCONNECT for one. */
 	if (client->eof && !busy(client))
 		client_end(client, client->reason);
@@ -855,6 +1019,8 @@ static void build_conn_add(struct kmod_request *request,
 	mnl_attr_put_u32(message, KMQTT_A_CONN_FD,
 			 client_of_request(request)->fd);
 	mnl_attr_put_u32(message, KMQTT_A_CONN_MAX_PACKET, connect_max());
+	mnl_attr_put_u64(message, KMQTT_A_CONN_COOKIE,
+			 client_of_request(request)->cookie);
 }
 
 /* A flood of connections must not be one of lines in the log. */
@@ -869,17 +1035,21 @@ static bool may_complain(void)
 	return true;
 }
 
+void client_attach(struct client *client, u32 conn_id)
+{
+	client->conn_id = conn_id;
+	client->attached = !table_add(&by_conn_id, &client->node,
+				      table_hash_u32(conn_id));
+}
+
 static void conn_add_done(struct kmod_request *request,
 			  const struct kmod_reply *reply)
 {
 	struct client *client = client_of_request(request);
 	char address[CLIENT_ADDRESS_SIZE];
 
-	if (!reply->err) {
-		client->conn_id = kmod_u32(reply, KMQTT_A_CONN_ID);
-		client->attached = !table_add(&by_conn_id, &client->node,
-					      table_hash_u32(client->conn_id));
-	}
+	if (!reply->err)
+		client_attach(client, kmod_u32(reply, KMQTT_A_CONN_ID));
 	if (!client_answered(client))
 		return;
 	if (!client->attached) {
@@ -912,6 +1082,39 @@ static bool admitted(const struct client *client)
 	return false;
 }
 
+/* Unique among those of all daemons: they count from somewhere at random. */
+static u64 new_cookie(void)
+{
+	if (!next_cookie &&
+	    getrandom(&next_cookie, sizeof(next_cookie), 0) !=
+	    sizeof(next_cookie))
+		next_cookie = (u64)time(NULL) << 32;
+	return ++next_cookie;
+}
+
+struct client *client_new(u64 cookie)
+{
+	struct client *client = calloc(1, sizeof(*client));
+
+	if (!client)
+		return NULL;
+	client->cookie = cookie;
+	client->fd = -1;
+	client->receive.done = receive_done;
+	client->send.done = send_done;
+	client->cancel.done = cancel_done;
+	STAILQ_INIT(&client->held);
+	return client;
+}
+
+void client_list(struct client *client)
+{
+	client->since = milliseconds();
+	TAILQ_INSERT_TAIL(&clients, client, link);
+	TAILQ_INSERT_TAIL(&greetings, client, greeting);
+	count++;
+}
+
 void client_accept(struct listener *listener, int fd)
 {
 	static const struct kmod_command conn_add = {
@@ -919,7 +1122,7 @@ void client_accept(struct listener *listener, int fd)
 		.build = build_conn_add,
 		.done = conn_add_done,
 	};
-	struct client *client = calloc(1, sizeof(*client));
+	struct client *client = client_new(new_cookie());
 	socklen_t len = sizeof(client->peer);
 	char address[CLIENT_ADDRESS_SIZE];
 	int one = 1;
@@ -930,10 +1133,6 @@ void client_accept(struct listener *listener, int fd)
 	}
 	client->listener = listener;
 	client->fd = fd;
-	client->receive.done = receive_done;
-	client->send.done = send_done;
-	client->cancel.done = cancel_done;
-	STAILQ_INIT(&client->held);
 	/* It may be gone already. */
 	if (getpeername(fd, &client->peer.any, &len) || !admitted(client)) {
 		close(fd);
@@ -943,11 +1142,8 @@ void client_accept(struct listener *listener, int fd)
 
 	/* The kernel hands over whole batches: never wait for company. */
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	client->since = milliseconds();
 	listener->clients++;
-	count++;
-	TAILQ_INSERT_TAIL(&clients, client, link);
-	TAILQ_INSERT_TAIL(&greetings, client, greeting);
+	client_list(client);
 	if (client_config->connection_messages)
 		log_print(LOG_TYPE_NOTICE, "New connection from %s on port %u.",
 			  client_address(client, address),
@@ -964,57 +1160,13 @@ void client_tick(void)
 	while ((client = TAILQ_FIRST(&greetings)) &&
 	       now - client->since >= timeout)
 		client_end(client, "exceeded timeout");
+	/* What is little is told late, but not never: it is the kernel's memory.
+	 */
+	TAILQ_FOREACH(client, &clients, link)
+		tell(client, 1);
 }
 
 /* Events */
-
-/* A request about a connection, of no client: its answer is not awaited. */
-struct errand {
-	struct kmod_request request;
-	u32 conn_id;
-	u32 event_seq;
-};
-
-static void build_forget(struct kmod_request *request, struct nlmsghdr *message,
-			 size_t room)
-{
-	const struct errand *errand =
-		container_of(request, struct errand, request);
-
-	(void)room;
-	mnl_attr_put_u32(message, KMQTT_A_CONN_ID, errand->conn_id);
-}
-
-static void build_acknowledge(struct kmod_request *request,
-			      struct nlmsghdr *message, size_t room)
-{
-	const struct errand *errand =
-		container_of(request, struct errand, request);
-
-	(void)room;
-	mnl_attr_put_u32(message, KMQTT_A_CONN_ID, errand->conn_id);
-	mnl_attr_put_u32(message, KMQTT_A_CONN_EVENT_SEQ, errand->event_seq);
-}
-
-static void errand_done(struct kmod_request *request,
-			const struct kmod_reply *reply)
-{
-	(void)reply;
-	free(container_of(request, struct errand, request));
-}
-
-/* Without memory for it, the event is still there the next time. */
-static void run_errand(const struct kmod_command *command, u32 conn_id,
-		       u32 event_seq)
-{
-	struct errand *errand = calloc(1, sizeof(*errand));
-
-	if (!errand)
-		return;
-	errand->conn_id = conn_id;
-	errand->event_seq = event_seq;
-	kmod_submit(&errand->request, command);
-}
 
 static struct client *find(u32 conn_id)
 {
@@ -1040,11 +1192,9 @@ void client_end_conn(u32 conn_id, const char *reason)
 
 static void log_dropped(struct client *client, u32 event_seq)
 {
-	static const struct kmod_command acknowledge = {
-		.cmd = KMQTT_CMD_CONN_SET,
-		.flags = NLM_F_ACK,
-		.build = build_acknowledge,
-		.done = errand_done,
+	const struct errand acknowledge = {
+		.conn_id = client->conn_id,
+		.event_seq = event_seq,
 	};
 	char name[CLIENT_NAME_SIZE];
 	u32 now = milliseconds();
@@ -1056,7 +1206,7 @@ static void log_dropped(struct client *client, u32 event_seq)
 	log_print(LOG_TYPE_NOTICE,
 		  "Outgoing messages are being dropped for client %s.",
 		  client_name(client, name));
-	run_errand(&acknowledge, client->conn_id, event_seq);
+	run_errand(KMQTT_CMD_CONN_SET, &acknowledge);
 }
 
 /*
@@ -1071,20 +1221,24 @@ static void kernel_ended(struct client *client)
 		client->kernel_ended = true;
 }
 
+/* Forgets one that is no client. */
+static void forget(u32 conn_id)
+{
+	const struct errand errand = { .conn_id = conn_id };
+
+	run_errand(KMQTT_CMD_CONN_DEL, &errand);
+}
+
 void client_record(const struct kmod_reply *record)
 {
-	static const struct kmod_command forget = {
-		.cmd = KMQTT_CMD_CONN_DEL,
-		.build = build_forget,
-		.done = errand_done,
-	};
 	u32 conn_id = kmod_u32(record, KMQTT_A_CONN_ID);
 	u32 events = kmod_u32(record, KMQTT_A_CONN_EVENTS);
 	struct client *client = find(conn_id);
 
 	if (!client) {
-		/* An earlier daemon left it, or the answer about it was lost */
-		run_errand(&forget, conn_id, 0);
+		/* Or the answer about it was lost. */
+		if (!adopting || !adopt(record))
+			forget(conn_id);
 		return;
 	}
 	if (client->state == CLIENT_ENDING)
@@ -1093,4 +1247,51 @@ void client_record(const struct kmod_reply *record)
 		log_dropped(client, kmod_u32(record, KMQTT_A_CONN_EVENT_SEQ));
 	if (events & KMQTT_EVENT_ENDED)
 		kernel_ended(client);
+}
+
+void client_quiesce(void)
+{
+	quiescing = true;
+}
+
+bool client_quiet(void)
+{
+	const struct client *client;
+
+	TAILQ_FOREACH(client, &clients, link)
+		if (client->sending || buffer_used(&client->out) ||
+		    client->requesting || client->told > client->handled)
+			return false;
+	return true;
+}
+
+void client_adopting(bool on)
+{
+	adopting = on;
+}
+
+void client_journal(const struct client *client)
+{
+	const struct former former = {
+		.cookie = client->cookie,
+		.session = client->session,
+		.will = client->will,
+		.before = client->before,
+		.now = client->now,
+		.keepalive = client->keepalive,
+		.level = client->level,
+		.clean = client->clean,
+		.will_retain = client->will_retain,
+	};
+
+	former_write(&former);
+}
+
+void client_rewrite(void)
+{
+	const struct client *client;
+
+	TAILQ_FOREACH(client, &clients, link)
+		if (client->session && client->session->client == client)
+			client_journal(client);
 }

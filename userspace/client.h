@@ -14,6 +14,7 @@
 
 #include "buffer.h"
 #include "config.h"
+#include "former.h"
 #include "inject.h"
 #include "kmod.h"
 #include "listener.h"
@@ -28,7 +29,8 @@
 
 /**
  * enum client_state - where a connection is in its life
- * @CLIENT_ATTACHING: the kernel is asked to take it (conn-add)
+ * @CLIENT_ATTACHING: the kernel is asked to take it (conn-add), or, of one that
+ *	the daemon before had, to give it back (conn-adopt)
  * @CLIENT_CONNECTING: its CONNECT is awaited
  * @CLIENT_AUTHENTICATING: its password is compared
  * @CLIENT_TAKEOVER: the connection that had its identifier must go first
@@ -77,6 +79,7 @@ STAILQ_HEAD(late_acks, late_ack);
  * @since: when it was accepted, milliseconds
  * @dropped_at: when it was last logged that messages to it were dropped,
  *	likewise
+ * @kernel_state: enum kmqtt_conn_state when it was adopted
  * @keepalive: seconds
  * @level: protocol level, 0 before CONNECT
  * @clean: it asked for a clean session
@@ -106,6 +109,14 @@ STAILQ_HEAD(late_acks, late_ack);
  * @ops: operations of the ring, @trim and @release, under way
  * @subscribing: the SUBSCRIBE or UNSUBSCRIBE being worked on, or NULL
  * @in_sink_wait: it is in the list of @sink_wait
+ * @cookie: its name in the journal
+ * @handled: bytes that have been taken from @in
+ * @told: those of them that the kernel knows are done
+ * @held_from: as much of them may be done while there are retained messages to
+ *	be sent
+ * @published: place of the last delivery in @out, or before
+ * @before: progress with the last send but one
+ * @now: with the last
  * @sink_seq: as far as it must be read
  * @held_up: the module holds its messages back, until it has what is retained
  * @snapshot: the place of its snapshot among injected messages
@@ -148,6 +159,7 @@ struct client {
 	u16 keepalive;
 	u8 level;
 	u8 state;
+	u8 kernel_state;
 	bool clean;
 	bool present;
 	bool judged;
@@ -173,6 +185,13 @@ struct client {
 	u32 ops;
 	struct message *will;
 	struct subscribing *subscribing;
+	u64 cookie;
+	u64 handled;
+	u64 told;
+	u64 held_from;
+	u64 published;
+	struct progress before;
+	struct progress now;
 	u64 sink_seq;
 	struct inject_mark snapshot;
 	struct kmod_request trim;
@@ -200,8 +219,14 @@ void client_configure(const struct config *config);
 /* Takes over @fd, just accepted by @listener: closes it, or makes a client. */
 void client_accept(struct listener *listener, int fd);
 
-/* What the kernel says about a connection that has event bits. */
+/* What the kernel says about a connection that has event bits, or about any. */
 void client_record(const struct kmod_reply *record);
+
+/* Whether connections that it does not know are adopted, or forgotten. */
+void client_adopting(bool adopting);
+
+/* Writes all connections to the journal anew. */
+void client_rewrite(void);
 
 /* To be called once a second, for time-outs. */
 void client_tick(void);
@@ -220,6 +245,15 @@ void client_end_conn(u32 conn_id, const char *reason);
 
 /* The module takes messages again. */
 void client_resume_publishers(void);
+
+/*
+ * Another daemon is to take all clients over: handles no more packets, but for
+ * those of which the kernel has forgotten the beginning.
+ */
+void client_quiesce(void);
+
+/* Whether no packet is half sent or half received any more. */
+bool client_quiet(void);
 
 /* Ends all clients. */
 void client_end_all(const char *reason);
@@ -242,6 +276,15 @@ const char *client_name(const struct client *client,
 #define CLIENT_ADDRESS_SIZE (INET6_ADDRSTRLEN + sizeof(":65535"))
 const char *client_address(const struct client *client,
 			   char text[CLIENT_ADDRESS_SIZE]);
+
+/* One that is to be attached; NULL without memory. */
+struct client *client_new(u64 cookie);
+
+/* It counts among the clients. */
+void client_list(struct client *client);
+
+/* The kernel has it, as @conn_id. */
+void client_attach(struct client *client, u32 conn_id);
 
 /*
  * Ends the connection, for @reason, a literal: a text for the log, "" when the
@@ -301,6 +344,12 @@ static inline bool client_is_judged(const struct client *client)
 {
 	return client->judged && client->attached;
 }
+
+/* @len bytes of packets at the head of @client->in have been handled. */
+void client_consume(struct client *client, size_t len);
+
+/* Notes in the journal that it is there, before CONNACK says so. */
+void client_journal(const struct client *client);
 
 /* Handles the packets that have arrived, as far as that is possible now. */
 void client_pump(struct client *client);

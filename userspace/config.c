@@ -18,6 +18,7 @@
 
 #define DEFAULT_PORT		1883
 #define CONNECT_TIMEOUT		10
+#define ORPHAN_TIMEOUT		60
 /* mosquitto 2.1's default. A packet's header reserves memory for all of it. */
 #define PACKET_SIZE_DEFAULT	2000000
 #define MIN_PACKET_SIZE		20	/* mosquitto's: no CONNECT fits in less */
@@ -29,6 +30,7 @@
 #define UUID_LEN		36	/* what follows the prefix */
 /* Not mosquitto.db: that one is mosquitto's, whose format is another. */
 #define PERSISTENCE_FILE	"kmqtt.db"
+#define RUNTIME_DIRECTORY	"/run/kmqtt"
 
 /* Seconds. */
 #define HOUR	3600
@@ -585,6 +587,7 @@ static const struct option options[] = {
 	       KMQTT_PACKET_MAX - KMQTT_HEADER_MAX),
 	OPTION(memory_limit),
 	OPTION(password_file),
+	NUMBER(orphan_timeout, orphan_timeout, 0, 86400),
 	OPTION(per_listener_settings),
 	BOOL(persistence, persistence),
 	STRING(persistence_file, persistence_file),
@@ -596,6 +599,7 @@ static const struct option options[] = {
 	BOOL(retain_available, retain_available),
 	OPTION(retry_interval),
 	OPTION(use_username_as_clientid),
+	STRING(runtime_directory, runtime_directory),
 	STRING(user, user),
 };
 
@@ -989,6 +993,9 @@ static int finish(struct parser *parser, u16 port)
 		err = set_default(&config->persistence_location, ".");
 	if (!err)
 		err = set_default(&config->persistence_file, PERSISTENCE_FILE);
+	if (!err)
+		err = set_default(&config->runtime_directory,
+				  RUNTIME_DIRECTORY);
 	if (!err && config->persistence)
 		err = refuse_foreign_database(config);
 	return err;
@@ -1022,6 +1029,7 @@ int config_read(struct config *config, FILE *file, const char *name, u16 port)
 		.max_packet_size = PACKET_SIZE_DEFAULT,
 		.max_connect = CONNECT_SIZE_DEFAULT,
 		.connect_timeout = CONNECT_TIMEOUT,
+		.orphan_timeout = ORPHAN_TIMEOUT,
 		.max_inflight = INFLIGHT_DEFAULT,
 		.max_queued_messages = QUEUED_DEFAULT,
 		.retain_available = true,
@@ -1067,6 +1075,7 @@ void config_free(struct config *config)
 	free(config->log_timestamp_format);
 	free(config->log_path);
 	free(config->pid_file);
+	free(config->runtime_directory);
 	free(config->user);
 	*config = (struct config){ 0 };
 }

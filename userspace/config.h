@@ -90,6 +90,8 @@ struct config_listener {
  * @log_path: file of LOG_DEST_FILE, or NULL; owned
  * @connection_messages: log who connects and disconnects
  * @pid_file: where to write the process id, or NULL; owned
+ * @orphan_timeout: seconds that clients outlive a daemon that died
+ * @runtime_directory: where the journal is; owned
  * @user: the user to become when started as root, or NULL to stay; owned
  */
 struct config {
@@ -124,6 +126,8 @@ struct config {
 	char *log_path;
 	bool connection_messages;
 	char *pid_file;
+	u32 orphan_timeout;
+	char *runtime_directory;
 	char *user;
 };
 

@@ -321,6 +321,7 @@ void connect_greet(struct client *client)
 	client->state = CLIENT_GREETING;
 	client->present = session_begin(client->session, client,
 					client->clean);
+	client_journal(client);
 	client_await(client, store_queued() == before ? 0 : store_queued(),
 		     greet);
 }
@@ -340,6 +341,11 @@ static void build_conn_set(struct kmod_request *request,
 			 client_config->max_publish_rate);
 	mnl_attr_put(message, KMQTT_A_CONN_CLIENT_ID, client->session->id_len,
 		     client->session->id);
+	/* The daemon that adopts it is told that. */
+	if (client->username)
+		mnl_attr_put(message, KMQTT_A_CONN_USER_NAME,
+			     client->username_len, client->username);
+	mnl_attr_put_u64(message, KMQTT_A_CONN_DONE, client->handled);
 	mnl_attr_put(message, KMQTT_A_CONN_ACTIVE, 0, NULL);
 }
 
@@ -361,6 +367,7 @@ static void conn_set_done(struct kmod_request *request,
 		client_end(client, NULL);
 		return;
 	}
+	client->told = client->handled;
 	client->state = CLIENT_ACTIVE;
 	client_greeted(client);
 	outbound_resume(client->session);

@@ -6,6 +6,7 @@
 #include <linux/netlink.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "log.h"
 #include "ring.h"
@@ -44,6 +45,7 @@ static struct {
 	u32 dump_seq;
 	bool dump_wanted;
 	bool dump_running;
+	bool dump_all;
 	bool event_seen;	/* in the current second */
 	bool gone;		/* the module is */
 	/*
@@ -111,7 +113,7 @@ static size_t put_dump(u8 *at)
 	 * All connections after answers were lost: there may be one that was
 	 * added, and that we do not know.
 	 */
-	if (!kmod.lost)
+	if (!kmod.lost && !kmod.dump_all)
 		mnl_attr_put(message, KMQTT_A_CONN_PENDING, 0, NULL);
 	kmod.dump_seq = message->nlmsg_seq;
 	kmod.dump_wanted = false;
@@ -243,6 +245,10 @@ static void dump_done(u32 seq, int err)
 {
 	kmod.dump_running = false;
 	kmod.gone = err == -ENOENT;
+	if (err)
+		kmod.dump_wanted |= kmod.dump_all;
+	else
+		kmod.dump_all = false;
 	if (err || !kmod.lost || (int32_t)(seq - kmod.lost_before) < 0)
 		return;
 	kmod.lost = false;
@@ -425,7 +431,8 @@ static void get_family_done(struct kmod_request *request,
 		return;
 	if (version != KMQTT_GENL_VERSION || !family || !groups) {
 		log_print(LOG_TYPE_ERROR,
-			  "Error: the kernel module kmqtt speaks version %u of its protocol, kmqttd needs %u.",
+			  "Error: the kernel module kmqtt is too %s for this kmqttd: it speaks version %u of its protocol, kmqttd needs %u.",
+			  version < KMQTT_GENL_VERSION ? "old" : "new",
 			  version, KMQTT_GENL_VERSION);
 		start->err = -EPROTO;
 		return;
@@ -522,6 +529,9 @@ static int explain(int err)
 	else if (err == -EPERM)
 		log_print(LOG_TYPE_ERROR,
 			  "Error: the kernel module kmqtt refused: kmqttd needs CAP_NET_ADMIN. Start it as root or with that capability.");
+	else if (err == -EBUSY)
+		log_print(LOG_TYPE_ERROR,
+			  "Error: Another kmqttd serves this network namespace.");
 	else if (err && err != -EPROTO)	/* that has been explained */
 		log_print(LOG_TYPE_ERROR,
 			  "Error: Unable to talk to the kernel module kmqtt: %s.",
@@ -554,6 +564,22 @@ int kmod_flush(void)
 	return explain(err);
 }
 
+struct sink_start {
+	struct start start;
+	u32 orphan_timeout;
+};
+
+static void build_sink_open(struct kmod_request *request,
+			    struct nlmsghdr *message, size_t room)
+{
+	const struct sink_start *sink =
+		container_of(request, struct sink_start, start.request);
+
+	(void)room;
+	mnl_attr_put_u32(message, KMQTT_A_SINK_ORPHAN_TIMEOUT,
+			 sink->orphan_timeout);
+}
+
 static void sink_open_done(struct kmod_request *request,
 			   const struct kmod_reply *reply)
 {
@@ -575,22 +601,48 @@ static void sink_seq_done(struct kmod_request *request,
 		     kmod_u32(reply, KMQTT_A_STATS_SINK_RECORDS);
 }
 
-int kmod_sink_open(int *fd, u64 *seq)
+/* What a daemon that was killed has begun takes a moment to be undone. */
+static int open_sink(struct sink_start *sink)
+{
+	static const struct kmod_command sink_open = {
+		.cmd = KMQTT_CMD_SINK_OPEN,
+		.build = build_sink_open,
+		.done = sink_open_done,
+	};
+	const struct timespec moment = { .tv_nsec = 10000000 };
+	unsigned int tries = 300;
+	int err;
+
+	do {
+		err = talk(&sink->start, &sink_open);
+	} while (err == -EBUSY && --tries && !nanosleep(&moment, NULL));
+	return err;
+}
+
+void kmod_dump(void)
+{
+	kmod.dump_all = true;
+	kmod.dump_wanted = true;
+	send_more();
+}
+
+bool kmod_dumping(void)
+{
+	return kmod.dump_all;
+}
+
+int kmod_sink_open(int *fd, u64 *seq, u32 orphan_timeout)
 {
 	static const struct kmod_command stats_get = {
 		.cmd = KMQTT_CMD_STATS_GET,
 		.build = build_nothing,
 		.done = sink_seq_done,
 	};
-	static const struct kmod_command sink_open = {
-		.cmd = KMQTT_CMD_SINK_OPEN,
-		.build = build_nothing,
-		.done = sink_open_done,
-	};
+	struct sink_start sink = { .orphan_timeout = orphan_timeout };
 	struct start start = { 0 };
-	int err = talk(&start, &sink_open);
+	int err = open_sink(&sink);
 
-	*fd = start.value;
+	*fd = sink.start.value;
 	if (!err)
 		err = talk(&start, &stats_get);
 	*seq = start.seq;

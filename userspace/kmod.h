@@ -80,10 +80,18 @@ int kmod_open(void (*record)(const struct kmod_reply *reply));
 int kmod_flush(void);
 
 /*
- * Opens the module's sink (KMQTT_CMD_SINK_OPEN), likewise. *@fd is the caller's;
- * *@seq is the number of the record before the first that will be read.
+ * Opens the module's sink (KMQTT_CMD_SINK_OPEN), likewise. A daemon that has
+ * just died is given some seconds to let go of it. *@fd is the caller's; *@seq is
+ * the number of the record before the first that will be read.
  */
-int kmod_sink_open(int *fd, u64 *seq);
+int kmod_sink_open(int *fd, u64 *seq, u32 orphan_timeout);
+
+/*
+ * Has @record called with all connections, whether they have event bits or not,
+ * until kmod_dumping() is false.
+ */
+void kmod_dump(void);
+bool kmod_dumping(void);
 
 /*
  * Submits @request, which must stay until @command->done() is called, and that

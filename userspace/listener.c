@@ -10,10 +10,12 @@
 #include <string.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "client.h"
 #include "log.h"
+#include "notify.h"
 #include "ring.h"
 
 /* The system's somaxconn bounds it. */
@@ -128,6 +130,75 @@ static void accept_done(struct ring_op *op, const struct ring_result *result)
 		accept_more(socket);
 }
 
+/* Of sd_listen_fds(3): the first descriptor. */
+#define INHERITED	3
+
+/* How many sockets this process was started with. */
+static int inherited_count(void)
+{
+	const char *pid = getenv("LISTEN_PID");
+	const char *fds = getenv("LISTEN_FDS");
+
+	if (!pid || !fds || atoi(pid) != getpid())
+		return 0;
+	return atoi(fds);
+}
+
+/* Does the socket listen there? Its backlog may hold clients already. */
+static bool listens_at(int fd, const struct addrinfo *address)
+{
+	struct sockaddr_storage own;
+	socklen_t len = sizeof(own), int_len = sizeof(int);
+	int listening = 0;
+
+	if (getsockname(fd, (struct sockaddr *)&own, &len) ||
+	    getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &int_len) ||
+	    !listening || own.ss_family != address->ai_family)
+		return false;
+	if (own.ss_family == AF_INET) {
+		const struct sockaddr_in *a = (void *)&own;
+		const struct sockaddr_in *b = (void *)address->ai_addr;
+
+		return a->sin_port == b->sin_port &&
+		       a->sin_addr.s_addr == b->sin_addr.s_addr;
+	} else {
+		const struct sockaddr_in6 *a = (void *)&own;
+		const struct sockaddr_in6 *b = (void *)address->ai_addr;
+
+		return a->sin6_port == b->sin6_port &&
+		       IN6_ARE_ADDR_EQUAL(&a->sin6_addr, &b->sin6_addr);
+	}
+}
+
+/* A socket that this process was started with, or -1. */
+static int inherit(const struct addrinfo *address)
+{
+	int fd, count = inherited_count();
+
+	for (fd = INHERITED; fd < INHERITED + count; fd++) {
+		if (!listens_at(fd, address))
+			continue;
+		fcntl(fd, F_SETFD, FD_CLOEXEC);
+		/* It may be shared with whom we were, or will be. */
+		return fd;
+	}
+	return -1;
+}
+
+/* A daemon that was just killed lets go of the address a moment later. */
+static int bind_patiently(int fd, const struct addrinfo *address)
+{
+	const struct timespec moment = { .tv_nsec = 10000000 };
+	unsigned int tries = 100;
+	int ret;
+
+	do {
+		ret = bind(fd, address->ai_addr, address->ai_addrlen);
+	} while (ret && errno == EADDRINUSE && --tries &&
+		 !nanosleep(&moment, NULL));
+	return ret;
+}
+
 static int listen_at(const struct addrinfo *address)
 {
 	const struct sockaddr_in6 *ipv6 = (void *)address->ai_addr;
@@ -144,8 +215,7 @@ static int listen_at(const struct addrinfo *address)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only,
 			   sizeof(v6only));
 	}
-	if (bind(fd, address->ai_addr, address->ai_addrlen) ||
-	    listen(fd, BACKLOG)) {
+	if (bind_patiently(fd, address) || listen(fd, BACKLOG)) {
 		err = -errno;
 		close(fd);
 		return err;
@@ -164,7 +234,9 @@ static int open_address(struct listener *listener,
 		  address->ai_family == AF_INET ? "ipv4" : "ipv6",
 		  listener->config->port);
 	socket = malloc(sizeof(*socket));
-	fd = socket ? listen_at(address) : -ENOMEM;
+	fd = socket ? inherit(address) : -ENOMEM;
+	if (fd == -1)
+		fd = listen_at(address);
 	if (fd < 0) {
 		log_print(LOG_TYPE_ERROR, "Error: %s", strerror(-fd));
 		free(socket);
@@ -176,6 +248,7 @@ static int open_address(struct listener *listener,
 		.fd = fd,
 	};
 	SLIST_INSERT_HEAD(&sockets, socket, link);
+	notify_descriptor("FDSTORE=1\nFDNAME=listen", fd);
 	return 0;
 }
 
@@ -238,6 +311,41 @@ int listener_open_all(const struct config *config)
 	return err;
 }
 
+/* Whether what came in at @own came in at the socket bound to @bound. */
+static bool came_in(const struct sockaddr_in6 *own,
+		    const struct sockaddr_in6 *bound)
+{
+	const struct sockaddr_in *own4 = (const void *)own;
+	const struct sockaddr_in *bound4 = (const void *)bound;
+
+	/* Both families have the port in the same place. */
+	if (own->sin6_family != bound->sin6_family ||
+	    own->sin6_port != bound->sin6_port)
+		return false;
+	if (own->sin6_family == AF_INET)
+		return bound4->sin_addr.s_addr == INADDR_ANY ||
+		       own4->sin_addr.s_addr == bound4->sin_addr.s_addr;
+	return IN6_IS_ADDR_UNSPECIFIED(&bound->sin6_addr) ||
+	       IN6_ARE_ADDR_EQUAL(&own->sin6_addr, &bound->sin6_addr);
+}
+
+struct listener *listener_of(int fd)
+{
+	struct sockaddr_in6 own = { 0 }, bound = { 0 };
+	struct listen_socket *socket;
+	socklen_t len = sizeof(own);
+
+	if (getsockname(fd, (struct sockaddr *)&own, &len))
+		return NULL;
+	SLIST_FOREACH(socket, &sockets, link) {
+		len = sizeof(bound);
+		if (!getsockname(socket->fd, (struct sockaddr *)&bound, &len) &&
+		    came_in(&own, &bound))
+			return socket->listener;
+	}
+	return NULL;
+}
+
 void listener_accept_all(void)
 {
 	struct listen_socket *socket;
@@ -266,6 +374,36 @@ static void cancel_done(struct ring_op *op, const struct ring_result *result)
 {
 	(void)op;
 	(void)result;
+}
+
+int listener_sockets(void)
+{
+	struct listen_socket *socket;
+	int count = 0;
+
+	SLIST_FOREACH(socket, &sockets, link)
+		count++;
+	return count;
+}
+
+int listener_bequeath(void)
+{
+	struct listen_socket *socket;
+	char count[12], pid[12];
+	int fd = INHERITED;
+
+	/* They may have each other's numbers: up first, then down. */
+	SLIST_FOREACH(socket, &sockets, link)
+		socket->fd = fcntl(socket->fd, F_DUPFD_CLOEXEC,
+				   INHERITED + listener_sockets());
+	SLIST_FOREACH(socket, &sockets, link)
+		if (socket->fd >= 0 && dup2(socket->fd, fd) == fd)
+			fd++;
+	snprintf(count, sizeof(count), "%d", fd - INHERITED);
+	snprintf(pid, sizeof(pid), "%d", getpid());
+	setenv("LISTEN_FDS", count, 1);
+	setenv("LISTEN_PID", pid, 1);
+	return fd;
 }
 
 void listener_close_all(void)

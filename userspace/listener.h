@@ -21,16 +21,31 @@ struct listener {
 };
 
 /*
- * Opens all listening sockets of @config, which must stay. 0, or -errno, which
- * has been logged.
+ * Opens all listening sockets of @config, which must stay; those that this
+ * process was started with (sd_listen_fds(3)) are used, and the service manager
+ * gets a copy, to keep them when the daemon dies. 0, or -errno, which has been
+ * logged.
  */
 int listener_open_all(const struct config *config);
 
 /* Begins to accept. */
 void listener_accept_all(void);
 
+/* That which a connection came in at, or NULL. */
+struct listener *listener_of(int fd);
+
 /* To be called once a second: tries again where accepting has failed. */
 void listener_tick(void);
+
+/*
+ * Leaves the sockets to the program that this process becomes next, in the way
+ * of sd_listen_fds(3); without cancelling anything. Returns the number after
+ * that of the last; those up to it that were others' are closed.
+ */
+int listener_bequeath(void);
+
+/* How many there are. */
+int listener_sockets(void);
 
 /* Stops to accept, for good. */
 void listener_close_all(void);

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,9 +15,12 @@
 #include <unistd.h>
 
 #include "acl.h"
+#include "adopt.h"
 #include "client.h"
 #include "config.h"
 #include "directory.h"
+#include "former.h"
+#include "journal.h"
 #include "kmod.h"
 #include "listener.h"
 #include "log.h"
@@ -29,6 +33,7 @@
 #include "session.h"
 #include "sink.h"
 #include "store.h"
+#include "successor.h"
 #include "user.h"
 
 #ifndef KMQTT_VERSION
@@ -39,7 +44,10 @@
 #define EXIT_ERROR	1
 #define EXIT_CONFIG	3
 
-/* Seconds that connections have to end in when the daemon does. */
+/*
+ * Seconds that connections have to end in when the daemon does, or packets when
+ * another is to take over.
+ */
 #define FAREWELL	5
 
 struct arguments {
@@ -48,6 +56,7 @@ struct arguments {
 	bool verbose;
 	bool quiet;
 	bool test_config;
+	char **argv;
 };
 
 /* What SIGHUP needs. */
@@ -58,6 +67,8 @@ static struct {
 
 static int signal_fd;
 static bool stopping;
+static bool handing_over;
+static char program[PATH_MAX];	/* as it was started: it may be replaced */
 static int failure;
 static unsigned int uptime;	/* seconds */
 
@@ -89,6 +100,7 @@ static void print_help(void)
 	      "SIGHUP reads the configuration and the files that it names again; if one of\n"
 	      "them is wrong, nothing changes. It opens a log file anew. It neither opens nor\n"
 	      "closes listeners.\n"
+	      "SIGUSR2 hands all connections over to another process of the program.\n"
 	      "\n"
 	      "Exit status: 0 after a signal, or when there was only to print or to test;\n"
 	      "3 if the command line or the configuration is wrong; 1 for anything else.\n",
@@ -257,7 +269,9 @@ static void handle_hangup(void)
 
 static void handle_signal(u32 number)
 {
-	if (number != SIGHUP)
+	if (number == SIGUSR2)
+		handing_over = true;
+	else if (number != SIGHUP)
 		stopping = true;
 	else if (!stopping)
 		handle_hangup();
@@ -283,6 +297,7 @@ static int open_signals(void)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR2);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (signal_fd < 0) {
@@ -308,6 +323,57 @@ static void tick_done(struct ring_op *op, const struct ring_result *result)
 	ring_tick(op);
 }
 
+/*
+ * What a turn made ready to be sent or stored leaves before the next one, and
+ * before that, the journal has it.
+ */
+static int turn(void)
+{
+	client_sink_read();
+	client_flush();
+	store_flush();
+	journal_commit();
+	return ring_turn();
+}
+
+static int load_journal(const struct journal_record *record)
+{
+	return record->type < JOURNAL_CONN ? session_journaled(record)
+					   : former_journaled(record);
+}
+
+static void rewrite_journal(void)
+{
+	session_rewrite();
+	client_rewrite();
+	former_rewrite();
+}
+
+/*
+ * Takes over what the daemon before has left: first what it knew, then the
+ * connections, and last the wills of those that are gone.
+ */
+static int adopt_all(void)
+{
+	int err = journal_load(load_journal, rewrite_journal);
+
+	session_loaded();
+	if (err || !journal_enabled())
+		return kmod_flush();
+	client_adopting(true);
+	kmod_dump();
+	while (!err && kmod_dumping())
+		err = turn();
+	client_adopting(false);
+	if (err)
+		return err;
+	former_end_all();
+	if (adopt_count())
+		log_print(LOG_TYPE_NOTICE,
+			  "Adopted connections that an earlier kmqttd left.");
+	return 0;
+}
+
 static int start(const struct config *config, struct acl *acl)
 {
 	static struct ring_op tick = { .done = tick_done };
@@ -322,23 +388,28 @@ static int start(const struct config *config, struct acl *acl)
 		err = kmod_open(client_record);
 	if (!err)
 		err = listener_open_all(config);
-	/* Not before: who fails here may be the second kmqttd. */
 	if (!err)
-		err = kmod_flush();
+		journal_open(config->runtime_directory);
 	if (!err)
-		err = acl_start(acl);
+		err = successor_open(program, running.arguments->argv);
 	if (!err && config->user && !geteuid())
 		err = user_become(config->user);
+	/* Not before: who fails until here may be the second kmqttd. */
+	if (!err)
+		err = sink_open();
+	if (!err)
+		err = acl_start(acl);
 	if (!err)
 		err = login_open(connect_authenticated);
 	if (!err)
 		err = session_open(config, client_committed);
 	if (!err)
-		err = sink_open();
+		err = adopt_all();
 	if (!err)
 		err = sandbox_enter();
 	if (!err) {
 		reload_check(config);
+		sink_start();
 		session_expire();
 		session_watch_all();
 		memory_open(config);
@@ -348,13 +419,19 @@ static int start(const struct config *config, struct acl *acl)
 	return err;
 }
 
-/* What a turn made ready to be sent or stored leaves before the next one. */
-static int turn(void)
+/* Not beyond the time: who does not read would hold up all others. */
+static int hand_over(void)
 {
-	client_sink_read();
-	client_flush();
-	store_flush();
-	return ring_turn();
+	unsigned int until = uptime + FAREWELL;
+	int err = 0;
+
+	notify("RELOADING=1");
+	log_print(LOG_TYPE_NOTICE, "Handing over to %s.", program);
+	client_quiesce();
+	while (!err && !client_quiet() && uptime < until)
+		err = turn();
+	successor_start();
+	return err;
 }
 
 static int serve(void)
@@ -366,13 +443,15 @@ static int serve(void)
 	log_print(LOG_TYPE_INFORMATION,
 		  "kmqttd version " KMQTT_VERSION " running");
 	listener_accept_all();
-	while (!err && !stopping) {
+	while (!err && !stopping && !handing_over) {
 		err = turn();
 		if (!err)
 			err = failure;
 	}
 	if (err)
 		return err;
+	if (handing_over && !stopping)
+		return hand_over();
 
 	notify("STOPPING=1");
 	listener_close_all();
@@ -393,6 +472,7 @@ static void make_directories(const struct config *config)
 		directory_make_for(config->pid_file, user);
 	if (config->persistence)
 		directory_make(config->persistence_location, user);
+	directory_make(config->runtime_directory, user);
 }
 
 static int run(const struct arguments *arguments, struct config *config,
@@ -419,6 +499,8 @@ static int run(const struct arguments *arguments, struct config *config,
 		err = serve();
 	if (store_enabled() && store_close() && !err)
 		err = -EIO;
+	if (handing_over && !stopping && !err)
+		return 0;
 	log_print(LOG_TYPE_INFORMATION,
 		  "kmqttd version " KMQTT_VERSION " terminating");
 	if (config->pid_file)
@@ -433,6 +515,10 @@ int main(int argc, char **argv)
 	struct config config;
 	int err;
 
+	if (readlink("/proc/self/exe", program, sizeof(program) - 1) < 0)
+		strncpy(program, argv[0], sizeof(program) - 1);
+
+	arguments.argv = argv;
 	parse_arguments(argc, argv, &arguments);
 	err = load(&arguments, &config);
 	if (!err)

@@ -8,7 +8,8 @@ static u64 next_id = 1;
 
 void message_ids_from(u64 id)
 {
-	next_id = id;
+	if (next_id < id)
+		next_id = id;
 }
 
 struct message *message_load(u64 id, const void *topic, u16 topic_len,

@@ -16,6 +16,7 @@
  * struct message - a message
  * @refs: references
  * @id: the store's name for it, unique in the store's lifetime
+ * @journal: the journal_generation() that has it
  * @payload_len: bytes of payload
  * @topic_len: bytes of the topic name
  * @qos: QoS that it was published at
@@ -24,6 +25,7 @@
 struct message {
 	u32 refs;
 	u64 id;
+	u32 journal;
 	u32 payload_len;
 	u16 topic_len;
 	u8 qos;
@@ -38,7 +40,7 @@ struct message *message_new(const void *topic, u16 topic_len,
 struct message *message_load(u64 id, const void *topic, u16 topic_len,
 			     const void *payload, u32 payload_len, u8 qos);
 
-/* Number from which message_new() counts ids: those in the store are taken. */
+/* Lowest number that message_new() may give: those in the store are taken. */
 void message_ids_from(u64 id);
 
 static inline struct message *message_hold(struct message *message)

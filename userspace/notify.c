@@ -42,3 +42,27 @@ void notify(const char *state)
 		send(manager, state, strlen(state),
 		     MSG_NOSIGNAL | MSG_DONTWAIT);
 }
+
+void notify_descriptor(const char *state, int fd)
+{
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = { .header = {
+		.cmsg_len = CMSG_LEN(sizeof(int)),
+		.cmsg_level = SOL_SOCKET,
+		.cmsg_type = SCM_RIGHTS,
+	} };
+	struct iovec iov = { (void *)state, strlen(state) };
+	struct msghdr message = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control.space),
+	};
+
+	if (manager < 0)
+		return;
+	memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
+	sendmsg(manager, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+}

@@ -15,4 +15,7 @@ void notify_open(void);
 /* Tells the manager @state, "READY=1" or the like. Never waits. */
 void notify(const char *state);
 
+/* The same, with a copy of a descriptor. */
+void notify_descriptor(const char *state, int fd);
+
 #endif /* _KMQTTD_NOTIFY_H_ */

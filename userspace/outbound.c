@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "outbound.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 #include "client.h"
 #include "frame.h"
+#include "journal.h"
 #include "log.h"
 #include "memory.h"
 #include "retained.h"
@@ -53,6 +55,7 @@ static u16 packet_id(u64 seq)
 	return (seq - 1) % PACKET_IDS + 1;
 }
 
+/* In the database or in the journal: it has a place in the order. */
 static bool is_stored(const struct session *session,
 		      const struct delivery *delivery)
 {
@@ -209,7 +212,7 @@ bool outbound_add(struct session *session, struct message *message, u8 qos,
 	if (is_stored(session, &added)) {
 		added.change = store_delivery_add(session->sid, added.seq,
 						  message, qos, retain);
-		if (leave_in_store(session)) {
+		if (session_on_disk(session) && leave_in_store(session)) {
 			outbound->beyond++;
 			count_queued(outbound, &added);
 			return true;
@@ -225,6 +228,34 @@ bool outbound_add(struct session *session, struct message *message, u8 qos,
 	count_queued(outbound, delivery);
 	to_waiting(outbound, delivery);
 	return true;
+}
+
+/* It has left on the connection that there is. */
+static void adopt(struct session *session, struct delivery *delivery)
+{
+	from_waiting(&session->outbound, delivery);
+	delivery->dup = false;
+	if (delivery->state == STORE_QUEUED) {
+		delivery->state = STORE_SENT;
+		store_delivery_state(session->sid, delivery->seq, STORE_SENT);
+	}
+	to_inflight(&session->outbound, delivery);
+}
+
+void outbound_adopt(struct session *session, u64 seq)
+{
+	struct outbound *outbound = &session->outbound;
+	struct delivery *delivery, *next;
+
+	outbound->adopted = seq;
+	if (outbound->next_seq <= seq)
+		outbound->next_seq = seq + 1;
+	for (delivery = TAILQ_FIRST(&outbound->waiting); delivery;
+	     delivery = next) {
+		next = TAILQ_NEXT(delivery, link);
+		if (delivery->seq && delivery->seq <= seq)
+			adopt(session, delivery);
+	}
 }
 
 /* Reading of those beyond */
@@ -250,6 +281,8 @@ static void take(struct session *session, const struct reading *reading,
 	delivery->state = stored->state;
 	delivery->dup = stored->state == STORE_SENT;
 	to_waiting(outbound, delivery);
+	if (delivery->seq && delivery->seq <= outbound->adopted)
+		adopt(session, delivery);
 }
 
 static void read_done(struct store_read *read, struct store_delivery *deliveries,
@@ -353,6 +386,8 @@ static void send_publish(struct session *session, struct delivery *delivery)
 	if (is_stored(session, delivery) && delivery->state == STORE_QUEUED)
 		store_delivery_state(session->sid, delivery->seq, STORE_SENT);
 	delivery->state = STORE_SENT;
+	if (delivery->seq)
+		session->client->published = delivery->seq;
 }
 
 /* PUBREL forbids ever to send PUBLISH again [MQTT-4.3.3-1]: the disk first. */
@@ -450,11 +485,13 @@ void outbound_suspend(struct session *session)
 	struct delivery *delivery, *next;
 
 	stop_reading(outbound);
+	outbound->adopted = 0;
 	requeue(outbound);
 	for (delivery = TAILQ_FIRST(&outbound->waiting); delivery;
 	     delivery = next) {
 		next = TAILQ_NEXT(delivery, link);
-		if (!is_stored(session, delivery) && !is_fleeting(delivery))
+		if (!is_fleeting(delivery) &&
+		    !(session_on_disk(session) && delivery->qos))
 			continue;
 		TAILQ_REMOVE(&outbound->waiting, delivery, link);
 		outbound->waiting_count--;
@@ -563,4 +600,89 @@ void outbound_load(struct outbound *outbound, const struct store_session *stored
 	outbound->queued = stored->queued;
 	outbound->queued_bytes = stored->queued_bytes;
 	outbound->next_seq = stored->next_seq;
+}
+
+/* The journal */
+
+static struct delivery *find_waiting(const struct outbound *outbound, u64 seq)
+{
+	struct delivery *delivery;
+
+	TAILQ_FOREACH(delivery, &outbound->waiting, link)
+		if (delivery->seq == seq)
+			return delivery;
+	return NULL;
+}
+
+int outbound_journaled(struct outbound *outbound, struct message *message,
+		       u64 seq, u8 qos, bool retain)
+{
+	struct delivery *delivery = calloc(1, sizeof(*delivery));
+
+	if (!delivery)
+		return -ENOMEM;
+	delivery->message = message_hold(message);
+	delivery->seq = seq;
+	delivery->qos = qos;
+	delivery->retain = retain;
+	count_queued(outbound, delivery);
+	to_waiting(outbound, delivery);
+	if (outbound->next_seq <= seq)
+		outbound->next_seq = seq + 1;
+	return 0;
+}
+
+void outbound_journaled_released(struct outbound *outbound, u64 seq)
+{
+	struct delivery *delivery = find_waiting(outbound, seq);
+
+	if (!delivery || !delivery->message)
+		return;
+	outbound->queued_bytes -= message_bytes(delivery->message);
+	message_put(delivery->message);
+	delivery->message = NULL;
+	delivery->state = STORE_RELEASED;
+}
+
+void outbound_journaled_del(struct outbound *outbound, u64 seq)
+{
+	struct delivery *delivery = find_waiting(outbound, seq);
+
+	if (!delivery)
+		return;
+	from_waiting(outbound, delivery);
+	delivery_free(delivery);
+}
+
+/*
+ * One that was sent once says so again. The message of one that was released is
+ * gone: it was sent, and its place in the order is what matters.
+ */
+static void rewrite(const struct session *session,
+		    const struct delivery *delivery)
+{
+	static struct message *none;
+
+	if (!delivery->qos)
+		return;
+	if (!delivery->message && !none)
+		none = message_new("-", 1, NULL, 0, 2);
+	if (!delivery->message && !none)
+		return;
+	journal_delivery(session->sid, delivery->seq,
+			 delivery->message ? delivery->message : none,
+			 delivery->qos, delivery->retain);
+	if (!delivery->message)
+		journal_append(JOURNAL_DELIVERY_RELEASED, session->sid,
+			       delivery->seq, 0, 0);
+}
+
+void outbound_rewrite(const struct session *session)
+{
+	const struct delivery *delivery;
+
+	TAILQ_FOREACH(delivery, &session->outbound.inflight, link)
+		rewrite(session, delivery);
+	TAILQ_FOREACH(delivery, &session->outbound.waiting, link)
+		rewrite(session, delivery);
 }

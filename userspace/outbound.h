@@ -59,6 +59,8 @@ TAILQ_HEAD(deliveries, delivery);
  *	up to as many as there are
  * @queued_bytes: message_bytes() of @queued
  * @next_seq: of the next delivery
+ * @adopted: those up to this place were sent on the connection that there is, by
+ *	the daemon before
  * @reading: a page of those beyond is being read
  * @dropping: the last delivery was dropped at a limit
  */
@@ -72,6 +74,7 @@ struct outbound {
 	u32 exempt;
 	u64 queued_bytes;
 	u64 next_seq;
+	u64 adopted;
 	struct reading *reading;
 	bool dropping;
 };
@@ -107,6 +110,21 @@ void outbound_committed(void);
 /* Makes the queue of a session what it was in the store. */
 void outbound_load(struct outbound *outbound,
 		   const struct store_session *stored);
+
+/*
+ * The session's connection is one of the daemon before, which has sent it
+ * deliveries up to @seq: they are in flight.
+ */
+void outbound_adopt(struct session *session, u64 seq);
+
+/* What the journal says, while it is read. */
+int outbound_journaled(struct outbound *outbound, struct message *message,
+		       u64 seq, u8 qos, bool retain);
+void outbound_journaled_released(struct outbound *outbound, u64 seq);
+void outbound_journaled_del(struct outbound *outbound, u64 seq);
+
+/* Writes them to the journal anew. */
+void outbound_rewrite(const struct session *session);
 
 /* Forgets everything, in memory only. */
 void outbound_clear(struct session *session);

@@ -40,7 +40,7 @@ static bool can_be_kept(const struct session *matched,
 	if (retain)
 		return false;
 	for (; matched; matched = matched->next_match)
-		if (matched->sid && delivered_qos(matched, message))
+		if (session_on_disk(matched) && delivered_qos(matched, message))
 			return false;
 	return true;
 }
@@ -230,7 +230,7 @@ static void handle_qos2(struct client *client,
 	u64 change = 0;
 	int err = 0;
 
-	if (session->sid && !store_healthy()) {
+	if (session_on_disk(session) && !store_healthy()) {
 		refuse(client, -EIO);
 		return;
 	}
@@ -247,8 +247,10 @@ static void handle_qos2(struct client *client,
 			inbound_del(&session->inbound, publish->id);
 			return;
 		}
-		if (session->sid)
+		if (session_on_disk(session))
 			change = store_inbound_add(session->sid, publish->id);
+		else if (session->sid)
+			store_inbound_add(session->sid, publish->id);
 	}
 	client_acknowledge(client, KMQTT_PUBREC, publish->id, change);
 }

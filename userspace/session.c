@@ -16,7 +16,9 @@
 static const struct config *settings;
 static TAILQ_HEAD(, session) all = TAILQ_HEAD_INITIALIZER(all);
 static struct table by_id;
-static struct table by_sid;	/* while the store is loaded */
+static struct table by_sid;	/* while they are loaded */
+static struct table messages;	/* likewise */
+static u64 next_journal_sid = JOURNAL_SID + 1;
 
 static s64 now(void)
 {
@@ -55,6 +57,13 @@ static struct session *make(const u8 *id, u16 len, u32 hash)
 	outbound_init(&session->outbound);
 	TAILQ_INSERT_TAIL(&all, session, link);
 	return session;
+}
+
+static void journal_session(const struct session *session)
+{
+	journal_append2(JOURNAL_SESSION, session->sid, session->durable,
+			session->outbound.next_seq, 0, session->id,
+			session->id_len, NULL, 0);
 }
 
 /* Discards all state: what begins is a new session. */
@@ -157,6 +166,20 @@ static void unwatch(const struct session *session)
 			sink_unsubscribe(subscription);
 }
 
+/* Puts it where it is safe from as much as it has to be. */
+static void store(struct session *session)
+{
+	if (session->sid) {
+		store_session_seen(session->sid, 0);
+	} else if (session->durable && store_enabled()) {
+		session->sid = store_new_sid();
+		store_session_add(session->sid, session->id, session->id_len);
+	} else if (journal_enabled()) {
+		session->sid = next_journal_sid++;
+		journal_session(session);
+	}
+}
+
 bool session_begin(struct session *session, struct client *client, bool clean)
 {
 	bool present = session->durable && !clean;
@@ -167,15 +190,7 @@ bool session_begin(struct session *session, struct client *client, bool clean)
 	if (!present)
 		reset(session);
 	session->durable = !clean;
-	if (!session->durable || !store_enabled())
-		return present;
-
-	if (!session->sid) {
-		session->sid = store_new_sid();
-		store_session_add(session->sid, session->id, session->id_len);
-	} else {
-		store_session_seen(session->sid, 0);
-	}
+	store(session);
 	return present;
 }
 
@@ -202,7 +217,7 @@ void session_release(struct session *session, struct client *client)
 
 u64 session_change(const struct session *session, u64 change)
 {
-	return session->sid ? change : 0;
+	return session_on_disk(session) ? change : 0;
 }
 
 void session_expire(void)
@@ -311,7 +326,6 @@ int session_open(const struct config *config, void (*committed)(void))
 	path = store_path();
 	err = path ? store_open(path, &loader, committed) : -ENOMEM;
 	free(path);
-	table_free(&by_sid);
 	return err;
 }
 
@@ -323,10 +337,194 @@ void session_each(void (*each)(struct session *session))
 		each(session);
 }
 
+/* A message of the journal, until that is read. */
+struct journaled_message {
+	struct table_node node;
+	struct message *message;
+};
+
+static struct journaled_message *find_message(u64 id)
+{
+	struct journaled_message *found;
+	struct table_node *node;
+
+	for (node = table_chain(&messages, table_hash_u32(id)); node;
+	     node = node->next) {
+		found = container_of(node, struct journaled_message, node);
+		if (found->message->id == id)
+			return found;
+	}
+	return NULL;
+}
+
+static int journaled_message(const struct journal_record *record)
+{
+	struct journaled_message *made = calloc(1, sizeof(*made));
+
+	if (made && record->b <= record->len)
+		made->message = message_load(record->sid, record->bytes,
+					     record->b,
+					     record->bytes + record->b,
+					     record->len - record->b,
+					     record->a);
+	if (!made || !made->message ||
+	    table_add(&messages, &made->node, table_hash_u32(record->sid)))
+		return -ENOMEM;
+	made->message->journal = journal_generation();
+	message_ids_from(record->sid + 1);
+	return 0;
+}
+
+static int journaled_session(const struct journal_record *record)
+{
+	struct session *session;
+
+	session = make(record->bytes, record->len,
+		       table_hash(record->bytes, record->len));
+	if (!session || table_add(&by_sid, &session->loaded,
+				  table_hash_u32(record->sid)))
+		return -ENOMEM;
+	session->sid = record->sid;
+	session->durable = record->a;
+	session->seen = now();
+	session->outbound.next_seq = record->b;
+	if (next_journal_sid <= record->sid)
+		next_journal_sid = record->sid + 1;
+	return 0;
+}
+
+static void forget(struct session *session)
+{
+	table_del(&by_sid, &session->loaded);
+	session->sid = 0;	/* the journal knows */
+	destroy(session);
+}
+
+static int journaled_delivery(struct session *session,
+			      const struct journal_record *record)
+{
+	struct journaled_message *found = find_message(record->b);
+
+	if (!found)
+		return -EUCLEAN;
+	return outbound_journaled(&session->outbound, found->message,
+				  record->a, record->c & 0xff,
+				  record->c >> 8);
+}
+
+/* What is said of a session that there is. */
+static int journaled_change(struct session *session,
+			    const struct journal_record *record)
+{
+	struct subscription *subscription;
+
+	switch (record->type) {
+	case JOURNAL_SESSION_DEL:
+		forget(session);
+		break;
+	case JOURNAL_SUBSCRIPTION:
+		return filters_subscribe(session, record->bytes, record->len,
+					 record->a) ? 0 : -ENOMEM;
+	case JOURNAL_SUBSCRIPTION_DEL:
+		subscription = filters_find(session, record->bytes,
+					    record->len);
+		if (subscription)
+			filters_unsubscribe(subscription);
+		break;
+	case JOURNAL_DELIVERY:
+		return journaled_delivery(session, record);
+	case JOURNAL_DELIVERY_RELEASED:
+		outbound_journaled_released(&session->outbound, record->a);
+		break;
+	case JOURNAL_DELIVERY_DEL:
+		outbound_journaled_del(&session->outbound, record->a);
+		break;
+	case JOURNAL_INBOUND:
+		return inbound_add(&session->inbound, record->a);
+	case JOURNAL_INBOUND_DEL:
+		inbound_del(&session->inbound, record->a);
+		break;
+	}
+	return 0;
+}
+
+int session_journaled(const struct journal_record *record)
+{
+	struct session *session;
+
+	if (record->type == JOURNAL_MESSAGE)
+		return journaled_message(record);
+	if (record->type == JOURNAL_SESSION)
+		return journaled_session(record);
+	session = find_sid(record->sid);
+	return session ? journaled_change(session, record) : 0;
+}
+
+void session_loaded(void)
+{
+	struct journaled_message *message;
+	u32 i;
+
+	for (i = 0; i < messages.size; i++) {
+		while (messages.slots[i]) {
+			message = container_of(messages.slots[i],
+					       struct journaled_message, node);
+			messages.slots[i] = message->node.next;
+			message_put(message->message);
+			free(message);
+		}
+	}
+	table_free(&messages);
+	table_free(&by_sid);
+}
+
+void session_rewrite(void)
+{
+	static u8 filter[UINT16_MAX];
+	const struct subscription *subscription;
+	const struct session *session;
+	u32 i;
+
+	TAILQ_FOREACH(session, &all, link) {
+		if (!(session->sid & JOURNAL_SID))
+			continue;
+		journal_session(session);
+		TAILQ_FOREACH(subscription, &session->subscriptions, own)
+			store_subscription_set(session->sid, filter,
+					       filters_text(subscription,
+							    filter),
+					       subscription->qos);
+		for (i = 0; i < session->inbound.count; i++)
+			store_inbound_add(session->sid,
+					  session->inbound.ids[i]);
+		outbound_rewrite(session);
+	}
+}
+
+struct session *session_find(const u8 *id, u16 len)
+{
+	return find(id, len, table_hash(id, len));
+}
+
+void session_adopt(struct session *session, struct client *client)
+{
+	session->client = client;
+	session->claimant = client;
+	session->claims++;
+}
+
+void session_abandon(struct session *session)
+{
+	if (session->claims || session->durable)
+		return;
+	destroy(session);
+}
+
 void session_watch_all(void)
 {
 	struct session *session;
 
 	TAILQ_FOREACH(session, &all, link)
-		watch(session);
+		if (session_is_away(session))
+			watch(session);
 }

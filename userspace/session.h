@@ -14,6 +14,7 @@
 #include "config.h"
 #include "filters.h"
 #include "inbound.h"
+#include "journal.h"
 #include "outbound.h"
 #include "table.h"
 #include "types.h"
@@ -33,7 +34,8 @@ struct client;
  * @client: the connection that has it, or NULL
  * @claimant: the last connection that came for it, or NULL
  * @claims: connections that have it or wait for it
- * @sid: its name in the store; 0: it is not there
+ * @sid: its name in the store, or, with JOURNAL_SID, in the journal; 0: it is
+ *	in neither
  * @seen: seconds since 1970, when its connection ended
  * @subscriptions: its subscriptions
  * @subscription_count: how many
@@ -112,6 +114,28 @@ void session_each(void (*each)(struct session *session));
 
 /* To be called once a minute: ends sessions that have been away too long. */
 void session_expire(void);
+
+/* The journal: takes a record about a session; writes all of them anew. */
+int session_journaled(const struct journal_record *record);
+void session_rewrite(void);
+
+/* That is done with. */
+void session_loaded(void);
+
+/* The session of this identifier, or NULL. */
+struct session *session_find(const u8 *id, u16 len);
+
+/* @client has it, as another daemon saw to. */
+void session_adopt(struct session *session, struct client *client);
+
+/* The connection that had it has gone while there was no daemon. */
+void session_abandon(struct session *session);
+
+/* It survives the machine. */
+static inline bool session_on_disk(const struct session *session)
+{
+	return session->sid && !(session->sid & JOURNAL_SID);
+}
 
 /* It outlives its connection, and has none. */
 static inline bool session_is_away(const struct session *session)

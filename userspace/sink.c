@@ -148,16 +148,19 @@ int sink_open(void)
 {
 	int err;
 
-	if (!client_config->retain_available && !client_config->queue_qos0)
-		return 0;
-	err = kmod_sink_open(&sink.fd, &sink.seq);
+	err = kmod_sink_open(&sink.fd, &sink.seq,
+			     client_config->orphan_timeout);
 	if (err)
 		return err;
 	fcntl(sink.fd, F_SETFL, O_NONBLOCK);
 	sink.enabled = true;
+	return 0;
+}
+
+void sink_start(void)
+{
 	sink.op.done = readable;
 	ring_poll_in(&sink.op, sink.fd);
-	return 0;
 }
 
 /* Filters */

@@ -11,8 +11,14 @@
 
 struct subscription;
 
-/* Opens it and begins to read, if the settings need it. 0 or -errno. */
+/*
+ * Opens it, which makes this daemon the network namespace's. 0, or -errno, which
+ * has been logged.
+ */
 int sink_open(void);
+
+/* Begins to read. */
+void sink_start(void);
 
 /* Whether it is there. */
 bool sink_enabled(void);

@@ -13,6 +13,7 @@
 
 #include "change.h"
 #include "database.h"
+#include "journal.h"
 #include "log.h"
 #include "ring.h"
 
@@ -279,34 +280,66 @@ u64 store_session_add(u64 sid, const u8 *id, u16 id_len)
 	return queue_bytes(CHANGE_SESSION_ADD, sid, id, id_len, 0);
 }
 
+/*
+ * Sessions of JOURNAL_SID are in the journal, which nobody waits for: change 0.
+ */
+static bool journaled(u64 sid, enum journal_type type, u64 a)
+{
+	if (sid & JOURNAL_SID)
+		journal_append(type, sid, a, 0, 0);
+	return sid & JOURNAL_SID;
+}
+
+static bool journaled_filter(u64 sid, enum journal_type type, const u8 *filter,
+			     u16 len, u8 qos)
+{
+	if (sid & JOURNAL_SID)
+		journal_append2(type, sid, qos, 0, 0, filter, len, NULL, 0);
+	return sid & JOURNAL_SID;
+}
+
 u64 store_session_seen(u64 sid, s64 seen)
 {
-	struct change *change = change_new(CHANGE_SESSION_SEEN, sid, 0);
+	struct change *change;
 
+	if (sid & JOURNAL_SID)
+		return 0;
+	change = change_new(CHANGE_SESSION_SEEN, sid, 0);
 	change->seen = seen;
 	return queue(change);
 }
 
 u64 store_session_del(u64 sid)
 {
+	if (journaled(sid, JOURNAL_SESSION_DEL, 0))
+		return 0;
 	return queue(change_new(CHANGE_SESSION_DEL, sid, 0));
 }
 
 u64 store_subscription_set(u64 sid, const u8 *filter, u16 len, u8 qos)
 {
+	if (journaled_filter(sid, JOURNAL_SUBSCRIPTION, filter, len, qos))
+		return 0;
 	return queue_bytes(CHANGE_SUBSCRIPTION_SET, sid, filter, len, qos);
 }
 
 u64 store_subscription_del(u64 sid, const u8 *filter, u16 len)
 {
+	if (journaled_filter(sid, JOURNAL_SUBSCRIPTION_DEL, filter, len, 0))
+		return 0;
 	return queue_bytes(CHANGE_SUBSCRIPTION_DEL, sid, filter, len, 0);
 }
 
 u64 store_delivery_add(u64 sid, u64 seq, struct message *message, u8 qos,
 		       bool retain)
 {
-	struct change *change = change_new(CHANGE_DELIVERY_ADD, sid, 0);
+	struct change *change;
 
+	if (sid & JOURNAL_SID) {
+		journal_delivery(sid, seq, message, qos, retain);
+		return 0;
+	}
+	change = change_new(CHANGE_DELIVERY_ADD, sid, 0);
 	change->seq = seq;
 	change->message = message_hold(message);
 	change->qos = qos;
@@ -317,21 +350,32 @@ u64 store_delivery_add(u64 sid, u64 seq, struct message *message, u8 qos,
 
 u64 store_delivery_state(u64 sid, u64 seq, enum store_state state)
 {
+	/* That it was sent, the journal knows from JOURNAL_CONN_SENT. */
+	if (sid & JOURNAL_SID && state == STORE_SENT)
+		return 0;
+	if (journaled(sid, JOURNAL_DELIVERY_RELEASED, seq))
+		return 0;
 	return queue_delivery(CHANGE_DELIVERY_STATE, sid, seq, state);
 }
 
 u64 store_delivery_del(u64 sid, u64 seq)
 {
+	if (journaled(sid, JOURNAL_DELIVERY_DEL, seq))
+		return 0;
 	return queue_delivery(CHANGE_DELIVERY_DEL, sid, seq, 0);
 }
 
 u64 store_inbound_add(u64 sid, u16 packet_id)
 {
+	if (journaled(sid, JOURNAL_INBOUND, packet_id))
+		return 0;
 	return queue_inbound(CHANGE_INBOUND_ADD, sid, packet_id);
 }
 
 u64 store_inbound_del(u64 sid, u16 packet_id)
 {
+	if (journaled(sid, JOURNAL_INBOUND_DEL, packet_id))
+		return 0;
 	return queue_inbound(CHANGE_INBOUND_DEL, sid, packet_id);
 }
 

@@ -14,8 +14,11 @@
  * to accept work that must be durable refuses it instead. Nothing is lost that
  * was queued, as long as the daemon runs.
  *
+ * A session that need not survive the machine has a @sid with JOURNAL_SID in it:
+ * its changes go to the journal (journal.h), and are as good as on disk: 0.
+ *
  * All functions are the main thread's. Without store_open(), with persistence
- * off, only store_enabled() may be called.
+ * off, only store_enabled() may be called, and changes of such sessions made.
  */
 #ifndef _KMQTTD_STORE_H_
 #define _KMQTTD_STORE_H_

@@ -300,7 +300,7 @@ static void acknowledge_later(struct client *client)
 	size_t size = client->subscribing->size;
 
 	acknowledge(client);
-	buffer_consume(&client->in, size);
+	client_consume(client, size);
 	client_pump(client);
 }
 
@@ -379,6 +379,8 @@ static void held_up(struct client *client, const struct kmod_reply *reply)
 {
 	if (!client->subscribing->subscribe || !sink_enabled())
 		return;
+	if (!client->held_up)
+		client->held_from = client->handled;
 	client->held_up = true;
 	client->sink_seq = kmod_u64(reply, KMQTT_A_SUB_SINK_SEQ);
 }
@@ -400,7 +402,7 @@ static void done(struct kmod_request *request, const struct kmod_reply *reply)
 	}
 	if (!go_on(client))
 		return;
-	buffer_consume(&client->in, size);
+	client_consume(client, size);
 	client_pump(client);
 }
 
@@ -461,7 +463,7 @@ bool subscribe_handle(struct client *client, bool subscribe, size_t header,
 	}
 	client->subscribing->header = header;
 	client->subscribing->size = size;
-	if (subscribe && client->session->sid && !store_healthy()) {
+	if (subscribe && session_on_disk(client->session) && !store_healthy()) {
 		refuse_all(client);
 		return true;
 	}

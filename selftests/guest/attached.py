@@ -20,6 +20,7 @@ class Attached(Client):
         self.netlink = netlink
         self.server = listening.accept()[0]
         self.server.settimeout(20)
+        self.done = 0
         self.id = netlink.conn_add(self.server, **limits)
         if active:
             self.activate()
@@ -34,13 +35,16 @@ class Attached(Client):
         self.netlink.conn_set(self.id, level=4, active=True, **values)
 
     def from_client(self, size):
-        """Receive as the daemon does."""
+        """Receive as the daemon does, and say that it is done with."""
         data = b""
         while len(data) < size:
             part = self.server.recv(size - len(data))
             if not part:
                 break
             data += part
+            self.done += len(part)
+            with contextlib.suppress(OSError):  # it has ended
+                self.netlink.conn_set(self.id, done=self.done)
         return data
 
     def sub(self, *filters, **values):

@@ -209,7 +209,13 @@ class Broker(Module):
         self.start_daemon(config)
 
     def crash(self):
-        """Kill the daemon, and start it again."""
+        """Kill the daemon, cut all connections, and start it again."""
+        self.end()
+        self.nl.flush()
+        self.start_daemon()
+
+    def replace(self):
+        """Kill the daemon, and start another, which adopts its connections."""
         self.end()
         self.start_daemon()
 

@@ -205,7 +205,7 @@ class Netlink:
     def send(self, family, cmd, body, flags):
         """Send one message."""
         self.seq += 1
-        body = struct.pack("BBH", cmd, 1, 0) + body
+        body = struct.pack("BBH", cmd, 2, 0) + body
         head = struct.pack("IHHII", 16 + len(body), family,
                            flags | NLM_F_REQUEST, self.seq, 0)
         self.socket.send(head + body)

@@ -35,5 +35,6 @@ int conns_command(const struct options *options);
 int subs_command(const struct options *options);
 int stats_command(const struct options *options);
 int flush_command(const struct options *options);
+int handover_command(const struct options *options);
 
 #endif

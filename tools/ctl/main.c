@@ -30,6 +30,7 @@ static const struct command {
 	{ "subs", true, subs_command },
 	{ "stats", false, stats_command },
 	{ "flush", false, flush_command },
+	{ "handover", false, handover_command },
 };
 
 static const char help_usage[] =
@@ -44,6 +45,7 @@ static const char help_usage[] =
 "  stats           all counters, in total and for each worker, and why\n"
 "                  connections ended\n"
 "  flush           abort (RST) and forget all connections\n"
+"  handover        have the daemon execute its program anew; no client notices\n"
 "  help            this text\n"
 "\n"
 "Options:\n"

@@ -35,12 +35,13 @@ const char *const end_names[KMQTT_END_MAX + 1] = {
 	[KMQTT_END_URGENT] = "urgent",
 	[KMQTT_END_DELETED] = "deleted",
 	[KMQTT_END_FLUSHED] = "flushed",
+	[KMQTT_END_ORPHANED] = "orphaned",
 };
 
 /* A counter or a reason that the header gets needs a name. */
 _Static_assert(KMQTT_A_COUNTER_MAX == KMQTT_A_COUNTER_DENIED_DELIVERIES,
 	       "counter_names lacks one");
-_Static_assert(KMQTT_END_MAX == KMQTT_END_FLUSHED, "end_names lacks one");
+_Static_assert(KMQTT_END_MAX == KMQTT_END_ORPHANED, "end_names lacks one");
 
 static const char *const state_names[] = {
 	[KMQTT_CONN_CONNECTING] = "connecting",

@@ -8,6 +8,24 @@
  * private. A failed request is answered with an errno and an extack text, and
  * has changed nothing. kmqtt.yaml describes the same in YNL's form.
  *
+ * The daemon is who has the sink open (sink-open): one at a time. When it dies,
+ * connections stay, and go on, for orphan-timeout; then the kernel ends them.
+ * Two counters of each connection, both of bytes since conn-add, tell the next
+ * daemon where the dead one was:
+ *
+ * done: what recv() gave stays in the kernel until conn-set says that the
+ *	daemon is through with it: its effects are where they survive the
+ *	daemon, and its answers are accepted. What is not done, recv() gives
+ *	again after conn-adopt. The kernel forgets at conn-set with done, never
+ *	before, and reads no more from the client while user-bytes are not done.
+ * accepted: what TCP has taken of the daemon's sends, which leaves whatever
+ *	becomes of the daemon. The daemon notes, before it sends, how far the
+ *	stream to the client will be, how much of the stream from it that
+ *	answers, and forgets that when the next send has begun. So whatever
+ *	accepted says, the next daemon knows what has left, and resends nothing;
+ *	and what it need not handle of what it reads again. A connection whose
+ *	partial is set has half a packet: nothing can follow that but RST.
+ *
  * Errors common to all commands: EPERM (no CAP_NET_ADMIN), EINVAL (an
  * attribute missing or wrong), ERANGE (out of range), ENOMEM, ENOENT (no such
  * connection).
@@ -18,7 +36,7 @@
 #include <linux/types.h>
 
 #define KMQTT_GENL_NAME		"kmqtt"
-#define KMQTT_GENL_VERSION	1
+#define KMQTT_GENL_VERSION	2
 
 /* Multicast group of KMQTT_CMD_EVENT; joining it needs CAP_NET_ADMIN. */
 #define KMQTT_MCGRP_EVENTS	"events"
@@ -56,7 +74,7 @@
  * @KMQTT_CMD_UNSPEC: unused
  * @KMQTT_CMD_CONN_ADD: take over the connected TCP socket [fd; optional
  *	max-packet, ring-messages, ring-bytes, user-bytes, unsent-bytes,
- *	packet-timeout]. The kernel holds the file until conn-del, so close()
+ *	packet-timeout, cookie]. The kernel holds the file until conn-del, so close()
  *	alone sends no FIN. Passes the first packet, which must be CONNECT, up
  *	through recv() and reads no further. Must come before the first recv().
  *	Answers [id]. EBADF, ENOTSOCK, EOPNOTSUPP (not TCP, or already changed
@@ -65,10 +83,10 @@
  *	descriptors: the kernel's are not counted otherwise).
  * @KMQTT_CMD_CONN_SET: change a connection [id; optional level, keepalive,
  *	client-id, max-packet, publish-rate, cookie, active, next, event-seq,
- *	hold-seq, trim, release, user-name, rules-id]. All given values take
- *	effect together. ENOTCONN when it has ended and more than event-seq is
- *	given, EBUSY for active or next before a packet was passed up, ENOENT
- *	for rules-id also when there is no such rule set.
+ *	hold-seq, trim, release, user-name, rules-id, done]. All given values
+ *	take effect together. ENOTCONN when it has ended and more than event-seq
+ *	and done is given, EBUSY for active or next before a packet was passed
+ *	up, ENOENT for rules-id also when there is no such rule set.
  * @KMQTT_CMD_CONN_DEL: end a connection and forget it [id; optional abort].
  *	Unsent data of the socket still leaves, then FIN; with abort, RST.
  *	Answers with the connection's final record, as conn-get.
@@ -76,7 +94,8 @@
  *	dump, those with event bits, which also re-arms KMQTT_CMD_EVENT.
  * @KMQTT_CMD_CONN_ADOPT: descriptors of held connections [id, up to
  *	KMQTT_ADOPT_MAX times]. Answers one message a connection [id, fd],
- *	close-on-exec descriptors of the caller. EMFILE as open().
+ *	close-on-exec descriptors of the caller. What is not done will be read
+ *	again, also of one that has ended. EMFILE as open().
  * @KMQTT_CMD_SUB_ADD: subscribe a connection [conn-id, filter nest, any
  *	number; optional hold]. All or none. Answers [sink-seq], before the
  *	acknowledgment if one is asked for. Once answered, every message
@@ -100,12 +119,15 @@
  * @KMQTT_CMD_EVENT: notification [event-seq]: a connection has event bits that
  *	no one has read. Only a wake-up: it is sent once, then not again until
  *	a dump with pending was started. Losing it loses nothing.
- * @KMQTT_CMD_SINK_OPEN: read the sink [optional bytes]. Answers [fd], a
- *	close-on-exec descriptor of the caller from which read() gets a stream
- *	of struct kmqtt_sink_record, and which poll() says is readable. It
- *	blocks unless fcntl() says O_NONBLOCK. The queue is the namespace's:
+ * @KMQTT_CMD_SINK_OPEN: be the namespace's daemon, and read its sink [optional
+ *	bytes, orphan-timeout]. Answers [fd], a close-on-exec descriptor of the
+ *	caller from which read() gets a stream of struct kmqtt_sink_record, and
+ *	which poll() says is readable. It blocks unless fcntl() says
+ *	O_NONBLOCK. Rule sets are forgotten; connections keep theirs until
+ *	conn-set says otherwise. The queue is the namespace's:
  *	records not read stay when it is closed, and the next descriptor begins
- *	with a whole one. EBUSY while another is open; EMFILE as open().
+ *	with a whole one. EBUSY while another is open, by which time nothing
+ *	that its owner has begun is under way any more; EMFILE as open().
  *
  *	QoS 0 publishes with RETAIN go into the sink before they are matched,
  *	then to subscribers as any other, RETAIN cleared. Before the namespace's
@@ -194,6 +216,7 @@ enum kmqtt_conn_state {
  * @KMQTT_END_URGENT: TCP urgent data, which MQTT has no use for
  * @KMQTT_END_DELETED: conn-del
  * @KMQTT_END_FLUSHED: flush
+ * @KMQTT_END_ORPHANED: the daemon was gone for orphan-timeout
  */
 enum kmqtt_end {
 	KMQTT_END_NONE,
@@ -208,6 +231,7 @@ enum kmqtt_end {
 	KMQTT_END_URGENT,
 	KMQTT_END_DELETED,
 	KMQTT_END_FLUSHED,
+	KMQTT_END_ORPHANED,
 
 	__KMQTT_END_MAX,
 	KMQTT_END_MAX = __KMQTT_END_MAX - 1
@@ -272,8 +296,8 @@ struct kmqtt_sink_record {
  *	1 to 1000000, default 1000; more are dropped and counted
  * @KMQTT_A_CONN_RING_BYTES: u32, most bytes waiting for the socket, 1024 to
  *	2^30, default 1 MiB; one larger message is let in alone
- * @KMQTT_A_CONN_USER_BYTES: u32, most bytes waiting for recv(), 4096 to 2^24,
- *	default 65536; at it, the kernel stops reading
+ * @KMQTT_A_CONN_USER_BYTES: u32, most bytes waiting for recv(), or not done,
+ *	4096 to 2^24, default 65536; at it, the kernel stops reading
  * @KMQTT_A_CONN_UNSENT_BYTES: u32, TCP_NOTSENT_LOWAT, 4096 to 2^24, default
  *	131072
  * @KMQTT_A_CONN_PACKET_TIMEOUT: u32, ms, 0 is none, at most 3600000, default
@@ -319,6 +343,10 @@ struct kmqtt_sink_record {
  *	may do everything. Shown only if there is one
  * @KMQTT_A_CONN_DENIED_PUBLISHES: u64, its publishes that its rules denied
  * @KMQTT_A_CONN_DENIED_DELIVERIES: u64, messages of its subscriptions likewise
+ * @KMQTT_A_CONN_DONE: u64, bytes from recv() that will not be read again, see
+ *	above; they may not have been read since conn-adopt
+ * @KMQTT_A_CONN_ACCEPTED: u64, bytes of send() that TCP has taken
+ * @KMQTT_A_CONN_PARTIAL: u8, 1 while TCP has part of a send(); else 0
  */
 enum kmqtt_a_conn {
 	KMQTT_A_CONN_UNSPEC,
@@ -366,6 +394,9 @@ enum kmqtt_a_conn {
 	KMQTT_A_CONN_RULES_ID,
 	KMQTT_A_CONN_DENIED_PUBLISHES,
 	KMQTT_A_CONN_DENIED_DELIVERIES,
+	KMQTT_A_CONN_DONE,
+	KMQTT_A_CONN_ACCEPTED,
+	KMQTT_A_CONN_PARTIAL,
 
 	__KMQTT_A_CONN_MAX,
 	KMQTT_A_CONN_MAX = __KMQTT_A_CONN_MAX - 1
@@ -442,11 +473,15 @@ enum kmqtt_a_msg {
  * @KMQTT_A_SINK_FD: u32, a descriptor of the caller
  * @KMQTT_A_SINK_BYTES: u32, memory that records may pin until the sink is full,
  *	65536 to 2^30, default 16 MiB
+ * @KMQTT_A_SINK_ORPHAN_TIMEOUT: u32, seconds after the descriptor's end, until
+ *	which there must be another, or the namespace's connections are ended;
+ *	at most 86400, default 60
  */
 enum kmqtt_a_sink {
 	KMQTT_A_SINK_UNSPEC,
 	KMQTT_A_SINK_FD,
 	KMQTT_A_SINK_BYTES,
+	KMQTT_A_SINK_ORPHAN_TIMEOUT,
 
 	__KMQTT_A_SINK_MAX,
 	KMQTT_A_SINK_MAX = __KMQTT_A_SINK_MAX - 1
@@ -509,6 +544,8 @@ enum kmqtt_a_rule {
  *	sockets, and with a limit what is in sockets and user queues, and
  *	connections and subscriptions themselves
  * @KMQTT_A_STATS_MEMORY_LIMIT: u64, bytes, 0 (the default) for any number
+ * @KMQTT_A_STATS_DAEMON: u32, process that has opened the sink, as the caller's
+ *	PID namespace calls it; 0: there is no daemon
  */
 enum kmqtt_a_stats {
 	KMQTT_A_STATS_UNSPEC,
@@ -525,6 +562,7 @@ enum kmqtt_a_stats {
 	KMQTT_A_STATS_SINK_WAITS,
 	KMQTT_A_STATS_MEMORY,
 	KMQTT_A_STATS_MEMORY_LIMIT,
+	KMQTT_A_STATS_DAEMON,
 
 	__KMQTT_A_STATS_MAX,
 	KMQTT_A_STATS_MAX = __KMQTT_A_STATS_MAX - 1

@@ -1,0 +1,280 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0
+"""The daemon is killed, and no client notices.
+
+KMQTT_LONG=1: with more clients, and more often.
+"""
+
+import os
+import subprocess
+import threading
+
+from broker import Broker, client
+from ktap import TIMEOUT, cases, equal, main, test, wait_until
+from mqtt import (PUBACK, PUBCOMP, PUBREC, PUBREL, Client, acknowledge,
+                  connect, publish, subscribe)
+from nl import STATE, TOP
+
+LONG = bool(os.environ.get("KMQTT_LONG"))
+CLIENTS = 1000 if LONG else 200
+KILLS = 50 if LONG else 8
+
+
+def will(topic, qos=0):
+    """Return the fields of a CONNECT with a will."""
+    return {"will": (topic, b"gone", qos, False)}
+
+
+@test("kill -9 under fan-out: nothing is lost, and PINGREQ is answered")
+def fan_out(broker):
+    clients = [client(f"c{n}") for n in range(CLIENTS)]
+    for one in clients:
+        one.subscribe("fan/out")
+    sent = threading.Event()
+    stop = threading.Event()
+
+    def load():
+        with client("publisher") as publisher:
+            number = 0
+            while not stop.is_set():
+                publisher.send(publish("fan/out", b"%d" % number))
+                number += 1
+                sent.set()
+                clients[0].message()
+        load.count = number
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    sent.wait(TIMEOUT)
+    with broker.counted():
+        for _ in range(3):
+            broker.end()
+            for one in clients[1:20]:
+                one.ping()
+            broker.start_daemon()
+    stop.set()
+    thread.join()
+    for one in clients[1:]:
+        equal([one.message() for _ in range(load.count)],
+              [("fan/out", b"%d" % n) for n in range(load.count)])
+    for one in clients:
+        one.close()
+
+
+@test("the next daemon serves all as if it had always been there")
+def serves(broker):
+    with client("one") as one, client("other") as other, Client() as silent, \
+         Client() as half:
+        half.send(connect("half")[:5])
+        one.subscribe("a", ("b", 1))
+        broker.end()
+        half.send(connect("half")[5:])
+        one.send(subscribe(77, "c"))
+        other.send(publish("a", b"while away"))
+        equal(one.message(), ("a", b"while away"))
+        other.send(publish("b", b"QoS 1 while away", 2, 5))
+        other.ping()
+        broker.start_daemon()
+        one.subscribed(77)
+        equal(one.message(), ("b", b"QoS 1 while away"))
+        other.acknowledged(PUBACK, 5)
+        half.connected()
+        half.ping()
+        silent.connect("silent")
+        silent.publish("c", b"later", 2)
+        equal(one.message(), ("c", b"later"))
+        one.unsubscribe("c")
+        with client("one") as taken:
+            one.ended()
+            taken.ping()
+
+
+@test("QoS 1 and 2 in flight go on with their identifiers, nothing is resent")
+def in_flight(broker):
+    with client("subscriber") as one, client("publisher") as other:
+        one.subscribe(("q/#", 2))
+        for qos in 1, 2, 2:
+            other.publish(f"q/{qos}", b"x", qos)
+        first, second, third = (one.delivery() for _ in range(3))
+        one.send(acknowledge(PUBREC, third.number))
+        one.acknowledged(PUBREL, third.number)
+        broker.replace()
+        one.quiet()
+        one.send(acknowledge(PUBACK, first.number),
+                 acknowledge(PUBREC, second.number),
+                 acknowledge(PUBCOMP, third.number))
+        one.acknowledged(PUBREL, second.number)
+        broker.replace()
+        one.send(acknowledge(PUBCOMP, second.number))
+        other.publish("q/1", b"next", 1)
+        after = one.accept(one.delivery())
+        equal((after.payload, after.dup), (b"next", False))
+        assert after.number not in (first.number, second.number, third.number)
+        one.quiet()
+
+
+@test("a QoS 2 PUBLISH half done is not delivered again")
+def inbound(broker):
+    with client("subscriber") as one, client("publisher") as other:
+        one.subscribe(("q", 2))
+        other.send(publish("q", b"once", 4, 9))
+        other.acknowledged(PUBREC, 9)
+        equal(one.message(), ("q", b"once"))
+        broker.replace()
+        other.send(publish("q", b"once", 4 | 8, 9))
+        other.acknowledged(PUBREC, 9)
+        other.send(acknowledge(PUBREL, 9))
+        other.acknowledged(PUBCOMP, 9)
+        one.quiet()
+
+
+@test("wills: of those that ended meanwhile without DISCONNECT, and of no other")
+def wills(broker):
+    with client("watcher") as watcher:
+        watcher.subscribe(("will/#", 1))
+        stays = client("stays", **will("will/stays"))
+        leaves = client("leaves", **will("will/leaves"))
+        closes = client("closes", **will("will/closes", 1))
+        before = client("before", **will("will/before"))
+        resets = client("resets", **will("will/resets"))
+        before.disconnect()
+        broker.end()
+        leaves.send(b"\xe0\0")
+        leaves.close()
+        closes.close()
+        resets.reset()
+        broker.start_daemon()
+        equal({watcher.message()[0] for _ in range(2)},
+              {"will/closes", "will/resets"})
+        broker.replace()
+        stays.ping()
+        watcher.quiet()
+        stays.reset()
+        equal(watcher.message()[0], "will/stays")
+        watcher.quiet()
+
+
+@test("keep alive is enforced while there is no daemon")
+def keepalive(broker):
+    with client("watcher") as watcher, \
+         client("silent", keepalive=1, **will("will/silent")) as silent:
+        watcher.subscribe("will/#")
+        broker.end()
+        conn = broker.record(silent)["id"]
+        wait_until(lambda: broker.nl.conn(conn)["state"] == STATE["ended"],
+                   "ended")
+        broker.start_daemon()
+        equal(watcher.message()[0], "will/silent")
+        silent.ended()
+
+
+@test("a second daemon is refused while the first lives")
+def second(broker):
+    output = broker.output.read_bytes()
+    config = broker.directory / "second.conf"
+    config.write_text("listener 1884 127.0.0.1\nallow_anonymous true\n")
+    done = subprocess.run([broker.program, "-c", config], check=False,
+                          capture_output=True, timeout=TIMEOUT)
+    equal(done.returncode, 1)
+    assert b"Another kmqttd serves this network namespace" in done.stderr
+    assert output == broker.output.read_bytes()
+    equal(broker.nl.stats()["daemon"], broker.daemon.pid)
+
+
+@test("orphan_timeout: then the kernel ends all, and the module can go")
+def orphaned(broker):
+    broker.restart(broker.own_config + "orphan_timeout 3\n")
+    with client("one", **will("will/one")) as one:
+        with broker.counted("orphaned"):
+            broker.end()
+            one.ping()
+            one.ended()
+        equal(broker.nl.stats()["daemon"], 0)
+    broker.start_daemon(broker.own_config)
+    broker.await_conns(0)
+
+
+class Loop:
+    """Publish at one QoS from one client to another, while daemons fall."""
+
+    def __init__(self, qos):
+        self.qos = qos
+        self.publisher = client(f"publisher{qos}")
+        self.subscriber = client(f"subscriber{qos}")
+        self.subscriber.subscribe((f"loop/{qos}", qos))
+        self.count = 0
+        self.got = []
+        self.stop = False
+        self.threads = [threading.Thread(target=self.publish),
+                        threading.Thread(target=self.receive)]
+        for thread in self.threads:
+            thread.start()
+
+    def publish(self):
+        """Publish numbers, one after the other."""
+        while not self.stop:
+            self.publisher.publish(f"loop/{self.qos}", b"%d" % self.count,
+                                   self.qos)
+            self.count += 1
+        self.publisher.publish(f"loop/{self.qos}", b"end", self.qos)
+
+    def receive(self):
+        """Receive them."""
+        while True:
+            payload = self.subscriber.message()[1]
+            if payload == b"end":
+                return
+            self.got.append(int(payload))
+
+    def end(self):
+        """Return what was received, in order."""
+        self.stop = True
+        for thread in self.threads:
+            thread.join(TIMEOUT)
+            assert not thread.is_alive(), "it does not go on"
+        self.publisher.close()
+        self.subscriber.close()
+        return self.got
+
+
+@test("handover under load: no connection ends, and all arrives")
+def handover(broker):
+    clients = [client(f"c{n}") for n in range(CLIENTS // 4)]
+    for one in clients:
+        one.subscribe("idle")
+    loops = [Loop(qos) for qos in (1, 2)]
+    with broker.counted():
+        for _ in range(3):
+            before = loops[1].count
+            wait_until(lambda: loops[1].count > before + 5, "going on")
+            done = subprocess.run([TOP / "tools/kmqttctl", "handover"],
+                                  capture_output=True, timeout=TIMEOUT,
+                                  check=False)
+            assert b"has taken over" in done.stdout, done
+        equal(broker.nl.stats()["daemon"], broker.daemon.pid)
+    for loop in loops:
+        got = loop.end()
+        equal(got, list(range(loop.count)), f"QoS {loop.qos}")
+    for one in clients:
+        one.ping()
+        one.close()
+
+
+@cases([("in memory", False), ("persistence", True)])
+def kill_loop(broker, persistent):
+    if persistent:
+        broker.restart(broker.persistent())
+    loops = [Loop(qos) for qos in (1, 2)]
+    with broker.counted():
+        for number in range(KILLS):
+            before = loops[1].count
+            wait_until(lambda: loops[1].count > before + number, "going on")
+            broker.replace()
+    once, exactly = (loop.end() for loop in loops)
+    equal(exactly, list(range(loops[1].count)), "QoS 2")
+    equal(sorted(set(once)), list(range(loops[0].count)), "QoS 1")
+    if persistent:
+        broker.restart(broker.own_config)
+
+
+main(Broker())

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "adopt.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "acl.h"
+#include "client.h"
+#include "former.h"
+#include "journal.h"
+#include "log.h"
+#include "session.h"
+
+static u32 adopted;
+
+u32 adopt_count(void)
+{
+	return adopted;
+}
+
+/* Where the daemon before was. */
+static void go_on(struct client *client)
+{
+	if (!client->session) {
+		client->state = CLIENT_CONNECTING;
+		client_pump(client);
+	} else if (client->kernel_state == KMQTT_CONN_WAITING) {
+		connect_activate(client);
+	} else {
+		client->state = CLIENT_ACTIVE;
+		client_greeted(client);
+		outbound_adopt(client->session, client->now.seq);
+		outbound_resume(client->session);
+		hold_sent(client);
+		client_pump(client);
+	}
+}
+
+static void done_done(struct kmod_request *request,
+		      const struct kmod_reply *reply)
+{
+	struct client *client = client_of_request(request);
+
+	(void)reply;
+	if (client_answered(client))
+		go_on(client);
+}
+
+static void build_done(struct kmod_request *request, struct nlmsghdr *message,
+		       size_t room)
+{
+	const struct client *client = client_of_request(request);
+
+	(void)room;
+	mnl_attr_put_u32(message, KMQTT_A_CONN_ID, client->conn_id);
+	mnl_attr_put_u64(message, KMQTT_A_CONN_DONE, client->handled);
+	if (client->session)
+		acl_put_anew(message, client->session);
+}
+
+/*
+ * It is who the daemon before has found it to be, if that may still be here; a
+ * password that has been changed meanwhile is not asked for again.
+ */
+static bool identify(struct client *client)
+{
+	struct users *users = client->listener->config->access.users;
+	struct user *user = NULL;
+
+	if (!client->session)
+		return true;
+	if (users && client->username)
+		user = users_find(users, client->username,
+				  client->username_len);
+	if (user)
+		client->user = user_get(user);
+	return connect_permits(client) &&
+	       !acl_subject_set(client->session, client->listener->number,
+				client->username, client->username_len);
+}
+
+/* What has been handled is not to be read again. */
+static void conn_adopt_done(struct kmod_request *request,
+			    const struct kmod_reply *reply)
+{
+	static const struct kmod_command done = {
+		.cmd = KMQTT_CMD_CONN_SET,
+		.flags = NLM_F_ACK,
+		.build = build_done,
+		.done = done_done,
+	};
+	struct client *client = client_of_request(request);
+
+	if (!reply->err) {
+		client->fd = kmod_u32(reply, KMQTT_A_CONN_FD);
+		client->listener = listener_of(client->fd);
+		if (client->listener)
+			client->listener->clients++;
+	}
+	if (!client_answered(client))
+		return;
+	if (reply->err) {
+		log_print(LOG_TYPE_ERROR,
+			  "Error: The kernel module did not give connection %u back: %s %s",
+			  client->conn_id, strerror(-reply->err), reply->text);
+		client_end(client, "administrative action");
+		return;
+	}
+	if (!client->listener || !identify(client)) {
+		client_end(client, "not authorised");
+		return;
+	}
+	adopted++;
+	client->told = client->handled;
+	client->judged = client->session;
+	client_request(client, &done);
+}
+
+static void build_adopt(struct kmod_request *request, struct nlmsghdr *message,
+			size_t room)
+{
+	(void)room;
+	mnl_attr_put_u32(message, KMQTT_A_CONN_ID,
+			 client_of_request(request)->conn_id);
+}
+
+/* What the journal says of it becomes the client's. */
+static void inherit(struct client *client, struct former *former,
+		    const struct progress *progress)
+{
+	client->before = *progress;
+	client->now = *progress;
+	client->handled = progress->done;
+	client->published = progress->seq;
+	client->level = former->level;
+	client->keepalive = former->keepalive;
+	client->clean = former->clean;
+	client->will_retain = former->will_retain;
+	client->will = former->will;
+	client->session = former->session;
+	former->will = NULL;
+	session_adopt(client->session, client);
+	former_free(former);
+}
+
+/* CONNACK has not left: as if CONNECT had not been handled. */
+static void start_again(struct former *former)
+{
+	if (former->session)
+		session_abandon(former->session);
+	journal_append(JOURNAL_CONN_DEL, former->cookie, 0, 0, 0);
+	former_free(former);
+}
+
+static void set_peer(struct client *client, const struct nlattr *remote)
+{
+	size_t len = remote ? mnl_attr_get_payload_len(remote) : 0;
+
+	if (len && len <= sizeof(client->peer))
+		memcpy(&client->peer, mnl_attr_get_payload(remote), len);
+}
+
+static bool set_username(struct client *client, const struct nlattr *name)
+{
+	if (!name)
+		return true;
+	client->username_len = mnl_attr_get_payload_len(name);
+	client->username = malloc(client->username_len);
+	if (client->username)
+		memcpy(client->username, mnl_attr_get_payload(name),
+		       client->username_len);
+	return client->username;
+}
+
+bool adopt(const struct kmod_reply *record)
+{
+	static const struct kmod_command conn_adopt = {
+		.cmd = KMQTT_CMD_CONN_ADOPT,
+		.build = build_adopt,
+		.done = conn_adopt_done,
+	};
+	u64 accepted = kmod_u64(record, KMQTT_A_CONN_ACCEPTED);
+	u64 cookie = kmod_u64(record, KMQTT_A_CONN_COOKIE);
+	struct former *former = former_find(cookie);
+	struct progress progress = { 0 };
+	struct client *client;
+
+	if (kmod_u8(record, KMQTT_A_CONN_PARTIAL))
+		return false;
+	if (former && !accepted) {
+		start_again(former);
+		former = NULL;
+	}
+	/* A send that was not accepted is as if it had never begun. */
+	if (former)
+		progress = accepted >= former->now.sent ? former->now
+							: former->before;
+	if ((accepted && (!former || !former->session)) ||
+	    progress.done < kmod_u64(record, KMQTT_A_CONN_DONE))
+		return false;
+
+	client = client_new(cookie);
+	if (!client)
+		return false;
+	if (!set_username(client, record->attr[KMQTT_A_CONN_USER_NAME])) {
+		free(client);
+		return false;
+	}
+	if (former)
+		inherit(client, former, &progress);
+	client->kernel_state = kmod_u8(record, KMQTT_A_CONN_STATE);
+	client->held_up = kmod_u8(record, KMQTT_A_CONN_HELD);
+	client->held_from = client->handled;
+	set_peer(client, record->attr[KMQTT_A_CONN_REMOTE]);
+	client_list(client);
+	client_attach(client, kmod_u32(record, KMQTT_A_CONN_ID));
+	client_request(client, &conn_adopt);
+	return true;
+}

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "former.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+#include "publish.h"
+
+static struct table by_cookie;
+
+struct former *former_find(u64 cookie)
+{
+	struct former *former;
+	struct table_node *node;
+
+	for (node = table_chain(&by_cookie, table_hash_u32(cookie)); node;
+	     node = node->next) {
+		former = container_of(node, struct former, node);
+		if (former->cookie == cookie)
+			return former;
+	}
+	return NULL;
+}
+
+static void forget_will(struct former *former)
+{
+	if (former->will)
+		message_put(former->will);
+	former->will = NULL;
+}
+
+void former_free(struct former *former)
+{
+	table_del(&by_cookie, &former->node);
+	forget_will(former);
+	free(former);
+}
+
+static struct message *read_will(const struct journal_conn *conn,
+				 const u8 *topic, size_t len)
+{
+	return message_new(topic, conn->topic_len, topic + conn->topic_len,
+			   len - conn->topic_len, conn->will_qos);
+}
+
+static int add(const struct journal_record *record)
+{
+	const struct journal_conn *conn = (const void *)record->bytes;
+	const u8 *id = record->bytes + sizeof(*conn);
+	struct former *former;
+	size_t len = record->len;
+
+	if (len < sizeof(*conn) ||
+	    len - sizeof(*conn) < (size_t)conn->id_len + conn->topic_len)
+		return -EUCLEAN;
+	former = calloc(1, sizeof(*former));
+	if (!former)
+		return -ENOMEM;
+	former->cookie = record->sid;
+	former->session = session_find(id, conn->id_len);
+	former->keepalive = conn->keepalive;
+	former->level = conn->level;
+	former->clean = conn->clean;
+	former->will_retain = conn->will_retain;
+	if (conn->has_will)
+		former->will = read_will(conn, id + conn->id_len,
+					 len - sizeof(*conn) - conn->id_len);
+	if ((conn->has_will && !former->will) ||
+	    table_add(&by_cookie, &former->node,
+		      table_hash_u32(record->sid))) {
+		forget_will(former);
+		free(former);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+int former_journaled(const struct journal_record *record)
+{
+	struct former *former;
+
+	if (record->type == JOURNAL_CONN)
+		return add(record);
+	former = former_find(record->sid);
+	if (!former)
+		return 0;
+	switch (record->type) {
+	case JOURNAL_CONN_SENT:
+		former->before = former->now;
+		former->now = (struct progress){
+			record->a, record->b, record->c
+		};
+		break;
+	case JOURNAL_CONN_DISCONNECTED:
+		forget_will(former);
+		break;
+	case JOURNAL_CONN_DEL:
+		former_free(former);
+		break;
+	}
+	return 0;
+}
+
+static void write_progress(u64 cookie, const struct progress *progress)
+{
+	journal_append(JOURNAL_CONN_SENT, cookie, progress->sent,
+		       progress->done, progress->seq);
+}
+
+void former_write(const struct former *former)
+{
+	static u8 head[sizeof(struct journal_conn) + UINT16_MAX];
+	const struct session *session = former->session;
+	const struct message *will = former->will;
+	struct journal_conn conn = {
+		.keepalive = former->keepalive,
+		.level = former->level,
+		.clean = former->clean,
+		.has_will = !!will,
+		.will_retain = former->will_retain,
+		.id_len = session->id_len,
+	};
+
+	if (will) {
+		conn.will_qos = will->qos;
+		conn.topic_len = will->topic_len;
+	}
+	memcpy(head, &conn, sizeof(conn));
+	memcpy(head + sizeof(conn), session->id, session->id_len);
+	journal_append2(JOURNAL_CONN, former->cookie, 0, 0, 0, head,
+			sizeof(conn) + session->id_len,
+			will ? will->data : NULL,
+			will ? will->topic_len + will->payload_len : 0);
+	if (former->now.sent) {
+		write_progress(former->cookie, &former->before);
+		write_progress(former->cookie, &former->now);
+	}
+}
+
+/* Calls @function for each; it may free it. */
+static void each(void (*function)(struct former *former))
+{
+	struct table_node *node, *next;
+	u32 i;
+
+	for (i = 0; i < by_cookie.size; i++) {
+		for (node = by_cookie.slots[i]; node; node = next) {
+			next = node->next;
+			function(container_of(node, struct former, node));
+		}
+	}
+}
+
+static void write_one(struct former *former)
+{
+	if (former->session)
+		former_write(former);
+}
+
+void former_rewrite(void)
+{
+	each(write_one);
+}
+
+static void end_one(struct former *former)
+{
+	if (former->will && !publish_will(former->will, former->will_retain))
+		log_print(LOG_TYPE_ERROR,
+			  "Error: The will of a client that is gone could not be published.");
+	if (former->session)
+		session_abandon(former->session);
+	journal_append(JOURNAL_CONN_DEL, former->cookie, 0, 0, 0);
+	former_free(former);
+}
+
+void former_end_all(void)
+{
+	each(end_one);
+}

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The journal: what must survive the daemon, but not the machine. Connections,
+ * how far each has come, and the sessions that are not in the database. It is a
+ * file on a tmpfs, mapped, to which records are appended: the kernel keeps what
+ * is written there whatever becomes of the process. An append costs a copy, no
+ * system call, and nobody waits for it.
+ *
+ * Records count once journal_commit() has been called: those between two calls
+ * do together, or none of them does. It is called before each turn of the ring,
+ * that is, before anything that the records are about leaves the process.
+ *
+ * When the file has grown, what is still true is written anew, and the rest
+ * forgotten.
+ */
+#ifndef _KMQTTD_JOURNAL_H_
+#define _KMQTTD_JOURNAL_H_
+
+#include "message.h"
+#include "types.h"
+
+/* The bit of a session's name in the store that says that it is in here. */
+#define JOURNAL_SID (1ULL << 62)
+
+/**
+ * enum journal_type - what a record says
+ * @JOURNAL_SESSION: there is a session @sid: @a is 1 if it is durable, @b its
+ *	next place in the order; the bytes are its client identifier
+ * @JOURNAL_SESSION_DEL: there is not, nor anything of it
+ * @JOURNAL_SUBSCRIPTION: it has a subscription: QoS @a, the bytes its filter
+ * @JOURNAL_SUBSCRIPTION_DEL: it has not
+ * @JOURNAL_MESSAGE: contents of message @sid: QoS @a, @b bytes of topic name,
+ *	the rest is payload
+ * @JOURNAL_DELIVERY: the session has a delivery: place @a, message @b, @c QoS
+ *	and 0x100 for retain
+ * @JOURNAL_DELIVERY_RELEASED: its place is @a, PUBREC has come
+ * @JOURNAL_DELIVERY_DEL: its place is @a, it has been acknowledged
+ * @JOURNAL_INBOUND: the client has published QoS 2 message @a
+ * @JOURNAL_INBOUND_DEL: and released it
+ * @JOURNAL_CONN: there is a connection, for the kernel cookie @sid, whose bytes
+ *	are a struct journal_conn, and what belongs to it
+ * @JOURNAL_CONN_SENT: a send of it begins: when the kernel has accepted @a
+ *	bytes, @b bytes from the client have been answered, and deliveries up to
+ *	place @c have been sent
+ * @JOURNAL_CONN_DISCONNECTED: DISCONNECT has come: there is no will
+ * @JOURNAL_CONN_DEL: it is no more, and its will, if any, published
+ */
+enum journal_type {
+	JOURNAL_SESSION,
+	JOURNAL_SESSION_DEL,
+	JOURNAL_SUBSCRIPTION,
+	JOURNAL_SUBSCRIPTION_DEL,
+	JOURNAL_MESSAGE,
+	JOURNAL_DELIVERY,
+	JOURNAL_DELIVERY_RELEASED,
+	JOURNAL_DELIVERY_DEL,
+	JOURNAL_INBOUND,
+	JOURNAL_INBOUND_DEL,
+	JOURNAL_CONN,
+	JOURNAL_CONN_SENT,
+	JOURNAL_CONN_DISCONNECTED,
+	JOURNAL_CONN_DEL,
+};
+
+/**
+ * struct journal_record - a record
+ * @size: bytes of it, a multiple of 8
+ * @type: enum journal_type
+ * @len: bytes of @bytes
+ * @sid: whom it is about
+ * @a: see enum journal_type
+ * @b: likewise
+ * @c: likewise
+ * @bytes: likewise
+ */
+struct journal_record {
+	u32 size;
+	u32 type;
+	u64 len;
+	u64 sid;
+	u64 a;
+	u64 b;
+	u64 c;
+	u8 bytes[];
+};
+
+/**
+ * struct journal_conn - a connection that was accepted
+ * @keepalive: seconds
+ * @level: protocol level
+ * @clean: it asked for a clean session
+ * @has_will: it has a will
+ * @will_retain: to be published retained
+ * @will_qos: at this QoS
+ * @id_len: bytes of client identifier, which follows
+ * @topic_len: bytes of the will's topic name, which follow; its payload is last
+ */
+struct journal_conn {
+	u16 keepalive;
+	u8 level;
+	u8 clean;
+	u8 has_will;
+	u8 will_retain;
+	u8 will_qos;
+	u16 id_len;
+	u16 topic_len;
+};
+
+/*
+ * Opens, or makes, the journal of this network namespace in @directory. Failures
+ * are logged: then there is no journal, and clients do not outlive the daemon.
+ */
+void journal_open(const char *directory);
+
+/*
+ * Hands all that is in it to @load, whose error ends it: then the journal is
+ * empty, and it is returned. @rewrite has to write all that is still true.
+ */
+int journal_load(int (*load)(const struct journal_record *record),
+		 void (*rewrite)(void));
+
+bool journal_enabled(void);
+
+/* Changes whenever the journal is written anew. */
+u32 journal_generation(void);
+
+/* Appends a record, of @len bytes at @bytes, and @more_len at @more. */
+void journal_append2(enum journal_type type, u64 sid, u64 a, u64 b, u64 c,
+		     const void *bytes, size_t len, const void *more,
+		     size_t more_len);
+
+static inline void journal_append(enum journal_type type, u64 sid, u64 a, u64 b,
+				  u64 c)
+{
+	journal_append2(type, sid, a, b, c, NULL, 0, NULL, 0);
+}
+
+/* A delivery, with its message if that is not here already. */
+void journal_delivery(u64 sid, u64 seq, struct message *message, u8 qos,
+		      bool retain);
+
+/* What was appended holds from now on. */
+void journal_commit(void);
+
+#endif /* _KMQTTD_JOURNAL_H_ */
