@@ -1376,7 +1376,6 @@ static int kmqtt_nl_flush_doit(struct sk_buff *skb, struct genl_info *info)
 	kmqtt_conn_del_all(ns, true, KMQTT_END_FLUSHED);
 	kmqtt_subs_detach(ns->sink.conn);
 	kmqtt_subs_free(ns->sink.conn);
-	kmqtt_ruleset_del_all(ns);
 	mutex_unlock(&ns->lock);
 	kmqtt_sink_flush(&ns->sink);
 

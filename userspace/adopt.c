@@ -12,10 +12,16 @@
 #include "session.h"
 
 static u32 adopted;
+static u32 under_way;
 
 u32 adopt_count(void)
 {
 	return adopted;
+}
+
+bool adopt_under_way(void)
+{
+	return under_way;
 }
 
 /* Where the daemon before was. */
@@ -42,6 +48,7 @@ static void done_done(struct kmod_request *request,
 	struct client *client = client_of_request(request);
 
 	(void)reply;
+	under_way--;
 	if (client_answered(client))
 		go_on(client);
 }
@@ -97,6 +104,7 @@ static void conn_adopt_done(struct kmod_request *request,
 		if (client->listener)
 			client->listener->clients++;
 	}
+	under_way--;
 	if (!client_answered(client))
 		return;
 	if (reply->err) {
@@ -113,6 +121,7 @@ static void conn_adopt_done(struct kmod_request *request,
 	adopted++;
 	client->told = client->handled;
 	client->judged = client->session;
+	under_way++;
 	client_request(client, &done);
 }
 
@@ -215,5 +224,6 @@ bool adopt(const struct kmod_reply *record)
 	client_list(client);
 	client_attach(client, kmod_u32(record, KMQTT_A_CONN_ID));
 	client_request(client, &conn_adopt);
+	under_way++;
 	return true;
 }

@@ -16,6 +16,9 @@
  */
 bool adopt(const struct kmod_reply *record);
 
+/* Does one still have to be given back, or to get its rules? */
+bool adopt_under_way(void);
+
 /* How many have been. */
 u32 adopt_count(void);
 

@@ -206,6 +206,14 @@ static void client_free(struct client *client)
 	free(client);
 }
 
+/* Whether there is a will that may be published: as if its client did it now. */
+static bool has_will(const struct client *client)
+{
+	return client->will &&
+	       acl_may(&client->session->subject, client->will->data,
+		       client->will->topic_len, KMQTT_ACCESS_WRITE);
+}
+
 /*
  * [MQTT-3.1.2-8]: unless the client said DISCONNECT. It must have been accepted
  * to leave one.
@@ -214,8 +222,8 @@ static void publish_the_will(struct client *client, bool accepted)
 {
 	char name[CLIENT_NAME_SIZE];
 
-	if (accepted && client->will &&
-	    !publish_will(client, client->will, client->will_retain))
+	if (accepted && has_will(client) &&
+	    !publish_will(client->will, client->will_retain))
 		log_print(LOG_TYPE_ERROR,
 			  "Error: The will of client %s could not be published.",
 			  client_name(client, name));
@@ -1275,7 +1283,8 @@ void client_journal(const struct client *client)
 	const struct former former = {
 		.cookie = client->cookie,
 		.session = client->session,
-		.will = client->will,
+		/* The next daemon does not know who it was. */
+		.will = has_will(client) ? client->will : NULL,
 		.before = client->before,
 		.now = client->now,
 		.keepalive = client->keepalive,

@@ -362,7 +362,7 @@ static int adopt_all(void)
 		return kmod_flush();
 	client_adopting(true);
 	kmod_dump();
-	while (!err && kmod_dumping())
+	while (!err && (kmod_dumping() || adopt_under_way()))
 		err = turn();
 	client_adopting(false);
 	if (err)

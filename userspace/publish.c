@@ -137,12 +137,8 @@ int publish_from_sink(struct message *message, bool retain, bool queue)
 	return err;
 }
 
-bool publish_will(struct client *client, struct message *message, bool retain)
+bool publish_will(struct message *message, bool retain)
 {
-	/* As if its client published it now. */
-	if (!acl_may(&client->session->subject, message->data,
-		     message->topic_len, KMQTT_ACCESS_WRITE))
-		return true;
 	/* There is one a client: what waits for the disk stays bounded. */
 	return !distribute(message, retain, true);
 }

@@ -28,9 +28,9 @@ void publish_release(struct client *client, u16 packet_id);
 int publish_from_sink(struct message *message, bool retain, bool queue);
 
 /*
- * Distributes a message, which nobody acknowledges: a will. Returns whether
- * that could be done.
+ * Distributes a message, which nobody acknowledges: a will, that its client may
+ * publish. Returns whether that could be done.
  */
-bool publish_will(struct client *client, struct message *message, bool retain);
+bool publish_will(struct message *message, bool retain);
 
 #endif /* _KMQTTD_PUBLISH_H_ */

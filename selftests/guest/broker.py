@@ -7,6 +7,7 @@ import errno
 import os
 import pathlib
 import re
+import select
 import shutil
 import signal
 import socket
@@ -130,6 +131,35 @@ class Module:
         return ""
 
 
+class Process:
+    """A daemon that is nobody's child here, as subprocess.Popen is one."""
+
+    def __init__(self, pid):
+        self.pid = pid
+        self.fd = os.pidfd_open(pid)
+        self.returncode = None
+
+    def poll(self):
+        """Return None while it runs; how it ended is not known."""
+        if select.select([self.fd], [], [], 0)[0]:
+            self.returncode = 0
+        return self.returncode
+
+    def wait(self, timeout=None):
+        """Wait until it has ended."""
+        if not select.select([self.fd], [], [], timeout)[0]:
+            raise subprocess.TimeoutExpired("kmqttd", timeout)
+        return self.poll()
+
+    def send_signal(self, number):
+        """Send it a signal."""
+        signal.pidfd_send_signal(self.fd, number)
+
+    def kill(self):
+        """Kill it."""
+        self.send_signal(signal.SIGKILL)
+
+
 class Broker(Module):
     """Fixture: the module and the daemon."""
 
@@ -218,6 +248,15 @@ class Broker(Module):
         """Kill the daemon, and start another, which adopts its connections."""
         self.end()
         self.start_daemon()
+
+    def hand_over(self):
+        """Have another process of the daemon take over."""
+        done = subprocess.run([TOP / "tools/kmqttctl", "handover"],
+                              capture_output=True, timeout=TIMEOUT,
+                              check=False)
+        assert b"has taken over" in done.stdout, done
+        equal(self.daemon.wait(TIMEOUT), 0, "exit status")
+        self.daemon = Process(self.nl.stats()["daemon"])
 
     def end(self):
         """Kill the daemon, if it runs."""

@@ -115,7 +115,7 @@
  *	Answers [conns], how many. Files are released shortly after; the
  *	module can unload once user space has closed its descriptors too.
  *	Also forgets the sink's filters and records, but for one that was read
- *	in part, and all rule sets.
+ *	in part.
  * @KMQTT_CMD_EVENT: notification [event-seq]: a connection has event bits that
  *	no one has read. Only a wake-up: it is sent once, then not again until
  *	a dump with pending was started. Losing it loses nothing.
