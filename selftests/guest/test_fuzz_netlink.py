@@ -245,6 +245,7 @@ class Fuzzer:
                 rand.choice([one.close, one.reset])()
             one.server.close()
             return
+        self.nl.request("memory_set", {"memory_limit": 0})
         one = Attached(self.nl, active=rand.randrange(4) > 0,
                        packet_timeout=rand.choice([0, 5, 60000]))
         one.server.setblocking(False)

@@ -75,6 +75,9 @@ REQUESTS = [
     ("sub_del", {"conn_id": 1, "filter": {"topic": "#"}}),
     ("publish", {"topic": "a"}), ("stats_get", {}), ("flush", {}),
     ("sink_open", {}), ("memory_set", {"memory_limit": 1}),
+    ("rules_begin", {"id": 1}), ("rules_commit", {"id": 1}),
+    ("rules_add", {"id": 1, "rule": {"filter": "#", "access": 3}}),
+    ("rules_del", {"id": 1}),
 ]
 DUMPS = [("conn_get", {}), ("conn_get", {"pending": True}), ("sub_get", {})]
 
