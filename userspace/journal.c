@@ -12,20 +12,22 @@
 
 #include "log.h"
 
-#define MAGIC		0x316a71746d6bULL	/* "kmqtj1", the format */
-#define HEADER_SIZE	4096
-/* What an area begins with, and the least that is worth writing it anew. */
+#define MAGIC		0x326a71746d6bULL	/* "kmqtj2", the format */
+/* What a file of records has at least. */
 #define AREA_SIZE	(1UL << 20)
-#define REWRITE_SIZE	(16UL << 20)
+/* The least that is worth writing anew: few pages, which are used again. */
+#define REWRITE_SIZE	(1UL << 20)
+/* A file that has grown beyond that gives its memory back. */
+#define KEEP_SIZE	(4UL << 20)
 
 /**
- * struct header - the beginning of the file
- * @magic: MAGIC once there is an area
- * @start: where in the file it is
+ * struct header - what is in the first of three files
+ * @magic: MAGIC once there are records
+ * @current: which of the other two has them
  */
 struct header {
 	u64 magic;
-	u64 start;
+	u64 current;
 };
 
 /**
@@ -38,20 +40,28 @@ struct area {
 	u8 records[];
 };
 
-static struct {
+/**
+ * struct file - a file of records
+ * @fd: its descriptor
+ * @area: what is in it
+ * @size: bytes of it
+ */
+struct file {
 	int fd;
+	struct area *area;
+	size_t size;
+};
+
+static struct {
 	bool enabled;
 	struct header *header;
-	struct area *area;
-	u64 start;		/* of the area in the file */
-	size_t size;		/* of the area */
+	struct file files[2];
+	struct file *file;	/* the one written to */
 	size_t used;		/* of its records, those that do not count yet too */
 	size_t limit;		/* of @used: then it is written anew */
 	u32 generation;
 	void (*rewrite)(void);
-} journal = {
-	.fd = -1,
-};
+} journal;
 
 bool journal_enabled(void)
 {
@@ -73,35 +83,39 @@ static void give_up(int err)
 	journal.enabled = false;
 }
 
-static void *map(u64 start, size_t size)
+/* Reserves the memory: a file that cannot grow would be a SIGBUS. */
+static int reserve(int fd, size_t size)
 {
-	return mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, journal.fd,
-		    start);
+	return fallocate(fd, 0, 0, size) ? -errno : 0;
 }
 
-/* Reserves the memory: a file that cannot grow would be a SIGBUS. */
-static int reserve(u64 start, size_t size)
+static int resize(struct file *file, size_t size)
 {
-	return fallocate(journal.fd, 0, start, size) ? -errno : 0;
+	void *area;
+	int err = size > file->size ? reserve(file->fd, size) : 0;
+
+	if (err)
+		return err;
+	area = mremap(file->area, file->size, size, MREMAP_MAYMOVE);
+	if (area == MAP_FAILED)
+		return -errno;
+	file->area = area;
+	file->size = size;
+	return ftruncate(file->fd, size) ? -errno : 0;
+}
+
+static size_t room(void)
+{
+	return journal.file->size - sizeof(struct area) - journal.used;
 }
 
 static int grow(size_t need)
 {
-	size_t size = journal.size;
-	void *area;
-	int err;
+	size_t size = journal.file->size;
 
-	while (size - sizeof(struct area) < need)
+	while (size - sizeof(struct area) - journal.used < need)
 		size *= 2;
-	err = reserve(journal.start, size);
-	if (err)
-		return err;
-	area = mremap(journal.area, journal.size, size, MREMAP_MAYMOVE);
-	if (area == MAP_FAILED)
-		return -errno;
-	journal.area = area;
-	journal.size = size;
-	return 0;
+	return resize(journal.file, size);
 }
 
 void journal_append2(enum journal_type type, u64 sid, u64 a, u64 b, u64 c,
@@ -114,14 +128,14 @@ void journal_append2(enum journal_type type, u64 sid, u64 a, u64 b, u64 c,
 
 	if (!journal.enabled)
 		return;
-	if (journal.size - sizeof(struct area) - journal.used < size) {
-		err = grow(journal.used + size);
+	if (room() < size) {
+		err = grow(size);
 		if (err) {
 			give_up(err);
 			return;
 		}
 	}
-	record = (void *)(journal.area->records + journal.used);
+	record = (void *)(journal.file->area->records + journal.used);
 	journal.used += size;
 	record->size = size;
 	record->type = type;
@@ -151,57 +165,41 @@ void journal_delivery(u64 sid, u64 seq, struct message *message, u8 qos,
 
 static void commit(void)
 {
-	__atomic_store_n(&journal.area->used, journal.used, __ATOMIC_RELEASE);
+	__atomic_store_n(&journal.file->area->used, journal.used,
+			 __ATOMIC_RELEASE);
 }
 
-/* An empty area behind what there is in the file. */
-static int new_area(u64 start)
+static void begin(struct file *file)
 {
-	struct area *area;
-	int err;
-
-	err = reserve(start, AREA_SIZE);
-	if (err)
-		return err;
-	area = map(start, AREA_SIZE);
-	if (area == MAP_FAILED)
-		return -errno;
-	journal.area = area;
-	journal.start = start;
-	journal.size = AREA_SIZE;
+	journal.file = file;
 	journal.used = 0;
 	journal.generation++;
-	return 0;
 }
 
-/* The new area counts, all at once, and the one before it is given back. */
-static void begin_area(void)
+/* The file counts from now on, all at once. */
+static void make_current(void)
 {
-	u64 before = journal.header->start;
-
 	commit();
-	__atomic_store_n(&journal.header->start, journal.start,
-			 __ATOMIC_RELEASE);
-	fallocate(journal.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-		  before, journal.start - before);
+	__atomic_store_n(&journal.header->current,
+			 journal.file - journal.files, __ATOMIC_RELEASE);
 	journal.limit = 4 * journal.used > REWRITE_SIZE ? 4 * journal.used
 							: REWRITE_SIZE;
 }
 
 static void write_anew(void)
 {
-	struct area *area = journal.area;
-	size_t size = journal.size;
-	int err = new_area(journal.start + size);
+	struct file *former = journal.file;
+	int err = 0;
 
-	if (err) {
-		give_up(err);
-		return;
-	}
+	begin(&journal.files[former == journal.files]);
 	journal.rewrite();
-	munmap(area, size);
-	if (journal.enabled)
-		begin_area();
+	if (!journal.enabled)
+		return;
+	make_current();
+	if (former->size > KEEP_SIZE)
+		err = resize(former, AREA_SIZE);
+	if (err)
+		give_up(err);
 }
 
 void journal_commit(void)
@@ -222,7 +220,7 @@ static int load_all(int (*load)(const struct journal_record *record))
 	int err = 0;
 
 	while (!err && at < journal.used) {
-		record = (void *)(journal.area->records + at);
+		record = (void *)(journal.file->area->records + at);
 		if (journal.used - at < sizeof(*record) ||
 		    record->size > journal.used - at ||
 		    record->size < sizeof(*record) ||
@@ -234,55 +232,62 @@ static int load_all(int (*load)(const struct journal_record *record))
 	return err;
 }
 
-static int find_area(size_t file_size)
+/* An empty journal. */
+static void make_empty(void)
 {
-	journal.start = journal.header->start;
-	if (journal.start % HEADER_SIZE || journal.start >= file_size ||
-	    file_size - journal.start < sizeof(struct area))
-		return -EUCLEAN;
-	journal.size = file_size - journal.start;
-	journal.area = map(journal.start, journal.size);
-	if (journal.area == MAP_FAILED)
-		return -errno;
-	journal.used = journal.area->used;
-	return journal.used > journal.size - sizeof(struct area) ? -EUCLEAN : 0;
-}
-
-static int make_area(void)
-{
-	int err;
-
 	journal.header->magic = 0;
-	if (ftruncate(journal.fd, HEADER_SIZE))
-		return -errno;
-	err = new_area(HEADER_SIZE);
-	if (err)
-		return err;
-	commit();
-	journal.header->start = HEADER_SIZE;
+	begin(journal.files);
+	make_current();
 	journal.header->magic = MAGIC;
-	return 0;
 }
 
-static int open_file(const char *path)
+/* Whether there is one that was written. */
+static bool find(void)
 {
-	struct stat stat;
-	int err;
+	if (journal.header->magic != MAGIC || journal.header->current > 1)
+		return false;
+	journal.file = &journal.files[journal.header->current];
+	journal.used = journal.file->area->used;
+	return journal.used <= journal.file->size - sizeof(struct area);
+}
 
-	journal.fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
-			  0600);
-	if (journal.fd < 0 || fstat(journal.fd, &stat))
-		return -errno;
-	err = reserve(0, HEADER_SIZE);
-	if (err)
-		return err;
-	journal.header = map(0, HEADER_SIZE);
-	if (journal.header == MAP_FAILED)
+/* Opens a file, and maps it. NULL with errno set if that cannot be. */
+static void *open_file(const char *path, const char *suffix, size_t least,
+		       struct file *file)
+{
+	char name[PATH_MAX];
+	struct stat stat;
+	void *mapped;
+
+	if (snprintf(name, sizeof(name), "%s%s", path, suffix) >= PATH_MAX) {
+		errno = ENAMETOOLONG;
+		return NULL;
+	}
+	file->fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (file->fd < 0 || fstat(file->fd, &stat))
+		return NULL;
+	file->size = (size_t)stat.st_size > least ? (size_t)stat.st_size
+						  : least;
+	if (reserve(file->fd, file->size))
+		return NULL;
+	mapped = mmap(NULL, file->size, PROT_READ | PROT_WRITE, MAP_SHARED,
+		      file->fd, 0);
+	return mapped == MAP_FAILED ? NULL : mapped;
+}
+
+static int open_files(const char *path)
+{
+	struct file header, *files = journal.files;
+
+	journal.header = open_file(path, "", sizeof(*journal.header), &header);
+	files[0].area = open_file(path, ".0", AREA_SIZE, &files[0]);
+	files[1].area = open_file(path, ".1", AREA_SIZE, &files[1]);
+	if (!journal.header || !files[0].area || !files[1].area)
 		return -errno;
 	journal.limit = REWRITE_SIZE;
 	journal.generation = 1;
-	if (journal.header->magic != MAGIC || find_area(stat.st_size))
-		return make_area();
+	if (!find())
+		make_empty();
 	return 0;
 }
 
@@ -305,7 +310,7 @@ void journal_open(const char *directory)
 
 	err = make_path(path, directory);
 	if (!err)
-		err = open_file(path);
+		err = open_files(path);
 	if (err)
 		log_print(LOG_TYPE_WARNING,
 			  "Warning: Unable to use a journal in %s: %s. Clients will be disconnected if kmqttd dies.",
@@ -326,7 +331,6 @@ int journal_load(int (*load)(const struct journal_record *record),
 		return 0;
 	log_print(LOG_TYPE_ERROR, "Error: Unable to read the journal: %s.",
 		  strerror(-err));
-	if (make_area())
-		journal.enabled = false;
+	make_empty();
 	return err;
 }

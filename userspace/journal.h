@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * The journal: what must survive the daemon, but not the machine. Connections,
- * how far each has come, and the sessions that are not in the database. It is a
- * file on a tmpfs, mapped, to which records are appended: the kernel keeps what
+ * how far each has come, and the sessions that are not in the database. It is
+ * files on a tmpfs, mapped, to which records are appended: the kernel keeps what
  * is written there whatever becomes of the process. An append costs a copy, no
  * system call, and nobody waits for it.
  *
@@ -10,8 +10,8 @@
  * do together, or none of them does. It is called before each turn of the ring,
  * that is, before anything that the records are about leaves the process.
  *
- * When the file has grown, what is still true is written anew, and the rest
- * forgotten.
+ * When a file has grown, what is still true is written to the other one, and the
+ * rest forgotten. So their pages are used again and again.
  */
 #ifndef _KMQTTD_JOURNAL_H_
 #define _KMQTTD_JOURNAL_H_

@@ -1,3 +1,4 @@
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0
 """acl_file, QoS 0 (the module judges) and above (the daemon does), and beside
 mosquitto with the same file.

@@ -1,3 +1,4 @@
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0
 """Rule sets in the module, which judge the QoS 0 path."""
 
