@@ -187,7 +187,8 @@ def _(fixture):
                       f"mosquitto of {said}")
 
 
-@test("an empty file denies everything, and SUBSCRIBE is still accepted")
+@test("an empty file denies everything, and SUBSCRIBE is still accepted "
+      "[CVE-2018-12550]")
 def _(fixture):
     rewrite(fixture, "")
     with client("a") as one, client("b") as other:
@@ -199,7 +200,8 @@ def _(fixture):
     wait_until(lambda: fixture.nl.stats()["conns"] == 0, "ended")
 
 
-@test("retained messages are judged when they are sent, and written")
+@test("retained messages are judged when they are sent, and written "
+      "[secnote-2026-26]")
 def _(fixture):
     rewrite(fixture, ADMIN + "user joe\ntopic read r/a\ntopic write r/w\n")
     with admin() as one:
@@ -233,7 +235,8 @@ def _(fixture):
             equal(one.message()[0], f"w/yes/{qos}")
 
 
-@test("what is queued is judged when it is queued, and when it is sent")
+@test("what is queued is judged when it is queued, and when it is sent "
+      "[CVE-2021-34434]")
 def _(fixture):
     text = ADMIN + "user joe\ntopic read q/#\ntopic deny q/no\n"
     acl_file.write_text(text)
@@ -253,7 +256,7 @@ def _(fixture):
         pass
 
 
-@test("per_listener_settings: each listener's own file")
+@test("per_listener_settings: each listener's own file [CVE-2018-20145]")
 def _(fixture):
     other = fixture_dir / "other"
     other.write_text("topic write b\n" + ADMIN)

@@ -66,7 +66,8 @@ def _(fixture):
         equal(fixture.nl.stats()["sink_seq"], before + 1)
 
 
-@test("a delivery is checked where the filter is not wholly readable")
+@test("a delivery is checked where the filter is not wholly readable "
+      "[CVE-2026-49186]")
 def _(fixture):
     with rules(fixture, 1, ("s/x", READ, DENY), ("s/#", READ, 0),
                ("t", READ, 0)), \

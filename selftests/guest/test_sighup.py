@@ -117,7 +117,7 @@ def reload_under_load(broker):
 
 
 WRONG = [
-    ("a password file", "alice:secret\n", "", r"passwords:1\b"),
+    ("a password file [CVE-2018-12551]", "alice:secret\n", "", r"passwords:1\b"),
     ("the configuration", USERS, "\nallow_anonymous true\nnonsense 1\n",
      r"kmqttd\.conf:\d+\b"),
     ("a password file that is not there", None, "", r"passwords: No such file"),
