@@ -5,6 +5,7 @@
 # make bench      what it costs, and others: a table and build/bench.html
 # make check      all tests, in under 30 minutes (likewise)
 # make check-long what takes longer
+# make check-kernels  on Debian's backported and newest kernels (likewise)
 # make fuzz       FUZZ_SECONDS=60, of each fuzzer (likewise)
 # make lint       style, warnings, and the netlink contract (likewise)
 # make install    PREFIX=/usr/local DESTDIR=
@@ -103,6 +104,10 @@ fuzz:
 	tools/setup check
 	$(MAKE) --no-print-directory -s all
 	selftests/check-fuzz $(FUZZ_SECONDS)
+
+check-kernels:
+	tools/setup kernels
+	selftests/check-kernels
 
 lint:
 	tools/lint
