@@ -5,6 +5,7 @@
 # make bench      what it costs, and others: a table and build/bench.html
 # make check      all tests, in under 30 minutes (likewise)
 # make check-long what takes longer
+# make check-debug    the guest tests in a debug kernel (likewise)
 # make check-kernels  on Debian's backported and newest kernels (likewise)
 # make fuzz       FUZZ_SECONDS=60, of each fuzzer (likewise)
 # make lint       style, warnings, and the netlink contract (likewise)
@@ -96,6 +97,7 @@ check:
 
 check-long:
 	tools/setup check
+	tools/setup kernels
 	selftests/check --long
 
 FUZZ_SECONDS ?= 60
@@ -104,6 +106,10 @@ fuzz:
 	tools/setup check
 	$(MAKE) --no-print-directory -s all
 	selftests/check-fuzz $(FUZZ_SECONDS)
+
+check-debug:
+	tools/setup check
+	selftests/check-debug
 
 check-kernels:
 	tools/setup kernels

@@ -211,6 +211,13 @@ void journal_commit(void)
 		write_anew();
 }
 
+void journal_forget(void)
+{
+	if (journal.enabled)
+		journal.header->magic = 0;
+	journal.enabled = false;
+}
+
 /* Opening */
 
 static int load_all(int (*load)(const struct journal_record *record))

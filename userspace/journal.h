@@ -142,4 +142,7 @@ void journal_delivery(u64 sid, u64 seq, struct message *message, u8 qos,
 /* What was appended holds from now on. */
 void journal_commit(void);
 
+/* The daemon ends in order: nothing of it is to be taken over. */
+void journal_forget(void);
+
 #endif /* _KMQTTD_JOURNAL_H_ */

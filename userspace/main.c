@@ -501,6 +501,8 @@ static int run(const struct arguments *arguments, struct config *config,
 		err = -EIO;
 	if (handing_over && !stopping && !err)
 		return 0;
+	if (!err)
+		journal_forget();
 	log_print(LOG_TYPE_INFORMATION,
 		  "kmqttd version " KMQTT_VERSION " terminating");
 	if (config->pid_file)

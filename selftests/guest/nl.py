@@ -141,6 +141,7 @@ def attributes(data):
     at = 0
     while at + 4 <= len(data):
         size, number = struct.unpack_from("HH", data, at)
+        assert size >= 4, f"an attribute of {size} bytes at {at}: {data.hex()}"
         yield number & NLA_TYPE_MASK, data[at + 4:at + size]
         at += (size + 3) & ~3
 

@@ -38,6 +38,9 @@ class Fuzzed(Netlinked):
                          rb"validate.*: \d+ callbacks suppressed")
 
 
+NAMES = {number: name for name, number in CMD.items()}
+
+
 class Fuzzer:
     """Makes requests up, and keeps connections for them."""
 
@@ -211,9 +214,10 @@ class Fuzzer:
             assert error.errno in FAILURES, f"{name}: {error}"
             result = errno.errorcode[error.errno]
             answers = []
+        asked = NAMES.get(number)
         for answer in answers:
-            self.took(name, space.decode(answer))
-        if name == "conn_adopt":
+            self.took(asked, SPACES[asked].decode(answer))
+        if asked == "conn_adopt":
             self.sweep()
         self.counts[name, result] = self.counts.get((name, result), 0) + 1
 
