@@ -135,6 +135,7 @@ clean:
 	test -z "$(KDIR)" || $(MAKE) -C $(KDIR) M=$(CURDIR) clean
 	rm -rf build $(PROGRAMS)
 
-.PHONY: all module demo bench bench-budget check check-long fuzz lint install clean
+.PHONY: all module demo bench bench-budget check check-long check-debug \
+	check-kernels fuzz lint install clean
 
 -include $(shell find build -name '*.d' 2>/dev/null)
