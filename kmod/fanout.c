@@ -51,6 +51,8 @@ static void append_checked(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
 	const struct kmqtt_match *match = worker->run_match;
 	struct kmqtt_run *run = worker->run;
 
+	/* A long topic is judged anew for each. */
+	cond_resched();
 	if (!kmqtt_access_deliver(conn, match->topic, match->topic_len)) {
 		WRITE_ONCE(conn->denied_deliveries,
 			   conn->denied_deliveries + run->nr);

@@ -4,18 +4,24 @@
 #include <linux/sched.h>
 #include <net/sock.h>
 
+#include "access.h"
 #include "conn.h"
 #include "ns.h"
 #include "sub.h"
 
-/* What a connection holds that is not counted. */
+/* What a connection holds that is not counted. Not what it has sent and we do
+ * not read: TCP bounds that, and it is what a pause makes grow.
+ */
 static u64 conn_size(const struct kmqtt_conn *conn)
 {
-	return sizeof(*conn) + conn->client_id_len +
-	       READ_ONCE(conn->upq.bytes) +
-	       READ_ONCE(conn->upq.kept) +
-	       READ_ONCE(conn->sk->sk_wmem_queued) +
-	       atomic_read(&conn->sk->sk_rmem_alloc);
+	u64 names = conn->client_id_len + conn->user_name_len;
+
+	if (rcu_access_pointer(conn->access))
+		names += names + sizeof(struct kmqtt_access);
+	return sizeof(*conn) + names +
+	       READ_ONCE(conn->ring.room) * sizeof(struct kmqtt_entry) +
+	       READ_ONCE(conn->upq.bytes) + READ_ONCE(conn->upq.kept) +
+	       READ_ONCE(conn->sk->sk_wmem_queued);
 }
 
 /* ns->lock is held, so connections keep their sockets. */
@@ -42,7 +48,7 @@ static void shed(struct kmqtt_ns *ns)
 	unsigned long id;
 
 	xa_for_each(&ns->conns, id, conn) {
-		if (READ_ONCE(conn->ring.nr) > 1 &&
+		if (READ_ONCE(conn->ring.nr) &&
 		    (READ_ONCE(conn->tx_wait) || READ_ONCE(conn->held)))
 			kmqtt_conn_kick(conn, KMQTT_CONN_SHED);
 		cond_resched();
@@ -55,7 +61,14 @@ static void memory_work(struct work_struct *work)
 		container_of(work, struct kmqtt_memory, work.work);
 	struct kmqtt_ns *ns = memory->ns;
 
-	mutex_lock(&ns->lock);
+	/* Whoever has it may be waiting for a socket: not on the system's
+	 * workqueue.
+	 */
+	if (!mutex_trylock(&ns->lock)) {
+		schedule_delayed_work(&memory->work,
+				      msecs_to_jiffies(KMQTT_MEMORY_EVERY));
+		return;
+	}
 	if (memory->limit) {
 		WRITE_ONCE(memory->sampled, look(ns));
 		if (kmqtt_memory_over(memory))

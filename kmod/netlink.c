@@ -421,6 +421,7 @@ static int kmqtt_nl_conn_add_doit(struct sk_buff *skb, struct genl_info *info)
 	}
 	if (!IS_ERR(conn)) {
 		nla_put_u32(reply, KMQTT_A_CONN_ID, conn->id);
+		kmqtt_sink_guard(&ns->sink);
 		if (attrs[KMQTT_A_CONN_COOKIE])
 			conn->cookie = nla_get_u64(attrs[KMQTT_A_CONN_COOKIE]);
 	}
@@ -952,6 +953,10 @@ static int change_subs(struct kmqtt_conn *conn, struct genl_info *info,
 			return err;
 		if (!add)
 			kmqtt_sub_del(conn, filter.topic, filter.len, changes);
+		cond_resched();
+		/* Rules take their time. What is deleted cannot be undone. */
+		if (add && fatal_signal_pending(current))
+			return -EINTR;
 	}
 	return 0;
 }

@@ -354,6 +354,30 @@ static bool rule_matches(const struct kmqtt_rules *rules,
 	return covers(&cursor, s + rule->prefix, s + len);
 }
 
+/* Bytes of a topic name (section 1.5.3). */
+enum { TOPIC_MAX = 65535 };
+
+/* Longer than any topic name, whatever its wildcards stand for: a filter that is
+ * nothing but placeholders can be very long, and takes its time.
+ */
+static bool too_long(const struct cursor *rule)
+{
+	const u8 *s = rule->pos;
+	u64 len = 0;
+
+	while (s < rule->end) {
+		if (!rule->who || !is_placeholder(s, rule->end - s)) {
+			len++;
+			s++;
+			continue;
+		}
+		len += s[1] == 'c' ? rule->who->client_id_len
+				   : rule->who->user_len;
+		s += 2;
+	}
+	return len > TOPIC_MAX + 2 * KMQTT_LEVELS_MAX;
+}
+
 static bool rule_intersects(const struct kmqtt_rules *rules,
 			    const struct kmqtt_rule *rule,
 			    const struct kmqtt_who *who, const u8 *s,
@@ -364,7 +388,7 @@ static bool rule_intersects(const struct kmqtt_rules *rules,
 	if (!applies(rules, rule, who))
 		return false;
 	cursor_init(&a, rules, rule, who, 0);
-	return same_dollar(&a, s, len) && intersects(&a, &b);
+	return !too_long(&a) && same_dollar(&a, s, len) && intersects(&a, &b);
 }
 
 /**

@@ -21,6 +21,9 @@
 /* Before the first descriptor, which says how much. */
 enum { SINK_LIMIT = 65536 };
 
+/* Seconds that connections last before the first daemon comes. */
+enum { ORPHAN_TIMEOUT = 60 };
+
 /* What a record holds: topic and payload lie together. */
 static u32 record_body(const struct kmqtt_msg *msg)
 {
@@ -378,6 +381,22 @@ static const struct file_operations sink_fops = {
 };
 
 /**
+ * kmqtt_sink_guard() - a connection came
+ * @sink: the sink
+ *
+ * Without a daemon it does not stay for ever either: nobody else may find it.
+ * Process context.
+ */
+void kmqtt_sink_guard(struct kmqtt_sink *sink)
+{
+	spin_lock(&sink->lock);
+	/* Of no effect if it is pending. */
+	if (!sink->owner)
+		schedule_delayed_work(&sink->orphan, sink->orphan_timeout * HZ);
+	spin_unlock(&sink->lock);
+}
+
+/**
  * kmqtt_sink_open() - make the file that the sink is read through
  * @sink: the sink
  * @limit: bytes that make it full
@@ -405,6 +424,7 @@ struct file *kmqtt_sink_open(struct kmqtt_sink *sink, u32 limit,
 		put_pid(sink->owner);
 		WRITE_ONCE(sink->owner, NULL);
 		spin_unlock(&sink->lock);
+		kmqtt_sink_guard(sink);
 		return file;
 	}
 
@@ -476,6 +496,7 @@ int kmqtt_sink_init(struct kmqtt_sink *sink, struct kmqtt_ns *ns)
 	INIT_DELAYED_WORK(&sink->orphan, orphan);
 	sink->last = &sink->head;
 	sink->limit = SINK_LIMIT;
+	sink->orphan_timeout = ORPHAN_TIMEOUT;
 	sink->ns = ns;
 
 	sink->conn = kzalloc(sizeof(*sink->conn), GFP_KERNEL_ACCOUNT);

@@ -95,6 +95,7 @@ bool kmqtt_sink_wait(struct kmqtt_conn *conn);
 void kmqtt_sink_leave(struct kmqtt_conn *conn);
 
 /* Process context, may sleep. */
+void kmqtt_sink_guard(struct kmqtt_sink *sink);
 struct file *kmqtt_sink_open(struct kmqtt_sink *sink, u32 limit,
 			     u32 orphan_timeout);
 u64 kmqtt_sink_seq(struct kmqtt_sink *sink);

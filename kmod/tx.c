@@ -207,16 +207,16 @@ void kmqtt_tx_trim(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
  * @worker: the worker
  * @conn: a connection of its
  *
- * But for answers, and for the first run, which may be sent in part.
+ * But for answers, and for a run that was sent in part.
  */
 void kmqtt_tx_shed(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 {
 	struct kmqtt_ring *ring = &conn->ring;
-	u32 i, kept = 1, dropped = 0;
+	u32 i, kept = ring->sent ? 1 : 0, dropped = 0;
 
 	if (kmqtt_conn_ended(conn) || !ring->nr)
 		return;
-	for (i = 1; i < ring->nr; i++) {
+	for (i = kept; i < ring->nr; i++) {
 		struct kmqtt_entry entry = *ring_at(ring, i);
 
 		if (entry.run == worker->pingresp) {

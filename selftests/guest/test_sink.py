@@ -409,6 +409,19 @@ def namespace(module):
     equal(module.nl.subs(), [])
 
 
+@test("connections that no daemon comes for end after the orphan timeout")
+def orphans(module):
+    Sink(module.nl, orphan_timeout=1).close()
+    before = module.nl.stats()["ended"].get("orphaned", 0)
+    for count in 1, 2:
+        one = Attached(module.nl)
+        one.ended()
+        equal(module.nl.stats()["ended"]["orphaned"], before + count)
+        one.socket.close()
+        one.server.close()
+    Sink(module.nl).close()
+
+
 @test("the module unloads with records in the sink")
 def unloaded(module):
     with Attached(module.nl) as one:

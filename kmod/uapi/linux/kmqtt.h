@@ -475,7 +475,7 @@ enum kmqtt_a_msg {
  *	65536 to 2^30, default 16 MiB
  * @KMQTT_A_SINK_ORPHAN_TIMEOUT: u32, seconds after the descriptor's end, until
  *	which there must be another, or the namespace's connections are ended;
- *	at most 86400, default 60
+ *	at most 86400, default 60. It also counts from a conn-add meanwhile
  */
 enum kmqtt_a_sink {
 	KMQTT_A_SINK_UNSPEC,
