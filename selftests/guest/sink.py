@@ -31,7 +31,9 @@ class Sink:
     """A descriptor of the sink, and what was read from it."""
 
     def __init__(self, netlink, **values):
-        self.descriptor = netlink.sink_open(**values)
+        # Connections of slow machines' tests outlive it.
+        self.descriptor = netlink.sink_open(
+            **{"orphan_timeout": 3600, **values})
         os.set_blocking(self.descriptor, False)
         self.data = b""
         self.whole = collections.deque()
