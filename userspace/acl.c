@@ -24,6 +24,7 @@
  * @id: the module's name for it
  * @refs: references
  * @next: the next rule for the module, while it is being installed
+ * @queued: it is in the list of @install
  * @installed: the module has it
  * @rules: the rules
  */
@@ -34,6 +35,7 @@ struct acl_role {
 	u32 id;
 	u32 refs;
 	u32 next;
+	bool queued;
 	bool installed;
 	struct kmqtt_rules *rules;
 };
@@ -711,6 +713,7 @@ static void build_rules(struct kmod_request *request, struct nlmsghdr *message,
 static void install_done(struct acl_role *role, int err, const char *text)
 {
 	STAILQ_REMOVE_HEAD(&installs, install);
+	role->queued = false;
 	role->installed = !err;
 	if (err) {
 		log_print(LOG_TYPE_ERROR,
@@ -772,13 +775,9 @@ static void install_next(void)
 /* Queued, a role has another reference; so it is not put twice. */
 static void install_role(struct acl_role *role)
 {
-	struct acl_role *queued;
-
-	if (role->installed)
+	if (role->installed || role->queued)
 		return;
-	STAILQ_FOREACH(queued, &installs, install)
-		if (queued == role)
-			return;
+	role->queued = true;
 	role->next = 0;
 	STAILQ_INSERT_TAIL(&installs, role_hold(role), install);
 }

@@ -28,7 +28,8 @@ static bool is_queued(const struct session *session,
 		      const struct message *message)
 {
 	return delivered_qos(session, message) ||
-	       (message->qos && session_is_away(session) && client_config->queue_qos0);
+	       (message->qos && session_is_away(session) &&
+		client_config->queue_qos0);
 }
 
 /* Work that must be durable is refused while the disk does not take it. */

@@ -183,8 +183,10 @@ def second(broker):
 
 @test("orphan_timeout: then the kernel ends all, and the module can go")
 def orphaned(broker):
-    broker.restart(broker.own_config + "orphan_timeout 8\n")
+    broker.restart(broker.own_config + "orphan_timeout 3\n")
     with client("one", **will("will/one")) as one:
+        # After CONNACK comes its activation: before, nobody answers.
+        one.ping()
         with broker.counted("orphaned"):
             broker.end()
             one.ping()

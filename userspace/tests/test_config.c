@@ -4,29 +4,14 @@
  * that is reported, and the defaults. log_print() is this file's, to see it.
  */
 #include <errno.h>
-#include <stdarg.h>
 #include <string.h>
 #include <syslog.h>
 #include <unistd.h>
 
 #include "config.h"
 #include "ktap.h"
-#include "log.h"
+#include "logged.h"
 #include "users.h"
-
-static char logged[4096];
-
-void log_print(enum log_type type, const char *format, ...)
-{
-	size_t len = strlen(logged);
-	va_list args;
-
-	(void)type;
-	va_start(args, format);
-	vsnprintf(logged + len, sizeof(logged) - len, format, args);
-	va_end(args);
-	strncat(logged, "\n", sizeof(logged) - strlen(logged) - 1);
-}
 
 static int read_bytes(struct config *config, const char *text, size_t len)
 {

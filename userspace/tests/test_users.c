@@ -4,12 +4,11 @@
  * is wrong with a file. log_print() is this file's, to see it.
  */
 #include <errno.h>
-#include <stdarg.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "ktap.h"
-#include "log.h"
+#include "logged.h"
 #include "users.h"
 
 #define SALT	"AAECAwQFBgcICQoL"
@@ -20,20 +19,6 @@
 #define ALICE	"$7$101$swgoet6bHUE+kB7g$F7nEWFVmPqzE6Adsr4X91Q3Z7iK1vC6wbaexyGExkifiahTyWsT5nvAGvMRau2Pq26AylibmI31W3ANubURFJg=="
 /* Of the tests of Argon2's reference implementation. */
 #define ARGON2	"$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
-
-static char logged[4096];
-
-void log_print(enum log_type type, const char *format, ...)
-{
-	size_t len = strlen(logged);
-	va_list args;
-
-	(void)type;
-	va_start(args, format);
-	vsnprintf(logged + len, sizeof(logged) - len, format, args);
-	va_end(args);
-	strncat(logged, "\n", sizeof(logged) - strlen(logged) - 1);
-}
 
 static bool matches(const struct password *password, const char *given)
 {
