@@ -30,8 +30,8 @@ USER_CFLAGS := -std=gnu11 -D_GNU_SOURCE $(WARNINGS) -Ikmod/uapi
 # The module's pure files, with stand-ins for the kernel's headers.
 PURE_CFLAGS := $(USER_CFLAGS) -Wno-unused-parameter -Ikmod/shim -Ikmod
 
-KMQTTD_SRC := $(wildcard userspace/*.c) kmod/frame.c kmod/rules.c \
-	kmod/topic.c kmod/trie.c
+KMQTTD_SRC := $(wildcard userspace/*.c) kmod/frame.c kmod/head.c \
+	kmod/property.c kmod/rules.c kmod/topic.c kmod/trie.c
 KMQTTD_LIBS := -luring -lmnl -lsqlite3 -lcrypto -largon2 -lseccomp -lpthread
 CTL_SRC := $(wildcard tools/ctl/*.c)
 BENCH_SRC := $(wildcard tools/bench/*.c)

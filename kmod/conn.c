@@ -76,6 +76,7 @@ struct kmqtt_conn *kmqtt_conn_add(struct kmqtt_ns *ns, struct file *file,
 	if (!conn)
 		return ERR_PTR(-ENOMEM);
 	conn->max_packet = max_packet;
+	conn->max_send = KMQTT_PACKET_MAX;
 
 	err = xa_alloc_cyclic(&ns->conns, &conn->id, NULL, xa_limit_32b,
 			      &ns->next_id, GFP_KERNEL_ACCOUNT);

@@ -173,6 +173,9 @@ enum { KMQTT_CREDIT = 256 * 1024 };
  * @rx: parser; the worker's
  * @access: what it may do; NULL: everything; readers need RCU
  * @max_packet: bytes; set by netlink
+ * @max_send: bytes of the largest packet that the client accepts; likewise
+ * @max_topic_alias: the highest topic alias that it may use; likewise
+ * @check_format: payloads that say so must be UTF-8; likewise
  * @publish_rate: messages a second, 0: any number; set by netlink
  * @tokens: what it may publish now, in messages times HZ; the worker's
  * @tokens_at: jiffies, when that was so; the worker's
@@ -213,6 +216,8 @@ enum { KMQTT_CREDIT = 256 * 1024 };
  * @dropped_messages: messages dropped at limits.ring_messages
  * @dropped_bytes: messages dropped at limits.ring_bytes
  * @dropped_nomem: messages dropped for want of memory
+ * @dropped_too_large: messages dropped at @max_send
+ * @dropped_expired: messages dropped because they had expired
  * @denied_publishes: publishes denied by its rules
  * @denied_deliveries: deliveries likewise
  * @rcu: deferred freeing: socket callbacks find it under RCU
@@ -256,10 +261,13 @@ struct kmqtt_conn {
 	struct kmqtt_rx rx;
 	struct kmqtt_access __rcu *access;
 	u32 max_packet;
+	u32 max_send;
 	u32 publish_rate;
 	u64 tokens;
 	unsigned long tokens_at;
 	u16 keepalive;
+	u16 max_topic_alias;
+	bool check_format;
 	unsigned long last_rx;
 	unsigned long last_packet;
 	u64 rx_packets;
@@ -296,6 +304,8 @@ struct kmqtt_conn {
 	u64 dropped_messages;
 	u64 dropped_bytes;
 	u64 dropped_nomem;
+	u64 dropped_too_large;
+	u64 dropped_expired;
 	u64 denied_publishes;
 	u64 denied_deliveries;
 	struct rcu_head rcu;

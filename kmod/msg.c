@@ -120,6 +120,8 @@ struct kmqtt_msg *kmqtt_msg_copy(const struct kmqtt_msg *msg, gfp_t gfp)
 	memcpy(copy->data, msg->data, msg->len);
 	copy->topic_off = msg->topic_off;
 	copy->topic_len = msg->topic_len;
+	copy->payload = msg->payload;
+	copy->property_bytes = msg->property_bytes;
 	copy->qos = msg->qos;
 	copy->sink = msg->sink;
 	return copy;

@@ -69,6 +69,8 @@ struct kmqtt_msg_ticket {
  * @len: bytes of it
  * @topic_off: where in @data the topic name begins
  * @topic_len: bytes of the topic name
+ * @payload: where in @data the payload begins
+ * @property_bytes: bytes of the properties, which are right before it
  * @qos: QoS it was published at; the packet itself always says 0
  * @sink: KMQTT_SINK_*; the packet itself never says that it was retained
  * @counted: its bytes are, in kmqtt_ns.memory
@@ -87,6 +89,8 @@ struct kmqtt_msg {
 	u32 len;
 	u16 topic_off;
 	u16 topic_len;
+	u32 payload;
+	u32 property_bytes;
 	u8 qos;
 	u8 sink;
 	bool counted;

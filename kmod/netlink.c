@@ -43,6 +43,7 @@ enum {
 	QOS_MAX = 2,
 	ACCESS_MAX = 3,
 	RULE_FLAGS_MAX = 3,
+	SUB_FLAGS_MAX = 3,
 };
 
 /* Not const: struct nla_policy points to them as variables before 6.8. */
@@ -76,6 +77,16 @@ static struct netlink_range_validation publish_rate_range = {
 
 static struct netlink_range_validation orphan_timeout_range = {
 	.max = ORPHAN_TIMEOUT_MAX,
+};
+
+static struct netlink_range_validation max_send_range = {
+	.min = 1,
+	.max = KMQTT_PACKET_MAX,
+};
+
+static struct netlink_range_validation sub_id_range = {
+	.min = 1,
+	.max = KMQTT_SUB_ID_MAX,
 };
 
 static struct netlink_range_validation filter_topic_range = {
@@ -129,6 +140,10 @@ static const struct nla_policy conn_set_policy[KMQTT_A_CONN_MAX + 1] = {
 		NLA_POLICY_FULL_RANGE(NLA_BINARY, &user_name_range),
 	[KMQTT_A_CONN_RULES_ID] = { .type = NLA_U32 },
 	[KMQTT_A_CONN_DONE] = { .type = NLA_U64 },
+	[KMQTT_A_CONN_MAX_SEND] =
+		NLA_POLICY_FULL_RANGE(NLA_U32, &max_send_range),
+	[KMQTT_A_CONN_MAX_TOPIC_ALIAS] = { .type = NLA_U16 },
+	[KMQTT_A_CONN_CHECK_FORMAT] = NLA_POLICY_MAX(NLA_U8, 1),
 };
 
 static const struct nla_policy conn_del_policy[KMQTT_A_CONN_MAX + 1] = {
@@ -149,6 +164,10 @@ static const struct nla_policy filter_policy[KMQTT_A_FILTER_MAX + 1] = {
 	[KMQTT_A_FILTER_TOPIC] =
 		NLA_POLICY_FULL_RANGE(NLA_BINARY, &filter_topic_range),
 	[KMQTT_A_FILTER_QOS] = NLA_POLICY_MAX(NLA_U8, QOS_MAX),
+	[KMQTT_A_FILTER_FLAGS] = NLA_POLICY_MAX(NLA_U8, SUB_FLAGS_MAX),
+	[KMQTT_A_FILTER_SUB_ID] = NLA_POLICY_FULL_RANGE(NLA_U32, &sub_id_range),
+	[KMQTT_A_FILTER_GROUP] =
+		NLA_POLICY_FULL_RANGE(NLA_BINARY, &filter_topic_range),
 };
 
 static const struct nla_policy sub_add_policy[KMQTT_A_SUB_MAX + 1] = {
@@ -178,6 +197,8 @@ static const struct nla_policy publish_policy[KMQTT_A_MSG_MAX + 1] = {
 	[KMQTT_A_MSG_PAYLOAD_FD] = { .type = NLA_U32 },
 	[KMQTT_A_MSG_QOS] = NLA_POLICY_MAX(NLA_U8, QOS_MAX),
 	[KMQTT_A_MSG_RETAIN] = { .type = NLA_FLAG },
+	[KMQTT_A_MSG_PROPERTIES] = { .type = NLA_U32 },
+	[KMQTT_A_MSG_CONN_ID] = { .type = NLA_U32 },
 };
 
 static struct netlink_range_validation sink_bytes_range = {
@@ -310,7 +331,11 @@ static int fill_counters(struct sk_buff *skb, const struct kmqtt_conn *conn)
 	       put_u64(skb, KMQTT_A_CONN_DENIED_PUBLISHES,
 		       READ_ONCE(conn->denied_publishes)) ||
 	       put_u64(skb, KMQTT_A_CONN_DENIED_DELIVERIES,
-		       READ_ONCE(conn->denied_deliveries));
+		       READ_ONCE(conn->denied_deliveries)) ||
+	       put_u64(skb, KMQTT_A_CONN_DROPPED_TOO_LARGE,
+		       READ_ONCE(conn->dropped_too_large)) ||
+	       put_u64(skb, KMQTT_A_CONN_DROPPED_EXPIRED,
+		       READ_ONCE(conn->dropped_expired));
 }
 
 /* Who it is to its rules, if it has any. */
@@ -354,6 +379,10 @@ static int fill_conn(struct sk_buff *skb, const struct kmqtt_conn *conn)
 	    put_u64(skb, KMQTT_A_CONN_ACCEPTED, READ_ONCE(conn->accepted)) ||
 	    nla_put_u8(skb, KMQTT_A_CONN_PARTIAL,
 		       !!READ_ONCE(conn->user_sent)) ||
+	    nla_put_u32(skb, KMQTT_A_CONN_MAX_SEND, conn->max_send) ||
+	    nla_put_u16(skb, KMQTT_A_CONN_MAX_TOPIC_ALIAS,
+			conn->max_topic_alias) ||
+	    nla_put_u8(skb, KMQTT_A_CONN_CHECK_FORMAT, conn->check_format) ||
 	    fill_limits(skb, &conn->limits) || fill_counters(skb, conn) ||
 	    fill_access(skb, conn))
 		return -EMSGSIZE;
@@ -666,6 +695,15 @@ static int conn_set(struct kmqtt_conn *conn, struct genl_info *info)
 	if (attrs[KMQTT_A_CONN_MAX_PACKET])
 		WRITE_ONCE(conn->max_packet,
 			   nla_get_u32(attrs[KMQTT_A_CONN_MAX_PACKET]));
+	if (attrs[KMQTT_A_CONN_MAX_SEND])
+		WRITE_ONCE(conn->max_send,
+			   nla_get_u32(attrs[KMQTT_A_CONN_MAX_SEND]));
+	if (attrs[KMQTT_A_CONN_MAX_TOPIC_ALIAS])
+		WRITE_ONCE(conn->max_topic_alias,
+			   nla_get_u16(attrs[KMQTT_A_CONN_MAX_TOPIC_ALIAS]));
+	if (attrs[KMQTT_A_CONN_CHECK_FORMAT])
+		WRITE_ONCE(conn->check_format,
+			   nla_get_u8(attrs[KMQTT_A_CONN_CHECK_FORMAT]));
 	if (attrs[KMQTT_A_CONN_PUBLISH_RATE])
 		WRITE_ONCE(conn->publish_rate,
 			   nla_get_u32(attrs[KMQTT_A_CONN_PUBLISH_RATE]));
@@ -1206,6 +1244,8 @@ static struct kmqtt_msg *msg_build(struct kmqtt_ns *ns, const u8 *topic,
 	put_unaligned_be16(topic_len, msg->data + len);
 	msg->topic_off = len + 2;
 	msg->topic_len = topic_len;
+	msg->payload = msg->topic_off + topic_len;
+	msg->property_bytes = 0;
 	memcpy(msg->data + msg->topic_off, topic, topic_len);
 	err = payload_read(payload, msg->data + msg->topic_off + topic_len);
 	if (err) {

@@ -10,8 +10,8 @@
 #include "access.h"
 #include "compat.h"
 #include "conn.h"
+#include "head.h"
 #include "ns.h"
-#include "topic.h"
 
 /* What one connection may take of a pass before the others have their turn. */
 enum { RX_BUDGET_PACKETS = 64, RX_BUDGET_BYTES = 64 * 1024 };
@@ -189,17 +189,19 @@ static bool publish_here(const struct kmqtt_conn *conn, u8 first)
 		READ_ONCE(conn->ns->sink.opened));
 }
 
-/* Check the topic of a whole PUBLISH, and where it is. */
-static enum kmqtt_end msg_topic(struct kmqtt_msg *msg, u32 header_len)
+/* Check the variable header of a whole PUBLISH, and note where its parts are. */
+static enum kmqtt_end msg_head(struct kmqtt_msg *msg, u32 header_len, u8 level)
 {
-	const u8 *topic = msg->data + header_len + 2;
-	u32 len = get_unaligned_be16(msg->data + header_len);
+	struct kmqtt_head head;
+	enum kmqtt_end end;
 
-	if (len > msg->len - header_len - 2 ||
-	    kmqtt_topic_name_check(topic, len))
-		return KMQTT_END_TOPIC;
-	msg->topic_off = header_len + 2;
-	msg->topic_len = len;
+	end = kmqtt_head_parse(&head, msg->data, header_len, msg->len, level);
+	if (end)
+		return end;
+	msg->topic_off = head.topic;
+	msg->topic_len = head.topic_len;
+	msg->payload = head.payload;
+	msg->property_bytes = head.property_bytes;
 	return KMQTT_END_NONE;
 }
 
@@ -222,7 +224,7 @@ static void msg_received(struct rx_batch *batch, struct kmqtt_msg *msg,
 	struct kmqtt_conn *conn = batch->conn;
 	enum kmqtt_end end;
 
-	end = msg_topic(msg, header_len);
+	end = msg_head(msg, header_len, conn->level);
 	if (end) {
 		kmqtt_msg_put(msg);
 		rx_end(batch, end);

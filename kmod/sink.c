@@ -24,10 +24,10 @@ enum { SINK_LIMIT = 65536 };
 /* Seconds that connections last before the first daemon comes. */
 enum { ORPHAN_TIMEOUT = 60 };
 
-/* What a record holds: topic and payload lie together. */
+/* Bytes that a record holds after its head: topic name, properties, payload. */
 static u32 record_body(const struct kmqtt_msg *msg)
 {
-	return msg->len - msg->topic_off;
+	return msg->topic_len + msg->property_bytes + msg->len - msg->payload;
 }
 
 static u32 record_size(const struct kmqtt_msg *msg)
@@ -258,14 +258,17 @@ static u32 record_copy(const struct kmqtt_msg *msg, u32 off,
 		.seq = msg->seq,
 		.size = size,
 		.conn_id = msg->conn_id,
-		.payload_len = body - msg->topic_len,
+		.payload_len = msg->len - msg->payload,
 		.topic_len = msg->topic_len,
 		.qos = msg->qos,
 		.flags = msg->sink,
+		.properties_len = msg->property_bytes,
 	};
 	const struct kvec parts[] = {
 		{ &record, sizeof(record) },
-		{ msg->data + msg->topic_off, body },
+		{ msg->data + msg->topic_off, msg->topic_len },
+		{ msg->data + msg->payload - msg->property_bytes,
+		  body - msg->topic_len },
 		{ (void *)padding, size - sizeof(record) - body },
 	};
 	u32 done = 0, i;

@@ -87,7 +87,7 @@ static unsigned int count_levels(const u8 *s, size_t len)
  * @len: its bytes
  *
  * At least one character [MQTT-4.7.3-1], no wildcards [MQTT-3.3.2-2], at most
- * KMQTT_LEVELS_MAX levels. Every publish pays for it: one look at each byte,
+ * KMQTT_LEVELS_MAX levels (else -E2BIG). Every publish pays for it: one look at each byte,
  * and what few names need afterwards.
  */
 int kmqtt_topic_name_check(const u8 *s, size_t len)
@@ -103,7 +103,7 @@ int kmqtt_topic_name_check(const u8 *s, size_t len)
 	if (seen & NAME_HIGH && kmqtt_utf8_check(s, len))
 		return -EINVAL;
 	if (len >= KMQTT_LEVELS_MAX && count_levels(s, len) > KMQTT_LEVELS_MAX)
-		return -EINVAL;
+		return -E2BIG;
 	return 0;
 }
 

@@ -3,7 +3,7 @@
  * Topic names and topic filters (sections 1.5.3 and 4.7 of MQTT 3.1.1).
  *
  * Pure: no socket, no lock, no allocation. Any context. Each check returns 0,
- * or -EINVAL.
+ * or -EINVAL; that of a name -E2BIG if nothing but its levels is wrong.
  */
 #ifndef _KMQTT_TOPIC_H_
 #define _KMQTT_TOPIC_H_

@@ -56,7 +56,8 @@ static void handle(const struct kmqtt_sink_record *record, const u8 *data)
 	bool retain = record->flags & KMQTT_SINK_RETAIN;
 	struct message *message;
 
-	message = message_new(data, record->topic_len, data + record->topic_len,
+	message = message_new(data, record->topic_len,
+			      data + record->topic_len + record->properties_len,
 			      record->payload_len, record->qos);
 	if (!message ||
 	    publish_from_sink(message, retain, record->flags &

@@ -11,20 +11,23 @@ from ktap import TIMEOUT, equal
 from mqtt import publish
 
 RETAIN, FILTER = 1, 2
-HEAD = struct.Struct("QIIIHBB")
+HEAD = struct.Struct("QIIIHBBII")
 ALIGN = 8
 
-Record = collections.namedtuple("Record", "seq conn topic payload flags")
+Record = collections.namedtuple("Record", "seq conn topic payload flags properties")
 
 
 def decode(data):
     """Decode one record, which must be right."""
-    seq, size, conn, payload_len, topic_len, qos, flags = HEAD.unpack_from(data)
-    end = HEAD.size + topic_len + payload_len
-    equal((size, qos), (end + -end % ALIGN, 0), "size and qos")
+    (seq, size, conn, payload_len, topic_len, qos, flags, properties_len,
+     reserved) = HEAD.unpack_from(data)
+    properties = HEAD.size + topic_len
+    payload = properties + properties_len
+    end = payload + payload_len
+    equal((size, qos, reserved), (end + -end % ALIGN, 0, 0), "size and qos")
     equal(data[end:], bytes(size - end), "padding")
-    return Record(seq, conn, data[HEAD.size:HEAD.size + topic_len].decode(),
-                  data[HEAD.size + topic_len:end], flags)
+    return Record(seq, conn, data[HEAD.size:properties].decode(),
+                  data[payload:end], flags, data[properties:payload])
 
 
 class Sink:

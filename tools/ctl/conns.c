@@ -61,6 +61,10 @@ static const struct {
 	{ KMQTT_A_CONN_RULES_ID, "rules_id" },
 	{ KMQTT_A_CONN_DENIED_PUBLISHES, "denied_publishes" },
 	{ KMQTT_A_CONN_DENIED_DELIVERIES, "denied_deliveries" },
+	{ KMQTT_A_CONN_MAX_SEND, "max_send" },
+	{ KMQTT_A_CONN_MAX_TOPIC_ALIAS, "max_topic_alias" },
+	{ KMQTT_A_CONN_DROPPED_TOO_LARGE, "dropped_too_large" },
+	{ KMQTT_A_CONN_DROPPED_EXPIRED, "dropped_expired" },
 };
 
 struct address {

@@ -20,6 +20,8 @@ const char *const counter_names[KMQTT_A_COUNTER_MAX + 1] = {
 	[KMQTT_A_COUNTER_DROPPED_BUDGET] = "dropped_budget",
 	[KMQTT_A_COUNTER_DENIED_PUBLISHES] = "denied_publishes",
 	[KMQTT_A_COUNTER_DENIED_DELIVERIES] = "denied_deliveries",
+	[KMQTT_A_COUNTER_DROPPED_TOO_LARGE] = "dropped_too_large",
+	[KMQTT_A_COUNTER_DROPPED_EXPIRED] = "dropped_expired",
 };
 
 const char *const end_names[KMQTT_END_MAX + 1] = {
@@ -36,12 +38,14 @@ const char *const end_names[KMQTT_END_MAX + 1] = {
 	[KMQTT_END_DELETED] = "deleted",
 	[KMQTT_END_FLUSHED] = "flushed",
 	[KMQTT_END_ORPHANED] = "orphaned",
+	[KMQTT_END_TOPIC_ALIAS] = "topic_alias",
+	[KMQTT_END_PAYLOAD_FORMAT] = "payload_format",
 };
 
 /* A counter or a reason that the header gets needs a name. */
-_Static_assert(KMQTT_A_COUNTER_MAX == KMQTT_A_COUNTER_DENIED_DELIVERIES,
+_Static_assert(KMQTT_A_COUNTER_MAX == KMQTT_A_COUNTER_DROPPED_EXPIRED,
 	       "counter_names lacks one");
-_Static_assert(KMQTT_END_MAX == KMQTT_END_ORPHANED, "end_names lacks one");
+_Static_assert(KMQTT_END_MAX == KMQTT_END_PAYLOAD_FORMAT, "end_names lacks one");
 
 static const char *const state_names[] = {
 	[KMQTT_CONN_CONNECTING] = "connecting",

@@ -36,13 +36,15 @@
 #include <linux/types.h>
 
 #define KMQTT_GENL_NAME		"kmqtt"
-#define KMQTT_GENL_VERSION	2
+#define KMQTT_GENL_VERSION	3
 
 /* Multicast group of KMQTT_CMD_EVENT; joining it needs CAP_NET_ADMIN. */
 #define KMQTT_MCGRP_EVENTS	"events"
 
 /* Bytes in a topic filter. MQTT allows 65535; a netlink attribute does not. */
 #define KMQTT_FILTER_MAX	65000
+/* The largest subscription identifier of MQTT 5 (section 3.8.2.1.2). */
+#define KMQTT_SUB_ID_MAX	268435455
 /* Levels in a topic name or filter (mosquitto's limit, CVE-2019-11779). */
 #define KMQTT_LEVELS_MAX	200
 /* Bytes in a client identifier, for the same reason as KMQTT_FILTER_MAX. */
@@ -83,8 +85,9 @@
  *	descriptors: the kernel's are not counted otherwise).
  * @KMQTT_CMD_CONN_SET: change a connection [id; optional level, keepalive,
  *	client-id, max-packet, publish-rate, cookie, active, next, event-seq,
- *	hold-seq, trim, release, user-name, rules-id, done]. All given values
- *	take effect together. ENOTCONN when it has ended and more than event-seq
+ *	hold-seq, trim, release, user-name, rules-id, done, max-send,
+ *	max-topic-alias, check-format]. All given values take effect together.
+ *	EBUSY for max-topic-alias when an alias has been used. ENOTCONN when it has ended and more than event-seq
  *	and done is given, EBUSY for active or next before a packet was passed
  *	up, ENOENT for rules-id also when there is no such rule set.
  * @KMQTT_CMD_CONN_DEL: end a connection and forget it [id; optional abort].
@@ -108,7 +111,8 @@
  *	before it.
  * @KMQTT_CMD_SUB_GET: dump subscriptions [optional conn-id].
  * @KMQTT_CMD_PUBLISH: inject a message [topic, payload or payload-fd;
- *	optional qos, retain]. EAGAIN when the workers are too far behind.
+ *	optional qos, retain, properties, conn-id]. With properties, they are
+ *	checked as a client's are: EINVAL. EAGAIN when the workers are too far behind.
  * @KMQTT_CMD_STATS_GET: counters of the namespace []. Answers [conns, subs,
  *	filters, a worker nest for each, ended].
  * @KMQTT_CMD_FLUSH: abort (RST) and forget all connections of the namespace.
@@ -217,6 +221,14 @@ enum kmqtt_conn_state {
  * @KMQTT_END_DELETED: conn-del
  * @KMQTT_END_FLUSHED: flush
  * @KMQTT_END_ORPHANED: the daemon was gone for orphan-timeout
+ * @KMQTT_END_TOPIC_ALIAS: MQTT 5: a topic alias of 0, or above max-topic-alias
+ * @KMQTT_END_PAYLOAD_FORMAT: MQTT 5: the payload is not UTF-8, as it says, and
+ *	check-format is set
+ *
+ * Of a connection of protocol level 5, the daemon can still send a DISCONNECT
+ * that says why. Its reason code (table 2-6) is 0x81 for MALFORMED, 0x82 for
+ * PROTOCOL, 0x8d for KEEPALIVE, 0x90 for TOPIC (only too many levels, there),
+ * 0x94 for TOPIC_ALIAS, 0x95 for TOO_LARGE, 0x99 for PAYLOAD_FORMAT.
  */
 enum kmqtt_end {
 	KMQTT_END_NONE,
@@ -232,6 +244,8 @@ enum kmqtt_end {
 	KMQTT_END_DELETED,
 	KMQTT_END_FLUSHED,
 	KMQTT_END_ORPHANED,
+	KMQTT_END_TOPIC_ALIAS,
+	KMQTT_END_PAYLOAD_FORMAT,
 
 	__KMQTT_END_MAX,
 	KMQTT_END_MAX = __KMQTT_END_MAX - 1
@@ -240,6 +254,10 @@ enum kmqtt_end {
 /* Event bits of a connection (KMQTT_A_CONN_EVENTS). */
 #define KMQTT_EVENT_ENDED	0x1	/* stays until conn-del */
 #define KMQTT_EVENT_DROPPED	0x2	/* deliveries were dropped */
+
+/* Options of a subscription of MQTT 5 (KMQTT_A_FILTER_FLAGS). */
+#define KMQTT_SUB_NO_LOCAL	0x1	/* not what the connection published */
+#define KMQTT_SUB_RETAIN_AS_PUBLISHED	0x2	/* RETAIN stays as it came */
 
 /* What a rule is about (KMQTT_A_RULE_ACCESS). */
 #define KMQTT_ACCESS_READ	0x1	/* to be sent messages */
@@ -256,13 +274,16 @@ enum kmqtt_end {
 /**
  * struct kmqtt_sink_record - what precedes each message in the sink
  * @seq: number of the record in the namespace; the first is 1
- * @size: bytes of the record: this, the topic name, the payload, and zeros up
- *	to a multiple of KMQTT_SINK_ALIGN
+ * @size: bytes of the record: this, the topic name, the properties, the payload,
+ *	and zeros up to a multiple of KMQTT_SINK_ALIGN
  * @conn_id: the publisher; its connection may have been deleted
  * @payload_len: bytes of the payload
  * @topic_len: bytes of the topic name
  * @qos: QoS it was published at: 0
  * @flags: KMQTT_SINK_*
+ * @properties_len: bytes of the properties of MQTT 5, without topic alias, and
+ *	without the property length in front
+ * @reserved: 0
  *
  * A read() may end anywhere in a record; the next goes on there. Records can be
  * read once their messages are on their way to all subscribers.
@@ -275,6 +296,8 @@ struct kmqtt_sink_record {
 	__u16 topic_len;
 	__u8 qos;
 	__u8 flags;
+	__u32 properties_len;
+	__u32 reserved;
 };
 
 /**
@@ -347,6 +370,17 @@ struct kmqtt_sink_record {
  *	above; they may not have been read since conn-adopt
  * @KMQTT_A_CONN_ACCEPTED: u64, bytes of send() that TCP has taken
  * @KMQTT_A_CONN_PARTIAL: u8, 1 while TCP has part of a send(); else 0
+ * @KMQTT_A_CONN_MAX_SEND: u32, bytes of the largest packet that the client
+ *	accepts (MQTT 5, section 3.1.2.11.4), 1 to KMQTT_PACKET_MAX, the default.
+ *	Larger messages are not delivered to it, and counted
+ * @KMQTT_A_CONN_MAX_TOPIC_ALIAS: u16, the highest topic alias that the client may
+ *	use (MQTT 5, section 3.2.2.3.8); default 0: none. Aliases are resolved,
+ *	whatever the QoS: neither recv(), nor the sink, nor a subscriber sees one
+ * @KMQTT_A_CONN_CHECK_FORMAT: u8, 1: the payload of a publish of QoS 0 that says
+ *	that it is UTF-8 (MQTT 5, section 3.3.2.3.2) must be; default 0
+ * @KMQTT_A_CONN_DROPPED_TOO_LARGE: u64, messages dropped at max-send
+ * @KMQTT_A_CONN_DROPPED_EXPIRED: u64, messages dropped when their message expiry
+ *	interval had passed
  */
 enum kmqtt_a_conn {
 	KMQTT_A_CONN_UNSPEC,
@@ -397,6 +431,11 @@ enum kmqtt_a_conn {
 	KMQTT_A_CONN_DONE,
 	KMQTT_A_CONN_ACCEPTED,
 	KMQTT_A_CONN_PARTIAL,
+	KMQTT_A_CONN_MAX_SEND,
+	KMQTT_A_CONN_MAX_TOPIC_ALIAS,
+	KMQTT_A_CONN_CHECK_FORMAT,
+	KMQTT_A_CONN_DROPPED_TOO_LARGE,
+	KMQTT_A_CONN_DROPPED_EXPIRED,
 
 	__KMQTT_A_CONN_MAX,
 	KMQTT_A_CONN_MAX = __KMQTT_A_CONN_MAX - 1
@@ -434,11 +473,24 @@ enum kmqtt_a_sub {
  * @KMQTT_A_FILTER_TOPIC: binary, the topic filter, 1 to KMQTT_FILTER_MAX bytes,
  *	UTF-8, wildcards as in section 4.7
  * @KMQTT_A_FILTER_QOS: u8, the QoS granted, 0 to 2; default 0
+ * @KMQTT_A_FILTER_FLAGS: u8, mask of KMQTT_SUB_*, default 0
+ * @KMQTT_A_FILTER_SUB_ID: u32, subscription identifier of MQTT 5, 1 to
+ *	KMQTT_SUB_ID_MAX; none if it is not there. A message is delivered with
+ *	those of all filters that match
+ * @KMQTT_A_FILTER_GROUP: binary, the share name of a shared subscription (MQTT 5,
+ *	section 4.8.2), "g" of "$share/g/filter", whose topic is "filter"; at
+ *	least 1 byte, and with the topic at most KMQTT_FILTER_MAX. A filter with
+ *	it is another than one without. Of the subscriptions with one share name
+ *	and topic, one gets each message published at QoS 0; those above are the
+ *	daemon's. Without no-local [MQTT-3.8.3-4]; not for the sink
  */
 enum kmqtt_a_filter {
 	KMQTT_A_FILTER_UNSPEC,
 	KMQTT_A_FILTER_TOPIC,
 	KMQTT_A_FILTER_QOS,
+	KMQTT_A_FILTER_FLAGS,
+	KMQTT_A_FILTER_SUB_ID,
+	KMQTT_A_FILTER_GROUP,
 
 	__KMQTT_A_FILTER_MAX,
 	KMQTT_A_FILTER_MAX = __KMQTT_A_FILTER_MAX - 1
@@ -454,6 +506,10 @@ enum kmqtt_a_filter {
  *	to every match; above, to those whose highest granted QoS is 0
  * @KMQTT_A_MSG_RETAIN: flag, it was published with RETAIN, and the daemon's next
  *	snapshot has it: see KMQTT_A_CONN_TRIM
+ * @KMQTT_A_MSG_PROPERTIES: u32, bytes of properties of MQTT 5 that precede the
+ *	payload in payload or payload-fd, without topic alias and property
+ *	length; default 0. A message expiry interval counts from now
+ * @KMQTT_A_MSG_CONN_ID: u32, the connection that published it, for no-local
  */
 enum kmqtt_a_msg {
 	KMQTT_A_MSG_UNSPEC,
@@ -462,6 +518,8 @@ enum kmqtt_a_msg {
 	KMQTT_A_MSG_PAYLOAD_FD,
 	KMQTT_A_MSG_QOS,
 	KMQTT_A_MSG_RETAIN,
+	KMQTT_A_MSG_PROPERTIES,
+	KMQTT_A_MSG_CONN_ID,
 
 	__KMQTT_A_MSG_MAX,
 	KMQTT_A_MSG_MAX = __KMQTT_A_MSG_MAX - 1
@@ -590,6 +648,9 @@ enum kmqtt_a_stats {
  *	visited too many nodes
  * @KMQTT_A_COUNTER_DENIED_PUBLISHES: publishes that rules denied
  * @KMQTT_A_COUNTER_DENIED_DELIVERIES: deliveries that rules denied
+ * @KMQTT_A_COUNTER_DROPPED_TOO_LARGE: deliveries dropped at max-send
+ * @KMQTT_A_COUNTER_DROPPED_EXPIRED: deliveries dropped when their message expiry
+ *	interval had passed
  */
 enum kmqtt_a_counter {
 	KMQTT_A_COUNTER_UNSPEC,
@@ -610,6 +671,8 @@ enum kmqtt_a_counter {
 	KMQTT_A_COUNTER_DROPPED_BUDGET,
 	KMQTT_A_COUNTER_DENIED_PUBLISHES,
 	KMQTT_A_COUNTER_DENIED_DELIVERIES,
+	KMQTT_A_COUNTER_DROPPED_TOO_LARGE,
+	KMQTT_A_COUNTER_DROPPED_EXPIRED,
 
 	__KMQTT_A_COUNTER_MAX,
 	KMQTT_A_COUNTER_MAX = __KMQTT_A_COUNTER_MAX - 1
