@@ -585,6 +585,19 @@ void client_send(struct client *client, const void *packet, size_t len)
 		flush_later(client);
 }
 
+u8 *client_reserve(struct client *client, size_t len)
+{
+	u8 *to = buffer_reserve(&client->out, len);
+
+	if (!to) {
+		client_end(client, "out of memory");
+		return NULL;
+	}
+	client->out.tail += len;
+	flush_later(client);
+	return to;
+}
+
 bool client_writable(const struct client *client)
 {
 	return client->state == CLIENT_ACTIVE && !quiescing &&
@@ -594,21 +607,19 @@ bool client_writable(const struct client *client)
 void client_publish(struct client *client, const struct message *message,
 		    u8 flags, u16 id)
 {
-	size_t max = PACKET_PUBLISH_HEAD_MAX(message->topic_len) +
-		     message->payload_len;
-	u8 *to = buffer_reserve(&client->out, max);
-	size_t head;
+	const struct packet_out out = {
+		.level = client->level,
+		.flags = flags,
+		.id = id,
+		.topic_len = message->topic_len,
+		.topic = message->data,
+		.payload_len = message->payload_len,
+	};
+	u8 *to = client_reserve(client, packet_publish_size(&out));
 
-	if (!to) {
-		client_end(client, "out of memory");
-		return;
-	}
-	head = packet_build_publish_head(to, flags, message->data,
-					 message->topic_len, id,
-					 message->payload_len);
-	memcpy(to + head, message_payload(message), message->payload_len);
-	client->out.tail += head + message->payload_len;
-	flush_later(client);
+	if (to)
+		memcpy(to + packet_build_publish_head(to, &out),
+		       message_payload(message), message->payload_len);
 }
 
 /* Waiting for the disk */
@@ -644,7 +655,8 @@ void client_acknowledge(struct client *client, u8 type, u16 id, u64 change)
 {
 	u8 packet[PACKET_ACK_SIZE];
 
-	packet_build_ack(packet, type, id);
+	packet_build_ack(packet, client->level, KMQTT_PACKET_MAX, type, id,
+			 REASON_SUCCESS, NULL);
 	if (change <= store_committed() && STAILQ_EMPTY(&client->held))
 		client_send(client, packet, sizeof(packet));
 	else
@@ -836,12 +848,14 @@ static void handle_ack(struct client *client, unsigned int type,
 		       const u8 *data, size_t len)
 {
 	struct session *session = client->session;
+	struct packet_ack ack;
 	u16 id;
 
-	if (packet_parse_ack(data, len, &id)) {
+	if (packet_parse_ack(client->level, type, data, len, &ack)) {
 		client_end(client, "malformed packet");
 		return;
 	}
+	id = ack.id;
 	switch (type) {
 	case KMQTT_PUBACK:
 		outbound_puback(session, id);

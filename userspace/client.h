@@ -316,6 +316,12 @@ static inline struct client *client_of_request(struct kmod_request *request)
  */
 void client_send(struct client *client, const void *packet, size_t len);
 
+/*
+ * The same for a packet that the caller writes, at once, @len bytes to where it
+ * returns; NULL when the client has ended.
+ */
+u8 *client_reserve(struct client *client, size_t len);
+
 /* Whether messages may be sent to it now. */
 bool client_writable(const struct client *client);
 

@@ -16,17 +16,25 @@
 #include "session.h"
 #include "store.h"
 
-static void send_connack(struct client *client, enum packet_connack code,
+/* Bytes of the largest CONNACK that is sent. */
+#define CONNACK_SIZE	5
+
+static void send_connack(struct client *client, enum reason code,
 			 bool present)
 {
-	u8 packet[PACKET_CONNACK_MAX];
+	const struct packet_connack connack = {
+		.level = client->level,
+		.reason = code,
+		.present = present,
+		.max = KMQTT_PACKET_MAX,
+		.max_qos = 2,
+	};
+	u8 packet[CONNACK_SIZE];
 	char name[CLIENT_NAME_SIZE];
 
 	log_print(LOG_TYPE_DEBUG, "Sending CONNACK to %s (%d, %d)",
 		  client_name(client, name), present, code);
-	client_send(client, packet,
-		    packet_build_connack(packet, client->level, code,
-					 present));
+	client_send(client, packet, packet_build_connack(packet, &connack));
 }
 
 /* clientid_prefixes: of an identifier that will be made up, its beginning. */
@@ -58,7 +66,7 @@ static bool by_password(const struct config_access *access,
  * empty must ask for a clean session [MQTT-3.1.3-8], and cannot in MQTT 3.1. A
  * keep alive that is too long has no code of its own; mosquitto takes this one.
  */
-static enum packet_connack judge(const struct config_listener *listener,
+static enum reason judge(const struct config_listener *listener,
 				 const struct packet_connect *connect,
 				 const char **reason)
 {
@@ -72,21 +80,21 @@ static enum packet_connack judge(const struct config_listener *listener,
 	    (listener->username_as_id &&
 	     connect->username.len > KMQTT_CLIENT_ID_MAX)) {
 		*reason = "client identifier not valid";
-		return PACKET_CONNACK_BAD_ID;
+		return REASON_BAD_CLIENT_ID;
 	}
 	if (connect->username.len > KMQTT_USER_NAME_MAX) {
 		*reason = "user name not valid";
-		return PACKET_CONNACK_NOT_AUTHORISED;
+		return REASON_NOT_AUTHORIZED;
 	}
 	if (max_keepalive &&
 	    (!connect->keepalive || connect->keepalive > max_keepalive)) {
 		*reason = "keep alive exceeds max_keepalive";
-		return PACKET_CONNACK_BAD_ID;
+		return REASON_BAD_CLIENT_ID;
 	}
 	if (connect->will_topic.data && connect->will_retain &&
 	    !client_config->retain_available) {
 		*reason = "retain not supported";
-		return PACKET_CONNACK_NOT_AUTHORISED;
+		return REASON_NOT_AUTHORIZED;
 	}
 	/*
 	 * That a name or a password is wrong is never said in other words
@@ -98,12 +106,12 @@ static enum packet_connack judge(const struct config_listener *listener,
 	     !connect->password.data || !users_decoy(access->users) :
 	     !access->allow_anonymous)) {
 		*reason = "not authorised";
-		return PACKET_CONNACK_NOT_AUTHORISED;
+		return REASON_NOT_AUTHORIZED;
 	}
-	return PACKET_CONNACK_ACCEPTED;
+	return REASON_SUCCESS;
 }
 
-static void refuse(struct client *client, enum packet_connack code,
+static void refuse(struct client *client, enum reason code,
 		   const char *reason)
 {
 	client->state = CLIENT_REFUSING;
@@ -194,12 +202,12 @@ static void let_in(struct client *client, const struct packet_connect *connect)
 	struct client *former = NULL;
 
 	if (memory_over()) {
-		refuse(client, PACKET_CONNACK_UNAVAILABLE,
+		refuse(client, REASON_UNAVAILABLE,
 		       "memory_limit exceeded");
 		return;
 	}
 	if (!session_has_room(id->data, id->len)) {
-		refuse(client, PACKET_CONNACK_UNAVAILABLE,
+		refuse(client, REASON_UNAVAILABLE,
 		       "global_max_clients exceeded");
 		return;
 	}
@@ -208,7 +216,7 @@ static void let_in(struct client *client, const struct packet_connect *connect)
 			session_claim(client, listener->access.auto_id_prefix,
 				      id->data, id->len, &former);
 	if (!client->session) {
-		refuse(client, PACKET_CONNACK_UNAVAILABLE, "out of memory");
+		refuse(client, REASON_UNAVAILABLE, "out of memory");
 		return;
 	}
 
@@ -242,7 +250,7 @@ static void authenticate(struct client *client, const u8 *data, size_t len)
 	if (client->login)
 		client->state = CLIENT_AUTHENTICATING;
 	else
-		refuse(client, PACKET_CONNACK_UNAVAILABLE, "out of memory");
+		refuse(client, REASON_UNAVAILABLE, "out of memory");
 }
 
 void connect_authenticated(struct client *client,
@@ -250,14 +258,14 @@ void connect_authenticated(struct client *client,
 			   struct user *user)
 {
 	const char *reason = "not authorised";
-	enum packet_connack code = PACKET_CONNACK_NOT_AUTHORISED;
+	enum reason code = REASON_NOT_AUTHORIZED;
 
 	client->login = NULL;
 	client->user = user;
 	/* The settings may be others than when it began. */
 	if (user && connect_permits(client))
 		code = judge(client->listener->config, connect, &reason);
-	if (code != PACKET_CONNACK_ACCEPTED)
+	if (code != REASON_SUCCESS)
 		refuse(client, code, reason);
 	else
 		let_in(client, connect);
@@ -267,18 +275,18 @@ void connect_handle(struct client *client, const u8 *data, size_t len)
 {
 	const struct config_listener *listener = client->listener->config;
 	struct packet_connect connect;
-	enum packet_connack code;
+	enum reason code;
 	const char *reason;
-	int err;
 
-	err = packet_parse_connect(data, len, &connect);
+	code = packet_parse_connect(data, len, &connect);
 	client->level = connect.level;
-	if (err == -EPROTONOSUPPORT) {
-		refuse(client, PACKET_CONNACK_BAD_LEVEL,
+	/* Who speaks MQTT 5 is only ever told that we do not. */
+	if (code == REASON_BAD_LEVEL || connect.level == PACKET_LEVEL_5) {
+		refuse(client, REASON_BAD_LEVEL,
 		       "unsupported protocol version");
 		return;
 	}
-	if (err) {
+	if (code) {
 		client_end(client, "malformed packet");
 		return;
 	}
@@ -286,10 +294,10 @@ void connect_handle(struct client *client, const u8 *data, size_t len)
 	if (!connect.username.len)
 		connect.username.data = NULL;
 	code = judge(listener, &connect, &reason);
-	if (code != PACKET_CONNACK_ACCEPTED)
+	if (code != REASON_SUCCESS)
 		refuse(client, code, reason);
 	else if (take_username(client, &connect))
-		refuse(client, PACKET_CONNACK_UNAVAILABLE, "out of memory");
+		refuse(client, REASON_UNAVAILABLE, "out of memory");
 	else if (by_password(&listener->access, &connect))
 		authenticate(client, data, len);
 	else
@@ -298,7 +306,7 @@ void connect_handle(struct client *client, const u8 *data, size_t len)
 
 static void greet(struct client *client)
 {
-	send_connack(client, PACKET_CONNACK_ACCEPTED, client->present);
+	send_connack(client, REASON_SUCCESS, client->present);
 }
 
 /* What CONNACK says of the session must hold after a crash, too. */
@@ -309,13 +317,13 @@ void connect_greet(struct client *client)
 	/* There is a session in the store to be made, or to be forgotten. */
 	if ((!client->clean || client->session->sid) && store_enabled() &&
 	    !store_healthy()) {
-		refuse(client, PACKET_CONNACK_UNAVAILABLE,
+		refuse(client, REASON_UNAVAILABLE,
 		       "the store cannot be written");
 		return;
 	}
 	if (acl_subject_set(client->session, client->listener->number,
 			    client->username, client->username_len)) {
-		refuse(client, PACKET_CONNACK_UNAVAILABLE, "out of memory");
+		refuse(client, REASON_UNAVAILABLE, "out of memory");
 		return;
 	}
 	client->state = CLIENT_GREETING;

@@ -256,7 +256,7 @@ void publish_handle(struct client *client, u8 first, const u8 *data, size_t len)
 {
 	struct packet_publish publish;
 
-	if (packet_parse_publish(first, data, len, &publish)) {
+	if (packet_parse_publish(client->level, first, data, len, &publish)) {
 		client_end(client, "malformed packet");
 		return;
 	}

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "client.h"
+#include "frame.h"
 #include "memory.h"
 #include "packet.h"
 #include "retained.h"
@@ -29,9 +30,9 @@
  * @count: filters
  * @fresh: filters in the message to the module that the session has not got; one
  *	that is there twice counts twice
- * @codes: of SUBACK: the return codes, in @ack
- * @ack_size: bytes of @ack
- * @ack: the acknowledgment
+ * @filters_at: where the first filter is
+ * @id: packet identifier
+ * @codes: reason codes, one a filter
  */
 struct subscribing {
 	bool subscribe;
@@ -43,9 +44,9 @@ struct subscribing {
 	u32 first;
 	u32 count;
 	u32 fresh;
-	u8 *codes;
-	size_t ack_size;
-	u8 ack[];
+	size_t filters_at;
+	u16 id;
+	u8 codes[];
 };
 
 /* A filter in the packet, and where the one after it is. */
@@ -68,9 +69,13 @@ static const u8 *body(const struct client *client)
 static void read_filter(const struct client *client, size_t at,
 			struct filter *filter)
 {
+	struct packet_filter next;
+
 	filter->next = packet_next_filter(body(client), at,
 					  client->subscribing->subscribe,
-					  &filter->topic, &filter->qos);
+					  &next);
+	filter->topic = next.whole;
+	filter->qos = next.qos;
 }
 
 static bool is_valid(const struct filter *filter)
@@ -261,7 +266,7 @@ static void send_all_retained(struct client *client)
 {
 	struct subscribing *subscribing = client->subscribing;
 	struct wanted wanted = { .session = client->session };
-	size_t at = PACKET_FILTERS_AT;
+	size_t at = subscribing->filters_at;
 	struct filter filter;
 	u32 i;
 
@@ -281,11 +286,30 @@ static void send_all_retained(struct client *client)
 
 static void done(struct kmod_request *request, const struct kmod_reply *reply);
 
+static void send_ack(struct client *client)
+{
+	const struct subscribing *subscribing = client->subscribing;
+	u8 type = subscribing->subscribe ? KMQTT_SUBACK : KMQTT_UNSUBACK;
+	size_t size;
+	u8 *to;
+
+	size = packet_build_filters_ack(NULL, client->level, KMQTT_PACKET_MAX,
+					type, subscribing->id,
+					subscribing->codes, subscribing->count,
+					NULL);
+	to = client_reserve(client, size);
+	if (to)
+		packet_build_filters_ack(to, client->level, KMQTT_PACKET_MAX,
+					 type, subscribing->id,
+					 subscribing->codes, subscribing->count,
+					 NULL);
+}
+
 static void acknowledge(struct client *client)
 {
 	struct subscribing *subscribing = client->subscribing;
 
-	client_send(client, subscribing->ack, subscribing->ack_size);
+	send_ack(client);
 	if (subscribing->subscribe)
 		send_all_retained(client);
 	client->subscribing = NULL;
@@ -409,23 +433,16 @@ static void done(struct kmod_request *request, const struct kmod_reply *reply)
 static struct subscribing *make(bool subscribe,
 				const struct packet_filters *filters)
 {
-	size_t ack_size = subscribe ? packet_suback_size(filters->count)
-				    : PACKET_UNSUBACK_SIZE;
 	struct subscribing *subscribing;
 
-	subscribing = calloc(1, sizeof(*subscribing) + ack_size);
+	subscribing = calloc(1, sizeof(*subscribing) + filters->count);
 	if (!subscribing)
 		return NULL;
 	subscribing->subscribe = subscribe;
-	subscribing->at = PACKET_FILTERS_AT;
+	subscribing->id = filters->id;
+	subscribing->at = filters->at;
+	subscribing->filters_at = filters->at;
 	subscribing->count = filters->count;
-	subscribing->ack_size = ack_size;
-	if (subscribe)
-		subscribing->codes = packet_build_suback(subscribing->ack,
-							 filters->id,
-							 filters->count);
-	else
-		packet_build_unsuback(subscribing->ack, filters->id);
 	return subscribing;
 }
 
@@ -447,7 +464,8 @@ bool subscribe_handle(struct client *client, bool subscribe, size_t header,
 	log_print(LOG_TYPE_DEBUG, "Received %s from %s",
 		  subscribe ? "SUBSCRIBE" : "UNSUBSCRIBE",
 		  client_name(client, name));
-	if (packet_parse_filters(data, size - header, subscribe, &filters)) {
+	if (packet_parse_filters(client->level, data, size - header, subscribe,
+				 &filters)) {
 		client_end(client, "malformed packet");
 		return true;
 	}
