@@ -14,8 +14,10 @@ u64 kmqtt_access_generation;
 /* Of rules: each contents' is its own. */
 static atomic64_t rules_generation;
 
-/* Memory of rule sets in a namespace. */
-enum { RULES_BYTES = 64 << 20 };
+/* Memory of rule sets in a namespace, and with those that a daemon that died has
+ * left to its connections.
+ */
+enum { RULES_BYTES = 64 << 20, KEPT_BYTES = 2 * RULES_BYTES };
 
 static u32 rules_size(const struct kmqtt_rules *rules)
 {
@@ -154,7 +156,7 @@ int kmqtt_ruleset_commit(struct kmqtt_ns *ns, u32 id, struct kmqtt_rules *rules)
 
 	if (set)
 		bytes -= rules_size(contents(ns, set));
-	if (bytes > RULES_BYTES ||
+	if (bytes > RULES_BYTES || bytes + ns->kept_bytes > KEPT_BYTES ||
 	    (!set && ns->nr_rulesets >= KMQTT_RULESETS_MAX))
 		return -E2BIG;
 	rules->generation = atomic64_inc_return(&rules_generation);
@@ -179,7 +181,17 @@ void kmqtt_ruleset_del(struct kmqtt_ns *ns, struct kmqtt_ruleset *set)
 	xa_erase(&ns->rulesets, set->id);
 	ns->nr_rulesets--;
 	ns->rules_bytes -= rules_size(contents(ns, set));
+	set->forgotten = true;
+	if (set->users)
+		ns->kept_bytes += rules_size(contents(ns, set));
 	ruleset_put(set);
+}
+
+/* A connection has it no longer. */
+static void user_gone(struct kmqtt_ns *ns, struct kmqtt_ruleset *set)
+{
+	if (!--set->users && set->forgotten)
+		ns->kept_bytes -= rules_size(contents(ns, set));
 }
 
 void kmqtt_ruleset_del_all(struct kmqtt_ns *ns)
@@ -251,7 +263,7 @@ int kmqtt_access_replace(struct kmqtt_conn *conn, struct kmqtt_access *access)
 		kvfree(filter);
 	}
 	if (old) {
-		old->set->users--;
+		user_gone(conn->ns, old->set);
 		call_rcu(&old->rcu, access_free);
 	}
 	return 0;
@@ -265,7 +277,7 @@ void kmqtt_access_leave(struct kmqtt_conn *conn)
 	access = rcu_dereference_protected(conn->access,
 					   lockdep_is_held(&conn->ns->lock));
 	if (access)
-		access->set->users--;
+		user_gone(conn->ns, access->set);
 }
 
 /* A connection is freed. */

@@ -24,6 +24,7 @@
  * @refs: the namespace, and each connection's access
  * @id: its name
  * @users: connections that have it; under kmqtt_ns.lock
+ * @forgotten: its namespace does not know it any more; likewise
  * @rules: its contents; readers need RCU
  *
  * Readers find it through an access, so the last reference is dropped after them.
@@ -32,6 +33,7 @@ struct kmqtt_ruleset {
 	refcount_t refs;
 	u32 id;
 	u32 users;
+	bool forgotten;
 	struct kmqtt_rules __rcu *rules;
 };
 

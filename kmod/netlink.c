@@ -199,6 +199,7 @@ static const struct nla_policy publish_policy[KMQTT_A_MSG_MAX + 1] = {
 	[KMQTT_A_MSG_RETAIN] = { .type = NLA_FLAG },
 	[KMQTT_A_MSG_PROPERTIES] = { .type = NLA_U32 },
 	[KMQTT_A_MSG_CONN_ID] = { .type = NLA_U32 },
+	[KMQTT_A_MSG_SERIAL] = { .type = NLA_U64 },
 };
 
 static struct netlink_range_validation sink_bytes_range = {
@@ -211,6 +212,11 @@ static const struct nla_policy sink_open_policy[KMQTT_A_SINK_MAX + 1] = {
 		NLA_POLICY_FULL_RANGE(NLA_U32, &sink_bytes_range),
 	[KMQTT_A_SINK_ORPHAN_TIMEOUT] =
 		NLA_POLICY_FULL_RANGE(NLA_U32, &orphan_timeout_range),
+	[KMQTT_A_SINK_KEEP] = { .type = NLA_FLAG },
+};
+
+static const struct nla_policy sink_done_policy[KMQTT_A_SINK_MAX + 1] = {
+	[KMQTT_A_SINK_DONE] = { .type = NLA_U64 },
 };
 
 static const struct nla_policy memory_set_policy[KMQTT_A_STATS_MAX + 1] = {
@@ -583,16 +589,6 @@ static int identity_take(struct kmqtt_conn *conn, struct identity *identity)
 	return 0;
 }
 
-static int conn_set_done(struct kmqtt_conn *conn, struct genl_info *info)
-{
-	const struct nlattr *done = info->attrs[KMQTT_A_CONN_DONE];
-	int err = done ? kmqtt_sock_done(conn, nla_get_u64(done)) : 0;
-
-	if (err)
-		NL_SET_ERR_MSG(info->extack, "done has no such value");
-	return err;
-}
-
 /* Forget the events that the daemon has seen, but for the last. */
 static void conn_set_seen(struct kmqtt_conn *conn, u32 seq)
 {
@@ -628,6 +624,11 @@ static int conn_set_check(struct kmqtt_conn *conn, struct genl_info *info)
 	}
 	if (attrs[KMQTT_A_CONN_TRIM] && !attrs[KMQTT_A_CONN_HOLD_SEQ]) {
 		NL_SET_ERR_MSG(info->extack, "trim without hold-seq");
+		return -EINVAL;
+	}
+	if (attrs[KMQTT_A_CONN_DONE] &&
+	    !kmqtt_sock_was_read(conn, nla_get_u64(attrs[KMQTT_A_CONN_DONE]))) {
+		NL_SET_ERR_MSG(info->extack, "done has no such value");
 		return -EINVAL;
 	}
 	if (!kmqtt_conn_ended(conn))
@@ -677,8 +678,7 @@ static int conn_set(struct kmqtt_conn *conn, struct genl_info *info)
 		return PTR_ERR(hold);
 	err = conn_set_identity(conn, info, &identity);
 	if (!err) {
-		err = conn_set_done(conn, info) ?:
-		      identity_take(conn, &identity);
+		err = identity_take(conn, &identity);
 		identity_free(&identity);
 	}
 	if (err) {
@@ -687,6 +687,8 @@ static int conn_set(struct kmqtt_conn *conn, struct genl_info *info)
 		return err;
 	}
 
+	if (attrs[KMQTT_A_CONN_DONE])
+		kmqtt_sock_done(conn, nla_get_u64(attrs[KMQTT_A_CONN_DONE]));
 	if (attrs[KMQTT_A_CONN_LEVEL])
 		WRITE_ONCE(conn->level, nla_get_u8(attrs[KMQTT_A_CONN_LEVEL]));
 	if (attrs[KMQTT_A_CONN_KEEPALIVE])
@@ -1291,6 +1293,10 @@ static int kmqtt_nl_publish_doit(struct sk_buff *skb, struct genl_info *info)
 
 	mutex_lock(&ns->lock);
 	err = kmqtt_publish(ns, msg);
+	/* Only then will it be tried again. */
+	if (err != -EAGAIN && attrs[KMQTT_A_MSG_SERIAL])
+		WRITE_ONCE(ns->injected,
+			   nla_get_u64(attrs[KMQTT_A_MSG_SERIAL]));
 	mutex_unlock(&ns->lock);
 	if (err == -E2BIG)
 		NL_SET_ERR_MSG(info->extack, "topic matches too much");
@@ -1376,6 +1382,8 @@ static int fill_stats(struct sk_buff *skb, struct kmqtt_ns *ns)
 	if (nla_put_u32(skb, KMQTT_A_STATS_CONNS, READ_ONCE(ns->nr_conns)) ||
 	    nla_put_u32(skb, KMQTT_A_STATS_SUBS, READ_ONCE(ns->nr_subs)) ||
 	    nla_put_u32(skb, KMQTT_A_STATS_FILTERS, READ_ONCE(ns->trie.nodes)) ||
+	    nla_put_u64_64bit(skb, KMQTT_A_STATS_INJECTED,
+			      READ_ONCE(ns->injected), KMQTT_A_STATS_PAD) ||
 	    fill_memory(skb, &ns->memory) ||
 	    fill_sink(skb, &ns->sink) || fill_daemon(skb, &ns->sink))
 		return -EMSGSIZE;
@@ -1450,7 +1458,8 @@ static int kmqtt_nl_sink_open_doit(struct sk_buff *skb, struct genl_info *info)
 			       get_u32(attrs, KMQTT_A_SINK_BYTES,
 				       SINK_BYTES_DEFAULT),
 			       get_u32(attrs, KMQTT_A_SINK_ORPHAN_TIMEOUT,
-				       ORPHAN_TIMEOUT_DEFAULT));
+				       ORPHAN_TIMEOUT_DEFAULT),
+			       nla_get_flag(attrs[KMQTT_A_SINK_KEEP]));
 	if (IS_ERR(file)) {
 		err = PTR_ERR(file);
 		if (err == -EBUSY)
@@ -1474,6 +1483,22 @@ put_fd:
 	put_unused_fd(fd);
 free_reply:
 	nlmsg_free(reply);
+	return err;
+}
+
+static int kmqtt_nl_sink_done_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	struct kmqtt_ns *ns = kmqtt_ns_of(genl_info_net(info));
+	int err;
+
+	if (GENL_REQ_ATTR_CHECK(info, KMQTT_A_SINK_DONE)) {
+		NL_SET_ERR_MSG(info->extack, "done missing");
+		return -EINVAL;
+	}
+	err = kmqtt_sink_done(&ns->sink,
+			      nla_get_u64(info->attrs[KMQTT_A_SINK_DONE]));
+	if (err)
+		NL_SET_ERR_MSG(info->extack, "done has not been read");
 	return err;
 }
 
@@ -1758,6 +1783,13 @@ static const struct genl_ops kmqtt_ops[] = {
 		.policy = sink_open_policy,
 		.maxattr = KMQTT_A_SINK_MAX,
 		.doit = kmqtt_nl_sink_open_doit,
+	},
+	{
+		.cmd = KMQTT_CMD_SINK_DONE,
+		.flags = GENL_UNS_ADMIN_PERM,
+		.policy = sink_done_policy,
+		.maxattr = KMQTT_A_SINK_MAX,
+		.doit = kmqtt_nl_sink_done_doit,
 	},
 	{
 		.cmd = KMQTT_CMD_MEMORY_SET,

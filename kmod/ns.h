@@ -51,9 +51,11 @@ struct kmqtt_counters {
  * @rulesets: rule sets by id
  * @nr_rulesets: entries of @rulesets
  * @rules_bytes: of all their contents
+ * @kept_bytes: of those that are not there any more, but that connections have
  * @draft_id: the rule set that @draft is for
  * @draft: contents being written, or NULL
  * @matcher: for injected messages
+ * @injected: the serial that the daemon gave the last of them
  * @attaching: connection whose socket is being switched over
  * @attacher: the task that does it
  * @generation: changes when a match may change; no lock to read
@@ -76,9 +78,11 @@ struct kmqtt_ns {
 	struct xarray rulesets;
 	u32 nr_rulesets;
 	u32 rules_bytes;
+	u32 kept_bytes;
 	u32 draft_id;
 	struct kmqtt_rules *draft;
 	struct kmqtt_matcher matcher;
+	u64 injected;
 	struct kmqtt_conn *attaching;
 	struct task_struct *attacher;
 	u32 generation;

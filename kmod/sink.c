@@ -93,6 +93,8 @@ struct kmqtt_msg *kmqtt_sink_push(struct kmqtt_sink *sink,
 		WRITE_ONCE(*oldest, record->seq);
 	*sink->last = record;
 	sink->last = &record->next;
+	if (!sink->next)
+		sink->next = record;
 	sink->nr++;
 	charge(sink, record_charge(record));
 	spin_unlock(&sink->lock);
@@ -102,7 +104,7 @@ struct kmqtt_msg *kmqtt_sink_push(struct kmqtt_sink *sink,
 /* The messages that a worker has queued are on their way: let them be read. */
 void kmqtt_sink_sent(struct kmqtt_sink *sink, struct kmqtt_worker *worker)
 {
-	/* Pairs with head_readable(). */
+	/* Pairs with next_readable(). */
 	smp_store_release(sinking(sink, worker), 0);
 	wake_up_interruptible_poll(&sink->wait, EPOLLIN | EPOLLRDNORM);
 }
@@ -169,17 +171,17 @@ static void resume(struct kmqtt_sink *sink)
 	} while (conn);
 }
 
-/* Whether there is a record, and its message is on its way to all workers; under
- * @sink->lock.
+/* Whether there is a record to read, and its message is on its way to all
+ * workers; under @sink->lock.
  */
-static bool head_readable(struct kmqtt_sink *sink)
+static bool next_readable(struct kmqtt_sink *sink)
 {
 	u64 first = sink->seq + 1;
 	u32 i;
 
-	if (!sink->head)
+	if (!sink->next)
 		return false;
-	if (sink->head->seq <= sink->readable)
+	if (sink->next->seq <= sink->readable)
 		return true;
 
 	for (i = 0; i < kmqtt_nr_workers; i++) {
@@ -190,7 +192,7 @@ static bool head_readable(struct kmqtt_sink *sink)
 			first = seq;
 	}
 	sink->readable = first - 1;
-	return sink->head->seq <= sink->readable;
+	return sink->next->seq <= sink->readable;
 }
 
 static bool sink_readable(struct kmqtt_sink *sink)
@@ -198,7 +200,7 @@ static bool sink_readable(struct kmqtt_sink *sink)
 	bool readable;
 
 	spin_lock(&sink->lock);
-	readable = head_readable(sink);
+	readable = next_readable(sink);
 	spin_unlock(&sink->lock);
 	return readable;
 }
@@ -208,8 +210,8 @@ static struct kmqtt_msg *read_begin(struct kmqtt_sink *sink)
 	struct kmqtt_msg *msg = NULL;
 
 	spin_lock(&sink->lock);
-	if (head_readable(sink)) {
-		msg = sink->head;
+	if (next_readable(sink)) {
+		msg = sink->next;
 		sink->reading = true;
 	}
 	spin_unlock(&sink->lock);
@@ -231,21 +233,64 @@ static void head_remove(struct kmqtt_sink *sink)
 /* @n more bytes of a record were read. Return: whether all of it was. */
 static bool read_end(struct kmqtt_sink *sink, struct kmqtt_msg *msg, u32 n)
 {
-	bool whole;
+	bool whole, done;
 
 	spin_lock(&sink->lock);
 	sink->reading = false;
 	sink->off += n;
 	whole = sink->off == record_size(msg);
+	done = whole && !sink->keep;
 	if (whole) {
-		head_remove(sink);
+		sink->next = msg->next;
 		sink->off = 0;
 	}
+	if (done)
+		head_remove(sink);
 	spin_unlock(&sink->lock);
 
-	if (whole)
+	if (done)
 		kmqtt_msg_put(msg);
 	return whole;
+}
+
+/* The oldest record, taken out, if it is done with number @seq; or NULL. */
+static struct kmqtt_msg *done_remove(struct kmqtt_sink *sink, u64 seq)
+{
+	struct kmqtt_msg *msg;
+
+	spin_lock(&sink->lock);
+	msg = sink->head;
+	if (msg && msg != sink->next && msg->seq <= seq)
+		head_remove(sink);
+	else
+		msg = NULL;
+	spin_unlock(&sink->lock);
+	return msg;
+}
+
+/**
+ * kmqtt_sink_done() - forget records that were kept
+ * @sink: the sink
+ * @seq: the last that the daemon is through with
+ *
+ * Return: 0, or -EINVAL: that one has not been read.
+ */
+int kmqtt_sink_done(struct kmqtt_sink *sink, u64 seq)
+{
+	struct kmqtt_msg *msg;
+	bool read;
+
+	spin_lock(&sink->lock);
+	read = seq <= sink->seq && (!sink->next || seq < sink->next->seq);
+	spin_unlock(&sink->lock);
+	if (!read)
+		return -EINVAL;
+	while ((msg = done_remove(sink, seq))) {
+		kmqtt_msg_put(msg);
+		cond_resched();
+	}
+	resume(sink);
+	return 0;
 }
 
 /* Copy a record to user space, from byte @off on. Return: bytes copied. */
@@ -359,7 +404,7 @@ static void orphan(struct work_struct *work)
 	mutex_unlock(&ns->lock);
 }
 
-/* What was read in part only, the next reader reads again. */
+/* What was read in part only, or is not done, the next reader reads again. */
 static int sink_release(struct inode *inode, struct file *file)
 {
 	struct kmqtt_sink *sink = file->private_data;
@@ -367,6 +412,7 @@ static int sink_release(struct inode *inode, struct file *file)
 
 	spin_lock(&sink->lock);
 	sink->off = 0;
+	sink->next = sink->head;
 	owner = sink->owner;
 	WRITE_ONCE(sink->owner, NULL);
 	schedule_delayed_work(&sink->orphan, sink->orphan_timeout * HZ);
@@ -404,11 +450,12 @@ void kmqtt_sink_guard(struct kmqtt_sink *sink)
  * @sink: the sink
  * @limit: bytes that make it full
  * @orphan_timeout: seconds that connections outlive the file
+ * @keep: what is read stays, until kmqtt_sink_done()
  *
  * Return: the file, or -EBUSY: there is one already, or another error.
  */
 struct file *kmqtt_sink_open(struct kmqtt_sink *sink, u32 limit,
-			     u32 orphan_timeout)
+			     u32 orphan_timeout, bool keep)
 {
 	struct file *file;
 	bool busy;
@@ -434,6 +481,7 @@ struct file *kmqtt_sink_open(struct kmqtt_sink *sink, u32 limit,
 	spin_lock(&sink->lock);
 	WRITE_ONCE(sink->limit, limit);
 	WRITE_ONCE(sink->opened, true);
+	sink->keep = keep;
 	sink->orphan_timeout = orphan_timeout;
 	spin_unlock(&sink->lock);
 	cancel_delayed_work_sync(&sink->orphan);
@@ -461,18 +509,30 @@ u64 kmqtt_sink_seq(struct kmqtt_sink *sink)
 	return seq;
 }
 
+static void put_until(struct kmqtt_msg *msg, const struct kmqtt_msg *end)
+{
+	while (msg != end) {
+		struct kmqtt_msg *next = msg->next;
+
+		kmqtt_msg_put(msg);
+		msg = next;
+		cond_resched();
+	}
+}
+
 /* Forget all records, but for one that is being read: the stream goes on. */
 void kmqtt_sink_flush(struct kmqtt_sink *sink)
 {
-	struct kmqtt_msg *first = NULL, *msg;
+	struct kmqtt_msg *first = NULL, *rest = NULL, *msg;
 
 	spin_lock(&sink->lock);
-	if (sink->head && (sink->off || sink->reading)) {
-		first = sink->head;
-		head_remove(sink);
-	}
+	if (sink->off || sink->reading)
+		first = sink->next;
+	if (first)
+		rest = first->next;
 	msg = sink->head;
 	sink->head = first;
+	sink->next = first;
 	sink->last = first ? &first->next : &sink->head;
 	sink->nr = !!first;
 	charge(sink, (first ? record_charge(first) : 0) - sink->bytes);
@@ -480,13 +540,8 @@ void kmqtt_sink_flush(struct kmqtt_sink *sink)
 		first->next = NULL;
 	spin_unlock(&sink->lock);
 
-	while (msg) {
-		struct kmqtt_msg *next = msg->next;
-
-		kmqtt_msg_put(msg);
-		msg = next;
-		cond_resched();
-	}
+	put_until(msg, first);
+	put_until(rest, NULL);
 	resume(sink);
 }
 

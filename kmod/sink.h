@@ -31,14 +31,16 @@ struct pid;
  * @lock: protects all that follows but what says otherwise
  * @head: the oldest record: a message, linked by kmqtt_msg.next
  * @last: link of the newest
+ * @next: the oldest that was not read whole; those before it are not done
+ * @keep: they are kept until the daemon says that they are
  * @nr: records
  * @bytes: memory that they pin
  * @limit: of @bytes: at it, it is full
  * @opened: it was opened once; no lock to read
  * @owner: who opened the descriptor that there is, the daemon, or NULL
  * @orphan_timeout: seconds that connections outlive it
- * @reading: a reader copies from the oldest record
- * @off: bytes of the oldest record that were read
+ * @reading: a reader copies from @next
+ * @off: bytes of @next that were read
  * @seq: of the newest record ever; the first is 1
  * @readable: records up to this one can be read
  * @waiting: publishers that wait for room, by kmqtt_conn.sink_wait
@@ -54,6 +56,8 @@ struct kmqtt_sink {
 	spinlock_t lock; /* protects what follows, with exceptions */
 	struct kmqtt_msg *head;
 	struct kmqtt_msg **last;
+	struct kmqtt_msg *next;
+	bool keep;
 	u32 nr;
 	u64 bytes;
 	u32 limit;
@@ -97,7 +101,8 @@ void kmqtt_sink_leave(struct kmqtt_conn *conn);
 /* Process context, may sleep. */
 void kmqtt_sink_guard(struct kmqtt_sink *sink);
 struct file *kmqtt_sink_open(struct kmqtt_sink *sink, u32 limit,
-			     u32 orphan_timeout);
+			     u32 orphan_timeout, bool keep);
+int kmqtt_sink_done(struct kmqtt_sink *sink, u64 seq);
 u64 kmqtt_sink_seq(struct kmqtt_sink *sink);
 void kmqtt_sink_flush(struct kmqtt_sink *sink);
 

@@ -535,31 +535,39 @@ int kmqtt_sock_attach(struct kmqtt_conn *conn, struct netlink_ext_ack *extack)
 	return err;
 }
 
+/* Whether there are @done bytes of the user queue, and no more are done. That
+ * will not change before the next kmqtt_sock_done(). Under kmqtt_ns.lock; may
+ * sleep.
+ */
+bool kmqtt_sock_was_read(struct kmqtt_conn *conn, u64 done)
+{
+	struct sock *sk = conn->sk;
+	bool read;
+
+	lock_sock(sk);
+	read = done - conn->done <= kmqtt_upq_used(&conn->upq);
+	release_sock(sk);
+	return read;
+}
+
 /**
  * kmqtt_sock_done() - the daemon will not read some of the user queue again
  * @conn: the connection
- * @done: bytes since the first
+ * @done: bytes since the first, good for kmqtt_sock_was_read()
  *
  * Under kmqtt_ns.lock; may sleep.
- *
- * Return: 0, or -EINVAL: there are not that many, or there were more.
  */
-int kmqtt_sock_done(struct kmqtt_conn *conn, u64 done)
+void kmqtt_sock_done(struct kmqtt_conn *conn, u64 done)
 {
 	struct sock *sk = conn->sk;
 
 	lock_sock(sk);
-	if (done - conn->done > kmqtt_upq_used(&conn->upq)) {
-		release_sock(sk);
-		return -EINVAL;
-	}
 	kmqtt_upq_done(&conn->upq, done - conn->done);
 	conn->done = done;
 	if (READ_ONCE(conn->rx_stopped) &&
 	    kmqtt_upq_used(&conn->upq) <= conn->limits.user_bytes / 2)
 		kmqtt_conn_kick(conn, KMQTT_CONN_KICK_RX);
 	release_sock(sk);
-	return 0;
 }
 
 /* Another daemon reads what is not done. Under kmqtt_ns.lock; may sleep. */

@@ -12,7 +12,8 @@ struct kmqtt_conn;
 struct netlink_ext_ack;
 
 int kmqtt_sock_attach(struct kmqtt_conn *conn, struct netlink_ext_ack *extack);
-int kmqtt_sock_done(struct kmqtt_conn *conn, u64 done);
+bool kmqtt_sock_was_read(struct kmqtt_conn *conn, u64 done);
+void kmqtt_sock_done(struct kmqtt_conn *conn, u64 done);
 void kmqtt_sock_rewind(struct kmqtt_conn *conn);
 
 int kmqtt_sock_init(void);

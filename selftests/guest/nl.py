@@ -158,7 +158,7 @@ STATS = Attributes("stats", {"worker": Attributes("counter"), "ended": Ended})
 SPACES = collections.defaultdict(lambda: CONN, {
     "sub_add": SUB, "sub_del": SUB, "sub_get": SUB, "publish": MSG,
     "stats_get": STATS, "flush": STATS, "sink_open": SINK,
-    "memory_set": STATS,
+    "sink_done": SINK, "memory_set": STATS,
     **dict.fromkeys(("rules_begin", "rules_add", "rules_commit", "rules_del"),
                     RULES),
 })

@@ -74,7 +74,7 @@ REQUESTS = [
     ("sub_add", {"conn_id": 1, "filter": {"topic": "#"}}),
     ("sub_del", {"conn_id": 1, "filter": {"topic": "#"}}),
     ("publish", {"topic": "a"}), ("stats_get", {}), ("flush", {}),
-    ("sink_open", {}), ("memory_set", {"memory_limit": 1}),
+    ("sink_open", {}), ("sink_done", {"done": 0}), ("memory_set", {"memory_limit": 1}),
     ("rules_begin", {"id": 1}), ("rules_commit", {"id": 1}),
     ("rules_add", {"id": 1, "rule": {"filter": "#", "access": 3}}),
     ("rules_del", {"id": 1}),

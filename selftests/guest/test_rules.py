@@ -247,19 +247,47 @@ def _(fixture):
     nl.request("rules_del", {"id": 1})
 
 
+def large(nl, number):
+    """Make a rule set of nearly 1 MiB."""
+    nl.request("rules_begin", {"id": number})
+    for _ in range(LIMIT["rules_bytes"] // 65000):
+        nl.rules_add(number, ("x" * 65000, ALL, 0))
+    nl.request("rules_commit", {"id": number})
+
+
 @test("sets together are bounded, and the next daemon's sink-open forgets them")
 def _(fixture):
     nl = fixture.nl
     with refused(errno.E2BIG, "too many rule sets, or too large"):
         for number in range(1, 100):
-            nl.request("rules_begin", {"id": number})
-            for _ in range(LIMIT["rules_bytes"] // 65000):
-                nl.rules_add(number, ("x" * 65000, ALL, 0))
-            nl.request("rules_commit", {"id": number})
+            large(nl, number)
     assert number > 60, number
     os.close(nl.sink_open())
     with refused(errno.ENOENT):
         nl.request("rules_del", {"id": 1})
+
+
+@test("and those that connections keep of earlier daemons, with them")
+def _(fixture):
+    nl = fixture.nl
+
+    def daemon(stack, sets):
+        os.close(nl.sink_open())
+        for number in range(1, sets + 1):
+            large(nl, number)
+            one = stack.enter_context(Attached(nl))
+            nl.conn_set(one.id, rules_id=number)
+
+    with contextlib.ExitStack() as first, contextlib.ExitStack() as second:
+        daemon(first, 45)
+        daemon(second, 45)
+        with contextlib.ExitStack() as third:
+            with refused(errno.E2BIG, "too many rule sets, or too large"):
+                daemon(third, 60)
+        first.close()
+        with contextlib.ExitStack() as third:
+            daemon(third, 60)
+        os.close(nl.sink_open())
 
 
 @test("connections that end leave their rules")

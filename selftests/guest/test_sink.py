@@ -390,6 +390,76 @@ def flushed(module):
         assert sink.record().seq > first.seq + 1
 
 
+@test("with keep, a record stays until it is done, and is read again")
+def kept(module):
+    with Attached(module.nl) as one:
+        with Sink(module.nl, keep=True) as sink:
+            one.send(*numbered(5))
+            records = sink.records(3)
+            first = records[0].seq
+            with refused(errno.EINVAL, "not been read"):
+                module.nl.request("sink_done", {"done": first + 5})
+            records += sink.records(2)
+            equal(module.nl.stats()["sink_records"], 5)
+            module.nl.request("sink_done", {"done": first + 1})
+            equal(module.nl.stats()["sink_records"], 3)
+            module.nl.request("sink_done", {"done": first + 1})
+            assert not sink.readable()
+        with Sink(module.nl, keep=True) as sink:
+            with refused(errno.EINVAL, "not been read"):
+                module.nl.request("sink_done", {"done": first + 2})
+            equal(sink.records(3), records[2:])
+            one.send(*numbered(1))
+            sink.record()
+            with refused(errno.EINVAL, "done missing"):
+                module.nl.request("sink_done", {})
+        with Sink(module.nl) as sink:
+            equal(len(sink.records(4)), 4)
+            equal(module.nl.stats()["sink_records"], 0)
+
+
+@test("with keep, what is not done pauses publishers")
+def kept_full(module):
+    with Sink(module.nl, bytes=SMALLEST, keep=True) as sink, \
+            Attached(module.nl) as one:
+        thread = threading.Thread(target=_flood, args=(one,))
+        thread.start()
+        _paused(module, 1)
+        records = sink.now()
+        equal(module.nl.stats()["sink_waiting"], 1)
+        while len(records) < 500:
+            module.nl.request("sink_done", {"done": records[-1].seq})
+            records.append(sink.record())
+            records += sink.now()
+        thread.join()
+
+
+@test("with keep, flush forgets what was read, but for a record read in part")
+def kept_flushed(module):
+    with Sink(module.nl, keep=True) as sink, Attached(module.nl) as one:
+        one.send(*numbered(9))
+        first = sink.record(30)
+        sink.record(30)
+        assert sink.data
+        equal(module.nl.flush(), 1)
+        equal(module.nl.stats()["sink_records"], 1)
+        equal([r.seq for r in sink.now()], [first.seq + 2])
+        module.nl.request("sink_done", {"done": first.seq + 2})
+        equal(module.nl.stats()["sink_records"], 0)
+
+
+@test("the last serial of what was injected is remembered")
+def serial(module):
+    with Sink(module.nl):
+        module.nl.publish("a", b"", serial=77)
+        equal(module.nl.stats()["injected"], 77)
+        module.nl.publish("a", b"")
+        equal(module.nl.stats()["injected"], 77)
+        with refused(errno.EINVAL):
+            module.nl.publish("a/#", b"", serial=78)
+        equal(module.nl.stats()["injected"], 77)
+
+
 def _flood(one):
     with contextlib.suppress(Closed):
         one.send(*numbered(500, size=1000))

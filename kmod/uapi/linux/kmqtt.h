@@ -54,7 +54,10 @@
 /* Rules in a rule set, and bytes of their filters. */
 #define KMQTT_RULES_MAX		4096
 #define KMQTT_RULES_BYTES	1048576
-/* Rule sets in a namespace; together they take at most 64 MiB. */
+/*
+ * Rule sets in a namespace; together they take at most 64 MiB, and 128 MiB with
+ * those that were forgotten (sink-open) and that connections still have.
+ */
 #define KMQTT_RULESETS_MAX	65536
 /* Bytes of payload that fit KMQTT_A_MSG_PAYLOAD; more comes in a memfd. */
 #define KMQTT_PAYLOAD_INLINE	32768
@@ -111,7 +114,7 @@
  *	before it.
  * @KMQTT_CMD_SUB_GET: dump subscriptions [optional conn-id].
  * @KMQTT_CMD_PUBLISH: inject a message [topic, payload or payload-fd;
- *	optional qos, retain, properties, conn-id]. With properties, they are
+ *	optional qos, retain, properties, conn-id, serial]. With properties, they are
  *	checked as a client's are: EINVAL. EAGAIN when the workers are too far behind.
  * @KMQTT_CMD_STATS_GET: counters of the namespace []. Answers [conns, subs,
  *	filters, a worker nest for each, ended].
@@ -124,14 +127,15 @@
  *	no one has read. Only a wake-up: it is sent once, then not again until
  *	a dump with pending was started. Losing it loses nothing.
  * @KMQTT_CMD_SINK_OPEN: be the namespace's daemon, and read its sink [optional
- *	bytes, orphan-timeout]. Answers [fd], a close-on-exec descriptor of the
+ *	bytes, orphan-timeout, keep]. Answers [fd], a close-on-exec descriptor of the
  *	caller from which read() gets a stream of struct kmqtt_sink_record, and
  *	which poll() says is readable. It blocks unless fcntl() says
  *	O_NONBLOCK. Rule sets are forgotten; connections keep theirs until
  *	conn-set says otherwise. The queue is the namespace's:
- *	records not read stay when it is closed, and the next descriptor begins
- *	with a whole one. EBUSY while another is open, by which time nothing
- *	that its owner has begun is under way any more; EMFILE as open().
+ *	records not read, or with keep not done, stay when it is closed, and the
+ *	next descriptor begins with the oldest, from its beginning. EBUSY while
+ *	another is open, by which time nothing that its owner has begun is
+ *	under way any more; EMFILE as open().
  *
  *	QoS 0 publishes with RETAIN go into the sink before they are matched,
  *	then to subscribers as any other, RETAIN cleared. Before the namespace's
@@ -163,6 +167,8 @@
  *	what was begun is forgotten.
  * @KMQTT_CMD_RULES_DEL: forget a rule set [id]. EBUSY while connections have
  *	it, ENOENT if there is none.
+ * @KMQTT_CMD_SINK_DONE: forget the records that keep has kept [done]. EINVAL if
+ *	the last of them has not been read whole since sink-open.
  */
 enum kmqtt_cmd {
 	KMQTT_CMD_UNSPEC,
@@ -184,6 +190,7 @@ enum kmqtt_cmd {
 	KMQTT_CMD_RULES_ADD,
 	KMQTT_CMD_RULES_COMMIT,
 	KMQTT_CMD_RULES_DEL,
+	KMQTT_CMD_SINK_DONE,
 
 	__KMQTT_CMD_MAX,
 	KMQTT_CMD_MAX = __KMQTT_CMD_MAX - 1
@@ -510,6 +517,7 @@ enum kmqtt_a_filter {
  *	payload in payload or payload-fd, without topic alias and property
  *	length; default 0. A message expiry interval counts from now
  * @KMQTT_A_MSG_CONN_ID: u32, the connection that published it, for no-local
+ * @KMQTT_A_MSG_SERIAL: u64, the daemon's, see KMQTT_A_STATS_INJECTED
  */
 enum kmqtt_a_msg {
 	KMQTT_A_MSG_UNSPEC,
@@ -520,13 +528,14 @@ enum kmqtt_a_msg {
 	KMQTT_A_MSG_RETAIN,
 	KMQTT_A_MSG_PROPERTIES,
 	KMQTT_A_MSG_CONN_ID,
+	KMQTT_A_MSG_SERIAL,
 
 	__KMQTT_A_MSG_MAX,
 	KMQTT_A_MSG_MAX = __KMQTT_A_MSG_MAX - 1
 };
 
 /**
- * enum kmqtt_a_sink - attributes of sink-open
+ * enum kmqtt_a_sink - attributes of sink-open and sink-done
  * @KMQTT_A_SINK_UNSPEC: unused
  * @KMQTT_A_SINK_FD: u32, a descriptor of the caller
  * @KMQTT_A_SINK_BYTES: u32, memory that records may pin until the sink is full,
@@ -534,12 +543,18 @@ enum kmqtt_a_msg {
  * @KMQTT_A_SINK_ORPHAN_TIMEOUT: u32, seconds after the descriptor's end, until
  *	which there must be another, or the namespace's connections are ended;
  *	at most 86400, default 60. It also counts from a conn-add meanwhile
+ * @KMQTT_A_SINK_KEEP: flag, records that were read stay, and count as memory
+ *	pinned, until sink-done; default: they go when they were read whole
+ * @KMQTT_A_SINK_DONE: u64, number of the last record that the daemon is through
+ *	with: its effects are where they survive the daemon
  */
 enum kmqtt_a_sink {
 	KMQTT_A_SINK_UNSPEC,
 	KMQTT_A_SINK_FD,
 	KMQTT_A_SINK_BYTES,
 	KMQTT_A_SINK_ORPHAN_TIMEOUT,
+	KMQTT_A_SINK_KEEP,
+	KMQTT_A_SINK_DONE,
 
 	__KMQTT_A_SINK_MAX,
 	KMQTT_A_SINK_MAX = __KMQTT_A_SINK_MAX - 1
@@ -604,6 +619,9 @@ enum kmqtt_a_rule {
  * @KMQTT_A_STATS_MEMORY_LIMIT: u64, bytes, 0 (the default) for any number
  * @KMQTT_A_STATS_DAEMON: u32, process that has opened the sink, as the caller's
  *	PID namespace calls it; 0: there is no daemon
+ * @KMQTT_A_STATS_INJECTED: u64, serial of the last publish that had one, and was
+ *	not answered with EAGAIN; 0 before the first. So the next daemon knows
+ *	which of those that a dead one has begun are still to be injected
  */
 enum kmqtt_a_stats {
 	KMQTT_A_STATS_UNSPEC,
@@ -621,6 +639,7 @@ enum kmqtt_a_stats {
 	KMQTT_A_STATS_MEMORY,
 	KMQTT_A_STATS_MEMORY_LIMIT,
 	KMQTT_A_STATS_DAEMON,
+	KMQTT_A_STATS_INJECTED,
 
 	__KMQTT_A_STATS_MAX,
 	KMQTT_A_STATS_MAX = __KMQTT_A_STATS_MAX - 1
