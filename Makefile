@@ -38,7 +38,7 @@ BENCH_SRC := $(wildcard tools/bench/*.c)
 
 PROGRAMS := userspace/kmqttd tools/kmqttctl tools/kmqtt-bench
 
-all: module $(PROGRAMS)
+all: module $(PROGRAMS) build/kmqttd-test
 
 module:
 	@test -n "$(KDIR)" || { echo "No kernel headers: install" \

@@ -24,6 +24,7 @@ enum change_type {
 	CHANGE_INBOUND_DEL,
 	CHANGE_RETAINED_SET,
 	CHANGE_RETAINED_DEL,
+	CHANGE_MARK,
 	CHANGE_READ,
 };
 
@@ -45,6 +46,7 @@ struct store_read;
  * @seq: delivery
  * @packet_id: of an inbound message
  * @seen: of the session
+ * @mark: to be remembered
  * @message: to be delivered or retained; with a reference
  * @read: who reads
  * @deliveries: what was read
@@ -66,6 +68,7 @@ struct change {
 		u64 seq;
 		u16 packet_id;
 		s64 seen;
+		u64 mark;
 	};
 	struct message *message;
 	struct store_read *read;

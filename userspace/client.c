@@ -46,6 +46,7 @@
  * @link: in the client's
  * @change: that it waits for
  * @from: bytes that were handled before what it acknowledges
+ * @inbound: packet identifier of a QoS 2 message, whose mark @change is, or 0
  * @len: bytes of @packet, 0: only the kernel will be told
  * @packet: to be sent then
  */
@@ -53,6 +54,7 @@ struct late_ack {
 	STAILQ_ENTRY(late_ack) link;
 	u64 change;
 	u64 from;
+	u16 inbound;
 	u8 len;
 	u8 packet[PACKET_ACK_SIZE];
 };
@@ -633,7 +635,7 @@ static void wait_for_commit(struct client *client)
 }
 
 static void acknowledge_late(struct client *client, const u8 *packet,
-			     size_t len, u64 change)
+			     size_t len, u64 change, u16 inbound)
 {
 	struct late_ack *ack = malloc(sizeof(*ack));
 
@@ -643,6 +645,7 @@ static void acknowledge_late(struct client *client, const u8 *packet,
 	}
 	ack->change = change;
 	ack->from = client->handled;
+	ack->inbound = inbound;
 	ack->len = len;
 	if (len)
 		memcpy(ack->packet, packet, len);
@@ -651,7 +654,8 @@ static void acknowledge_late(struct client *client, const u8 *packet,
 	wait_for_commit(client);
 }
 
-void client_acknowledge(struct client *client, u8 type, u16 id, u64 change)
+static void acknowledge(struct client *client, u8 type, u16 id, u64 change,
+			u16 inbound)
 {
 	u8 packet[PACKET_ACK_SIZE];
 
@@ -660,14 +664,25 @@ void client_acknowledge(struct client *client, u8 type, u16 id, u64 change)
 	if (change <= store_committed() && STAILQ_EMPTY(&client->held))
 		client_send(client, packet, sizeof(packet));
 	else
-		acknowledge_late(client, packet, sizeof(packet), change);
+		acknowledge_late(client, packet, sizeof(packet), change,
+				 inbound);
+}
+
+void client_acknowledge(struct client *client, u8 type, u16 id, u64 change)
+{
+	acknowledge(client, type, id, change, 0);
+}
+
+void client_received(struct client *client, u16 id, u64 mark)
+{
+	acknowledge(client, KMQTT_PUBREC, id, mark, id);
 }
 
 /* What has been handled asks for no answer, but is not on disk. */
 static void await_silently(struct client *client, u64 change)
 {
 	if (client->state != CLIENT_ENDING && change > store_committed())
-		acknowledge_late(client, NULL, 0, change);
+		acknowledge_late(client, NULL, 0, change, 0);
 }
 
 void client_await(struct client *client, u64 change,
@@ -680,6 +695,17 @@ void client_await(struct client *client, u64 change,
 	client->awaited = change;
 	client->then = then;
 	wait_for_commit(client);
+}
+
+/* A QoS 2 message is half received once it is where it is to be. */
+static void journal_held(const struct client *client)
+{
+	const struct late_ack *ack;
+
+	STAILQ_FOREACH(ack, &client->held, link)
+		if (ack->inbound && ack->change > store_committed())
+			journal_append(JOURNAL_INBOUND, client->session->sid,
+				       ack->inbound, ack->change, 0);
 }
 
 static void release_held(struct client *client)
@@ -1314,7 +1340,10 @@ void client_rewrite(void)
 {
 	const struct client *client;
 
-	TAILQ_FOREACH(client, &clients, link)
-		if (client->session && client->session->client == client)
-			client_journal(client);
+	TAILQ_FOREACH(client, &clients, link) {
+		if (!client->session || client->session->client != client)
+			continue;
+		client_journal(client);
+		journal_held(client);
+	}
 }

@@ -335,6 +335,9 @@ void client_publish(struct client *client, const struct message *message,
  */
 void client_acknowledge(struct client *client, u8 type, u16 id, u64 change);
 
+/* Sends the first PUBREC, likewise; the journal has @mark for this message. */
+void client_received(struct client *client, u16 id, u64 mark);
+
 /*
  * Calls @then once @change is on disk, which may be at once. Until then no
  * packet of the client is handled.

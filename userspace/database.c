@@ -93,7 +93,10 @@ static const char *const schema[] = {
 	"CREATE TRIGGER retained_deleted AFTER DELETE ON retained"
 	DROP_UNREFERENCED
 	"CREATE TRIGGER retained_replaced AFTER UPDATE OF message ON retained"
-	DROP_UNREFERENCED
+	DROP_UNREFERENCED,
+
+	"ALTER TABLE counter ADD COLUMN"
+	" mark INTEGER NOT NULL DEFAULT 0 CHECK (mark >= 0);"
 };
 
 #define SCHEMA_VERSION ((int)ARRAY_SIZE(schema))
@@ -102,7 +105,6 @@ static const char *const schema[] = {
 enum {
 	STATEMENT_BEGIN = CHANGE_READ + 1,
 	STATEMENT_COMMIT,
-	STATEMENT_COUNTER,
 	STATEMENT_MESSAGE,
 	STATEMENT_RELEASE,
 	STATEMENTS,
@@ -136,6 +138,8 @@ static const char *const sql[STATEMENTS] = {
 		" ON CONFLICT DO UPDATE SET message = excluded.message",
 	[CHANGE_RETAINED_DEL] =
 		"DELETE FROM retained WHERE topic = ?1",
+	[CHANGE_MARK] =
+		"UPDATE counter SET next_seq = ?1, mark = ?2",
 	[CHANGE_READ] =
 		"SELECT d.seq, d.qos, d.retain, d.state, d.message, m.id,"
 		" m.qos, m.topic, m.payload"
@@ -143,7 +147,6 @@ static const char *const sql[STATEMENTS] = {
 		" WHERE d.sid = ?1 AND d.seq >= ?2 ORDER BY d.seq LIMIT ?3",
 	[STATEMENT_BEGIN] = "BEGIN IMMEDIATE",
 	[STATEMENT_COMMIT] = "COMMIT",
-	[STATEMENT_COUNTER] = "UPDATE counter SET next_seq = ?1",
 	[STATEMENT_MESSAGE] =
 		"INSERT INTO message VALUES (?1, ?2, ?3, ?4)"
 		" ON CONFLICT DO NOTHING",
@@ -157,6 +160,7 @@ static const char *const sql[STATEMENTS] = {
  * @handle: SQLite's
  * @statements: prepared
  * @next_seq: the counter as stored: more than the seq of any delivery
+ * @mark: the last one, likewise
  * @message: the message known to be stored, 0 for none
  * @damaged: found to be
  * @error: what went wrong last
@@ -165,6 +169,7 @@ static struct {
 	struct sqlite3 *handle;
 	struct sqlite3_stmt *statements[STATEMENTS];
 	u64 next_seq;
+	u64 mark;
 	u64 message;
 	bool damaged;
 	char error[256];
@@ -335,10 +340,12 @@ static int load_retained(sqlite3_stmt *statement,
 
 static int load(const struct store_loader *loader, u64 *next_sid)
 {
-	s64 next_seq, message, sid;
+	s64 next_seq, mark, message, sid;
 	int err;
 
 	err = query_number("SELECT next_seq FROM counter", &next_seq);
+	if (!err)
+		err = query_number("SELECT mark FROM counter", &mark);
 	if (!err)
 		err = query_number("SELECT max(id) FROM message", &message);
 	if (!err)
@@ -347,6 +354,7 @@ static int load(const struct store_loader *loader, u64 *next_sid)
 	if (err)
 		return err;
 	db.next_seq = next_seq;
+	db.mark = mark;
 	*next_sid = sid + 1;
 	message_ids_from(message + 1);
 
@@ -663,7 +671,7 @@ static int set_aside(const char *path)
 }
 
 int database_open(const char *path, const struct store_loader *loader,
-		  u64 *next_sid)
+		  u64 *next_sid, u64 *mark)
 {
 	int err = -ENAMETOOLONG;
 
@@ -684,6 +692,7 @@ int database_open(const char *path, const struct store_loader *loader,
 		log_print(LOG_TYPE_ERROR,
 			  "Error: Unable to open the database %s: %s.", path,
 			  db.error[0] ? db.error : strerror(-err));
+	*mark = db.mark;
 	return err;
 }
 
@@ -845,6 +854,8 @@ static int apply(struct change *change)
 	int err;
 
 	switch (change->type) {
+	case CHANGE_MARK:
+		return 0;	/* the last one is written with the counter */
 	case CHANGE_READ:
 		return answer(change);
 	case CHANGE_DELIVERY_ADD:
@@ -865,28 +876,45 @@ static int apply(struct change *change)
 	return err;
 }
 
-/* What the counter must be after @list, those that are pointless included. */
-static u64 next_seq(const struct change_list *list)
-{
-	const struct change *change;
-	u64 next = db.next_seq;
+/* What is counted for all sessions. */
+struct counter {
+	u64 next_seq;
+	u64 mark;
+};
 
-	for (change = list->first; change; change = change->next)
-		if (change->type == CHANGE_DELIVERY_ADD && change->seq >= next)
-			next = change->seq + SEQ_AHEAD;
-	return next;
+/* What it must be after @list, those that are pointless included. */
+static struct counter count(const struct change_list *list)
+{
+	struct counter counter = { db.next_seq, db.mark };
+	const struct change *change;
+
+	for (change = list->first; change; change = change->next) {
+		if (change->type == CHANGE_DELIVERY_ADD &&
+		    change->seq >= counter.next_seq)
+			counter.next_seq = change->seq + SEQ_AHEAD;
+		if (change->type == CHANGE_MARK)
+			counter.mark = change->mark;
+	}
+	return counter;
 }
 
-static int write_all(const struct change_list *list, u64 next)
+static int write_counter(const struct counter *counter)
 {
-	sqlite3_stmt *counter = db.statements[STATEMENT_COUNTER];
-	struct change *change;
-	int err = 0;
+	sqlite3_stmt *statement = db.statements[CHANGE_MARK];
 
-	if (next != db.next_seq) {
-		sqlite3_bind_int64(counter, 1, next);
-		err = run(counter);
-	}
+	if (counter->next_seq == db.next_seq && counter->mark == db.mark)
+		return 0;
+	sqlite3_bind_int64(statement, 1, counter->next_seq);
+	sqlite3_bind_int64(statement, 2, counter->mark);
+	return run(statement);
+}
+
+static int write_all(const struct change_list *list,
+		     const struct counter *counter)
+{
+	struct change *change;
+	int err = write_counter(counter);
+
 	for (change = list->first; !err && change; change = change->next)
 		if (!change->pointless)
 			err = apply(change);
@@ -896,20 +924,22 @@ static int write_all(const struct change_list *list, u64 next)
 int database_commit(const struct change_list *list, bool *written)
 {
 	s64 before = sqlite3_total_changes64(db.handle);
-	u64 next = next_seq(list);
+	struct counter counter = count(list);
 	int err;
 
 	err = run(db.statements[STATEMENT_BEGIN]);
 	if (!err)
-		err = write_all(list, next);
+		err = write_all(list, &counter);
 	if (!err)
 		err = run(db.statements[STATEMENT_COMMIT]);
 	db.message = 0;
 	*written = sqlite3_total_changes64(db.handle) != before;
-	if (!err)
-		db.next_seq = next;
-	else if (!sqlite3_get_autocommit(db.handle))
+	if (!err) {
+		db.next_seq = counter.next_seq;
+		db.mark = counter.mark;
+	} else if (!sqlite3_get_autocommit(db.handle)) {
 		sqlite3_exec(db.handle, "ROLLBACK", NULL, NULL, NULL);
+	}
 	return err;
 }
 

@@ -15,10 +15,10 @@
 
 /*
  * As store_open(), without the thread. *@next_sid is the first sid that was
- * never used.
+ * never used, *@mark the last mark that was written.
  */
 int database_open(const char *path, const struct store_loader *loader,
-		  u64 *next_sid);
+		  u64 *next_sid, u64 *mark);
 
 /*
  * Writes all changes of @list, and does its reads, in one transaction. 0 and

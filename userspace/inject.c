@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "client.h"
+#include "journal.h"
 #include "kmod.h"
 #include "log.h"
 
@@ -20,6 +21,7 @@
  * @mark: its turn
  * @request: to the module
  * @message: with a reference
+ * @number: its serial, which tells the next daemon whether the module has it
  * @fd: a memfd of its payload, or -1
  * @retain: it was published retained
  */
@@ -27,6 +29,7 @@ struct injection {
 	struct inject_mark mark;
 	struct kmod_request request;
 	struct message *message;
+	u64 number;
 	int fd;
 	bool retain;
 };
@@ -36,7 +39,8 @@ struct injection {
  * overtaken when it is tried again.
  */
 static STAILQ_HEAD(, inject_mark) waiting = STAILQ_HEAD_INITIALIZER(waiting);
-static bool under_way;
+static struct injection *under_way;
+static u64 last_number;
 static u32 count;
 
 static void build(struct kmod_request *request, struct nlmsghdr *message,
@@ -50,6 +54,7 @@ static void build(struct kmod_request *request, struct nlmsghdr *message,
 	mnl_attr_put(message, KMQTT_A_MSG_TOPIC, content->topic_len,
 		     content->data);
 	mnl_attr_put_u8(message, KMQTT_A_MSG_QOS, content->qos);
+	mnl_attr_put_u64(message, KMQTT_A_MSG_SERIAL, injection->number);
 	if (injection->retain)
 		mnl_attr_put(message, KMQTT_A_MSG_RETAIN, 0, NULL);
 	if (injection->fd >= 0)
@@ -76,7 +81,7 @@ static void done(struct kmod_request *request, const struct kmod_reply *reply)
 	struct injection *injection =
 		container_of(request, struct injection, request);
 
-	under_way = false;
+	under_way = NULL;
 	if (reply->err == -EAGAIN) {
 		STAILQ_INSERT_HEAD(&waiting, &injection->mark, link);
 	} else {
@@ -102,7 +107,7 @@ static void reached(struct inject_mark *mark)
 	struct injection *injection =
 		container_of(mark, struct injection, mark);
 
-	under_way = true;
+	under_way = injection;
 	kmod_submit(&injection->request, &publish);
 }
 
@@ -155,7 +160,7 @@ static void log_failed(int err)
 		  strerror(-err));
 }
 
-void inject(struct message *message, bool retain)
+static void add(u64 number, struct message *message, bool retain)
 {
 	struct injection *injection = calloc(1, sizeof(*injection));
 	int fd = -1;
@@ -173,11 +178,48 @@ void inject(struct message *message, bool retain)
 		}
 	}
 	injection->message = message_hold(message);
+	injection->number = number;
 	injection->fd = fd;
 	injection->retain = retain;
 	injection->mark.reached = reached;
 	count++;
 	inject_mark(&injection->mark);
+}
+
+void inject(struct message *message, bool retain)
+{
+	journal_injection(++last_number, message, retain);
+	add(last_number, message, retain);
+}
+
+void inject_begin(u64 number)
+{
+	last_number = number;
+}
+
+void inject_journaled(u64 number, struct message *message, bool retain)
+{
+	if (number <= last_number)
+		return;
+	last_number = number;
+	add(number, message, retain);
+}
+
+void inject_rewrite(void)
+{
+	const struct injection *injection = under_way;
+	struct inject_mark *mark;
+
+	if (injection)
+		journal_injection(injection->number, injection->message,
+				  injection->retain);
+	STAILQ_FOREACH(mark, &waiting, link) {
+		if (mark->reached != reached)
+			continue;
+		injection = container_of(mark, struct injection, mark);
+		journal_injection(injection->number, injection->message,
+				  injection->retain);
+	}
 }
 
 bool inject_busy(void)

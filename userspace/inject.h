@@ -18,6 +18,16 @@
  */
 void inject(struct message *message, bool retain);
 
+/*
+ * The module has injected up to this number; those that the journal has beyond
+ * are still to be.
+ */
+void inject_begin(u64 number);
+void inject_journaled(u64 number, struct message *message, bool retain);
+
+/* Writes to the journal anew what is not in the module. */
+void inject_rewrite(void);
+
 /**
  * struct inject_mark - a place in the order of injected messages
  * @link: among them

@@ -150,8 +150,7 @@ void journal_append2(enum journal_type type, u64 sid, u64 a, u64 b, u64 c,
 		memcpy(record->bytes + len, more, more_len);
 }
 
-void journal_delivery(u64 sid, u64 seq, struct message *message, u8 qos,
-		      bool retain)
+static void append_message(struct message *message)
 {
 	if (message->journal != journal.generation)
 		journal_append2(JOURNAL_MESSAGE, message->id, message->qos,
@@ -159,8 +158,20 @@ void journal_delivery(u64 sid, u64 seq, struct message *message, u8 qos,
 				message->topic_len, message_payload(message),
 				message->payload_len);
 	message->journal = journal.generation;
+}
+
+void journal_delivery(u64 sid, u64 seq, struct message *message, u8 qos,
+		      bool retain)
+{
+	append_message(message);
 	journal_append(JOURNAL_DELIVERY, sid, seq, message->id,
 		       qos | (retain ? 0x100 : 0));
+}
+
+void journal_injection(u64 number, struct message *message, bool retain)
+{
+	append_message(message);
+	journal_append(JOURNAL_INJECTION, message->id, number, retain, 0);
 }
 
 static void commit(void)

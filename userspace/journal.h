@@ -35,7 +35,8 @@
  *	and 0x100 for retain
  * @JOURNAL_DELIVERY_RELEASED: its place is @a, PUBREC has come
  * @JOURNAL_DELIVERY_DEL: its place is @a, it has been acknowledged
- * @JOURNAL_INBOUND: the client has published QoS 2 message @a
+ * @JOURNAL_INBOUND: the client has published QoS 2 message @a, and those in the
+ *	database that it is for have it if the store has reached mark @b
  * @JOURNAL_INBOUND_DEL: and released it
  * @JOURNAL_CONN: there is a connection, for the kernel cookie @sid, whose bytes
  *	are a struct journal_conn, and what belongs to it
@@ -44,6 +45,10 @@
  *	place @c have been sent
  * @JOURNAL_CONN_DISCONNECTED: DISCONNECT has come: there is no will
  * @JOURNAL_CONN_DEL: it is no more, and its will, if any, published
+ * @JOURNAL_SINK: what the sink had up to record @a has been handled, if the store
+ *	has reached mark @b
+ * @JOURNAL_INJECTION: message @sid is to be injected, as number @a; @b is 1 if it
+ *	was published with the retain flag
  */
 enum journal_type {
 	JOURNAL_SESSION,
@@ -60,6 +65,8 @@ enum journal_type {
 	JOURNAL_CONN_SENT,
 	JOURNAL_CONN_DISCONNECTED,
 	JOURNAL_CONN_DEL,
+	JOURNAL_SINK,
+	JOURNAL_INJECTION,
 };
 
 /**
@@ -138,6 +145,9 @@ static inline void journal_append(enum journal_type type, u64 sid, u64 a, u64 b,
 /* A delivery, with its message if that is not here already. */
 void journal_delivery(u64 sid, u64 seq, struct message *message, u8 qos,
 		      bool retain);
+
+/* A message to be injected, likewise. */
+void journal_injection(u64 number, struct message *message, bool retain);
 
 /* What was appended holds from now on. */
 void journal_commit(void);

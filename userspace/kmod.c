@@ -386,7 +386,6 @@ struct start {
 	bool done;
 	int err;
 	u32 value;
-	u64 seq;
 };
 
 static void build_get_family(struct kmod_request *request,
@@ -567,6 +566,7 @@ int kmod_flush(void)
 struct sink_start {
 	struct start start;
 	u32 orphan_timeout;
+	struct kmod_sink *sink;
 };
 
 static void build_sink_open(struct kmod_request *request,
@@ -578,6 +578,7 @@ static void build_sink_open(struct kmod_request *request,
 	(void)room;
 	mnl_attr_put_u32(message, KMQTT_A_SINK_ORPHAN_TIMEOUT,
 			 sink->orphan_timeout);
+	mnl_attr_put(message, KMQTT_A_SINK_KEEP, 0, NULL);
 }
 
 static void sink_open_done(struct kmod_request *request,
@@ -590,15 +591,18 @@ static void sink_open_done(struct kmod_request *request,
 	start->value = kmod_u32(reply, KMQTT_A_SINK_FD);
 }
 
-static void sink_seq_done(struct kmod_request *request,
-			  const struct kmod_reply *reply)
+static void sink_stats_done(struct kmod_request *request,
+			    const struct kmod_reply *reply)
 {
-	struct start *start = container_of(request, struct start, request);
+	struct sink_start *start =
+		container_of(request, struct sink_start, start.request);
+	struct kmod_sink *sink = start->sink;
 
-	start->done = true;
-	start->err = reply->err;
-	start->seq = kmod_u64(reply, KMQTT_A_STATS_SINK_SEQ) -
-		     kmod_u32(reply, KMQTT_A_STATS_SINK_RECORDS);
+	start->start.done = true;
+	start->start.err = reply->err;
+	sink->newest = kmod_u64(reply, KMQTT_A_STATS_SINK_SEQ);
+	sink->seq = sink->newest - kmod_u32(reply, KMQTT_A_STATS_SINK_RECORDS);
+	sink->injected = kmod_u64(reply, KMQTT_A_STATS_INJECTED);
 }
 
 /* What a daemon that was killed has begun takes a moment to be undone. */
@@ -631,20 +635,21 @@ bool kmod_dumping(void)
 	return kmod.dump_all;
 }
 
-int kmod_sink_open(int *fd, u64 *seq, u32 orphan_timeout)
+int kmod_sink_open(struct kmod_sink *sink, u32 orphan_timeout)
 {
 	static const struct kmod_command stats_get = {
 		.cmd = KMQTT_CMD_STATS_GET,
 		.build = build_nothing,
-		.done = sink_seq_done,
+		.done = sink_stats_done,
 	};
-	struct sink_start sink = { .orphan_timeout = orphan_timeout };
-	struct start start = { 0 };
-	int err = open_sink(&sink);
+	struct sink_start start = {
+		.orphan_timeout = orphan_timeout,
+		.sink = sink,
+	};
+	int err = open_sink(&start);
 
-	*fd = sink.start.value;
+	sink->fd = start.start.value;
 	if (!err)
-		err = talk(&start, &stats_get);
-	*seq = start.seq;
+		err = talk(&start.start, &stats_get);
 	return explain(err);
 }

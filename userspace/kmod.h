@@ -79,12 +79,25 @@ int kmod_open(void (*record)(const struct kmod_reply *reply));
  */
 int kmod_flush(void);
 
+/**
+ * struct kmod_sink - what the module says when its sink is opened
+ * @fd: to read from; the caller's
+ * @seq: of the record before the first that will be read
+ * @newest: of the last record
+ * @injected: serial of the last publish that a daemon before has injected
+ */
+struct kmod_sink {
+	int fd;
+	u64 seq;
+	u64 newest;
+	u64 injected;
+};
+
 /*
  * Opens the module's sink (KMQTT_CMD_SINK_OPEN), likewise. A daemon that has
- * just died is given some seconds to let go of it. *@fd is the caller's; *@seq is
- * the number of the record before the first that will be read.
+ * just died is given some seconds to let go of it.
  */
-int kmod_sink_open(int *fd, u64 *seq, u32 orphan_timeout);
+int kmod_sink_open(struct kmod_sink *sink, u32 orphan_timeout);
 
 /*
  * Has @record called with all connections, whether they have event bits or not,

@@ -20,6 +20,7 @@
 #include "config.h"
 #include "directory.h"
 #include "former.h"
+#include "inject.h"
 #include "journal.h"
 #include "kmod.h"
 #include "listener.h"
@@ -316,6 +317,7 @@ static void tick_done(struct ring_op *op, const struct ring_result *result)
 	failure = kmod_poll();
 	login_tick();
 	client_tick();
+	sink_tick();
 	listener_tick();
 	memory_tick();
 	if (!(uptime % 60))
@@ -331,15 +333,25 @@ static int turn(void)
 {
 	client_sink_read();
 	client_flush();
-	store_flush();
 	journal_commit();
+	store_flush();
 	return ring_turn();
 }
 
 static int load_journal(const struct journal_record *record)
 {
-	return record->type < JOURNAL_CONN ? session_journaled(record)
-					   : former_journaled(record);
+	switch (record->type) {
+	case JOURNAL_CONN:
+	case JOURNAL_CONN_SENT:
+	case JOURNAL_CONN_DISCONNECTED:
+	case JOURNAL_CONN_DEL:
+		return former_journaled(record);
+	case JOURNAL_SINK:
+		sink_journaled(record);
+		return 0;
+	default:
+		return session_journaled(record);
+	}
 }
 
 static void rewrite_journal(void)
@@ -347,6 +359,8 @@ static void rewrite_journal(void)
 	session_rewrite();
 	client_rewrite();
 	former_rewrite();
+	sink_rewrite();
+	inject_rewrite();
 }
 
 /*
@@ -358,8 +372,11 @@ static int adopt_all(void)
 	int err = journal_load(load_journal, rewrite_journal);
 
 	session_loaded();
-	if (err || !journal_enabled())
+	sink_rewrite();
+	if (err || !journal_enabled()) {
+		sink_drain();
 		return kmod_flush();
+	}
 	client_adopting(true);
 	kmod_dump();
 	while (!err && (kmod_dumping() || adopt_under_way()))

@@ -63,6 +63,23 @@ static struct session *readable(struct session *matched,
 	return first;
 }
 
+/* Those of @matched that have what they get above QoS 0 in the database. */
+static struct session *on_disk(struct session *matched,
+			       const struct message *message)
+{
+	struct session *first = NULL, **last = &first;
+
+	for (; matched; matched = matched->next_match) {
+		if (!session_on_disk(matched) ||
+		    !delivered_qos(matched, message))
+			continue;
+		*last = matched;
+		last = &matched->next_match;
+	}
+	*last = NULL;
+	return first;
+}
+
 /* [MQTT-3.3.1-5] to [MQTT-3.3.1-11] */
 static int keep(struct message *message)
 {
@@ -93,10 +110,12 @@ static void deliver(struct session *matched, struct message *message,
 }
 
 /*
- * Hands out a message. @must: whatever the state of the disk. 0 or -errno, and
- * then nothing has happened.
+ * Hands out a message. @must: whatever the state of the disk. @half: all but the
+ * database have it from the daemon before. 0 or -errno, and then nothing has
+ * happened.
  */
-static int distribute(struct message *message, bool retain, bool must)
+static int distribute(struct message *message, bool retain, bool must,
+		      bool half)
 {
 	struct session *matched;
 	int err;
@@ -111,6 +130,8 @@ static int distribute(struct message *message, bool retain, bool must)
 	if (err)
 		return err;
 	matched = readable(matched, message);
+	if (half)
+		matched = on_disk(matched, message);
 	if (!must && !can_be_kept(matched, message, retain))
 		return -EIO;
 	if (retain) {
@@ -141,7 +162,7 @@ int publish_from_sink(struct message *message, bool retain, bool queue)
 bool publish_will(struct message *message, bool retain)
 {
 	/* There is one a client: what waits for the disk stays bounded. */
-	return !distribute(message, retain, true);
+	return !distribute(message, retain, true, false);
 }
 
 static void refuse(struct client *client, int err)
@@ -178,7 +199,7 @@ static void log_publish(const struct client *client, const char *what,
  * none; or ends the client: then *@err is not 0.
  */
 static u64 take(struct client *client, const struct packet_publish *publish,
-		int *err)
+		bool half, int *err)
 {
 	u64 before = store_queued();
 	struct message *message;
@@ -193,7 +214,8 @@ static u64 take(struct client *client, const struct packet_publish *publish,
 			      publish->payload, publish->payload_len,
 			      publish->qos);
 	memory_add(publish->payload_len);
-	*err = message ? distribute(message, publish->retain, false) : -ENOMEM;
+	*err = message ? distribute(message, publish->retain, false, half)
+		       : -ENOMEM;
 	if (message)
 		message_put(message);
 	if (*err) {
@@ -210,7 +232,7 @@ static void handle_qos1(struct client *client,
 			const struct packet_publish *publish)
 {
 	int err;
-	u64 change = take(client, publish, &err);
+	u64 change = take(client, publish, false, &err);
 
 	if (!err)
 		client_acknowledge(client, KMQTT_PUBACK, publish->id, change);
@@ -218,13 +240,16 @@ static void handle_qos1(struct client *client,
 
 /*
  * It goes on its way at once; its identifier is kept until PUBREL, so that it
- * does so once (section 4.3.3, figure 4.3, method B).
+ * does so once (section 4.3.3, figure 4.3, method B). What goes to the database
+ * and what goes to the journal are each safe at once, but not together: so the
+ * journal says with which mark the database has it, too.
  */
 static void handle_qos2(struct client *client,
 			const struct packet_publish *publish)
 {
 	struct session *session = client->session;
 	u64 change = 0;
+	bool half;
 	int err = 0;
 
 	if (session_on_disk(session) && !store_healthy()) {
@@ -233,23 +258,26 @@ static void handle_qos2(struct client *client,
 	}
 	if (inbound_has(&session->inbound, publish->id)) {
 		/* PUBREC is sent again, after the first. */
-		change = session_change(session, store_queued());
-	} else {
-		if (inbound_add(&session->inbound, publish->id)) {
-			client_end(client, "out of memory");
-			return;
-		}
-		change = take(client, publish, &err);
-		if (err) {
-			inbound_del(&session->inbound, publish->id);
-			return;
-		}
-		if (session_on_disk(session))
-			change = store_inbound_add(session->sid, publish->id);
-		else if (session->sid)
-			store_inbound_add(session->sid, publish->id);
+		client_acknowledge(client, KMQTT_PUBREC, publish->id,
+				   session_change(session, store_queued()));
+		return;
 	}
-	client_acknowledge(client, KMQTT_PUBREC, publish->id, change);
+	if (inbound_add(&session->inbound, publish->id)) {
+		client_end(client, "out of memory");
+		return;
+	}
+	half = inbound_del(&session->halves, publish->id);
+	change = take(client, publish, half, &err);
+	if (err) {
+		inbound_del(&session->inbound, publish->id);
+		return;
+	}
+	if (session->sid)
+		store_inbound_add(session->sid, publish->id);
+	/* The mark is the last change. */
+	if (change || session_on_disk(session))
+		change = store_queued();
+	client_received(client, publish->id, change);
 }
 
 void publish_handle(struct client *client, u8 first, const u8 *data, size_t len)

@@ -8,6 +8,7 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "inject.h"
 #include "log.h"
 #include "retained.h"
 #include "sink.h"
@@ -74,6 +75,7 @@ static void reset(struct session *session)
 	while ((subscription = TAILQ_FIRST(&session->subscriptions)))
 		filters_unsubscribe(subscription);
 	inbound_free(&session->inbound);
+	inbound_free(&session->halves);
 	outbound_clear(session);
 	if (session->sid)
 		store_session_del(session->sid);
@@ -412,6 +414,28 @@ static int journaled_delivery(struct session *session,
 				  record->c >> 8);
 }
 
+/* The database has what is its own, if it has been written. */
+static int journaled_inbound(struct session *session,
+			     const struct journal_record *record)
+{
+	if (!store_reached(record->b)) {
+		inbound_del(&session->inbound, record->a);
+		return inbound_add(&session->halves, record->a);
+	}
+	return session_on_disk(session) ? 0 : inbound_add(&session->inbound,
+							  record->a);
+}
+
+static int journaled_injection(const struct journal_record *record)
+{
+	struct journaled_message *found = find_message(record->sid);
+
+	if (!found)
+		return -EUCLEAN;
+	inject_journaled(record->a, found->message, record->b);
+	return 0;
+}
+
 /* What is said of a session that there is. */
 static int journaled_change(struct session *session,
 			    const struct journal_record *record)
@@ -440,9 +464,10 @@ static int journaled_change(struct session *session,
 		outbound_journaled_del(&session->outbound, record->a);
 		break;
 	case JOURNAL_INBOUND:
-		return inbound_add(&session->inbound, record->a);
+		return journaled_inbound(session, record);
 	case JOURNAL_INBOUND_DEL:
 		inbound_del(&session->inbound, record->a);
+		inbound_del(&session->halves, record->a);
 		break;
 	}
 	return 0;
@@ -456,15 +481,30 @@ int session_journaled(const struct journal_record *record)
 		return journaled_message(record);
 	if (record->type == JOURNAL_SESSION)
 		return journaled_session(record);
+	if (record->type == JOURNAL_INJECTION)
+		return journaled_injection(record);
 	session = find_sid(record->sid);
 	return session ? journaled_change(session, record) : 0;
+}
+
+/* Marks that have not been reached will be, by something else. */
+static void journal_halves(const struct session *session)
+{
+	u32 i;
+
+	for (i = 0; i < session->halves.count; i++)
+		journal_append(JOURNAL_INBOUND, session->sid,
+			       session->halves.ids[i], STORE_NEVER, 0);
 }
 
 void session_loaded(void)
 {
 	struct journaled_message *message;
+	struct session *session;
 	u32 i;
 
+	TAILQ_FOREACH(session, &all, link)
+		journal_halves(session);
 	for (i = 0; i < messages.size; i++) {
 		while (messages.slots[i]) {
 			message = container_of(messages.slots[i],
@@ -486,6 +526,7 @@ void session_rewrite(void)
 	u32 i;
 
 	TAILQ_FOREACH(session, &all, link) {
+		journal_halves(session);
 		if (!(session->sid & JOURNAL_SID))
 			continue;
 		journal_session(session);
@@ -495,8 +536,8 @@ void session_rewrite(void)
 							    filter),
 					       subscription->qos);
 		for (i = 0; i < session->inbound.count; i++)
-			store_inbound_add(session->sid,
-					  session->inbound.ids[i]);
+			journal_append(JOURNAL_INBOUND, session->sid,
+				       session->inbound.ids[i], 0, 0);
 		outbound_rewrite(session);
 	}
 }

@@ -40,6 +40,8 @@ struct client;
  * @subscriptions: its subscriptions
  * @subscription_count: how many
  * @inbound: QoS 2 messages of its client, half received
+ * @halves: those that a daemon that died has handed to all but sessions in the
+ *	database, and that the client will publish again
  * @outbound: messages for its client
  * @subject: what its client may do
  * @match_stamp: of filters_match()
@@ -63,6 +65,7 @@ struct session {
 	struct subscriptions subscriptions;
 	u32 subscription_count;
 	struct inbound inbound;
+	struct inbound halves;
 	struct outbound outbound;
 	struct acl_subject subject;
 	u64 match_stamp;

@@ -9,6 +9,8 @@
 
 #include "buffer.h"
 #include "client.h"
+#include "inject.h"
+#include "journal.h"
 #include "kmod.h"
 #include "log.h"
 #include "message.h"
@@ -20,6 +22,10 @@
 #define READ_SIZE	(256 * 1024)
 /* Reads that are enough for all that was in it: the module's default bound. */
 #define DRAIN_READS	((16 << 20) / READ_SIZE)
+/* Bytes that have been read, of which the module is told at once that they are
+ * done with: it pins some times as much for small messages, of 16 MiB.
+ */
+#define TELL_SIZE	(1 << 20)
 /* Changes that the disk may be behind before reading waits for it. */
 #define LAG_MAX		16384
 
@@ -31,6 +37,12 @@
  * @op: waits until there is something to read
  * @in: bytes that have been read, from the beginning of a record
  * @seq: of the last record that was handled
+ * @mark: of the store, with which its effects are on disk
+ * @next: the same of a record before, whose mark is waited for
+ * @done: of the last record whose effects are on disk
+ * @told: of the last one that the module knows is done
+ * @untold: bytes read since
+ * @newest: of the newest record when the sink was opened
  */
 static struct {
 	int fd;
@@ -39,6 +51,15 @@ static struct {
 	struct ring_op op;
 	struct buffer in;
 	u64 seq;
+	u64 mark;
+	struct {
+		u64 seq;
+		u64 mark;
+	} next;
+	u64 done;
+	u64 told;
+	size_t untold;
+	u64 newest;
 } sink;
 
 bool sink_enabled(void)
@@ -56,6 +77,9 @@ static void handle(const struct kmqtt_sink_record *record, const u8 *data)
 	bool retain = record->flags & KMQTT_SINK_RETAIN;
 	struct message *message;
 
+	/* The daemon before has done it. */
+	if (record->seq <= sink.seq)
+		return;
 	message = message_new(data, record->topic_len,
 			      data + record->topic_len + record->properties_len,
 			      record->payload_len, record->qos);
@@ -85,6 +109,78 @@ static void handle_all(void)
 }
 
 /*
+ * The module keeps a record until what it has led to is on disk: else a value
+ * that all have seen would be replaced by the one before when the daemon dies.
+ * The journal knows how far that is, since what is told may be lost; and what is
+ * older than what came after it must not be read again.
+ */
+
+static void note(void)
+{
+	sink.mark = store_mark();
+	journal_append(JOURNAL_SINK, 0, sink.seq, sink.mark, 0);
+}
+
+static void settle(void)
+{
+	while (sink.done != sink.seq && sink.next.mark <= store_committed()) {
+		sink.done = sink.next.seq;
+		sink.next.seq = sink.seq;
+		sink.next.mark = sink.mark;
+	}
+}
+
+static void build_done(struct kmod_request *request, struct nlmsghdr *message,
+		       size_t room)
+{
+	(void)request;
+	(void)room;
+	mnl_attr_put_u64(message, KMQTT_A_SINK_DONE, sink.done);
+	sink.told = sink.done;
+}
+
+static bool telling;
+
+static void told(struct kmod_request *request, const struct kmod_reply *reply)
+{
+	(void)request;
+	telling = false;
+	if (reply->err)
+		sink.told = 0;	/* again */
+}
+
+static void tell(void)
+{
+	static const struct kmod_command sink_done = {
+		.cmd = KMQTT_CMD_SINK_DONE,
+		.flags = NLM_F_ACK,
+		.build = build_done,
+		.done = told,
+	};
+	static struct kmod_request request;
+
+	settle();
+	if (telling || sink.done == sink.told)
+		return;
+	telling = true;
+	sink.untold = 0;
+	kmod_submit(&request, &sink_done);
+}
+
+void sink_tick(void)
+{
+	if (sink.enabled)
+		tell();
+}
+
+void sink_rewrite(void)
+{
+	settle();
+	journal_append(JOURNAL_SINK, 0, sink.done, 0, 0);
+	journal_append(JOURNAL_SINK, 0, sink.seq, sink.mark, 0);
+}
+
+/*
  * While the disk does not take what is retained, it stays in the module, where
  * its publishers wait.
  */
@@ -104,6 +200,8 @@ static void poll_again(void)
 
 void sink_committed(void)
 {
+	if (sink.untold >= TELL_SIZE)
+		tell();
 	if (sink.waiting)
 		poll_again();
 }
@@ -118,6 +216,10 @@ static bool read_once(void)
 		return false;
 	sink.in.tail += n;
 	handle_all();
+	note();
+	sink.untold += n;
+	if (sink.untold >= TELL_SIZE)
+		tell();
 	return true;
 }
 
@@ -145,14 +247,35 @@ static void readable(struct ring_op *op, const struct ring_result *result)
 	poll_again();
 }
 
+static void be_at(u64 seq)
+{
+	sink.seq = seq;
+	sink.mark = 0;
+	sink.next.seq = seq;
+	sink.next.mark = 0;
+	sink.done = seq;
+}
+
+/* The last one counts, but one of another module's is of no interest. */
+void sink_journaled(const struct journal_record *record)
+{
+	if (record->a <= sink.newest && store_reached(record->b))
+		be_at(record->a > sink.told ? record->a : sink.told);
+}
+
 int sink_open(void)
 {
+	struct kmod_sink opened;
 	int err;
 
-	err = kmod_sink_open(&sink.fd, &sink.seq,
-			     client_config->orphan_timeout);
+	err = kmod_sink_open(&opened, client_config->orphan_timeout);
 	if (err)
 		return err;
+	sink.fd = opened.fd;
+	sink.told = opened.seq;
+	sink.newest = opened.newest;
+	be_at(opened.seq);
+	inject_begin(opened.injected);
 	fcntl(sink.fd, F_SETFL, O_NONBLOCK);
 	sink.enabled = true;
 	return 0;

@@ -9,6 +9,7 @@
 
 #include "types.h"
 
+struct journal_record;
 struct subscription;
 
 /*
@@ -17,8 +18,20 @@ struct subscription;
  */
 int sink_open(void);
 
+/* What the journal says of it, while that is read. */
+void sink_journaled(const struct journal_record *record);
+
+/*
+ * Writes to the journal how far it has been handled: when that is written anew,
+ * and once it has been read, since marks are used again.
+ */
+void sink_rewrite(void);
+
 /* Begins to read. */
 void sink_start(void);
+
+/* To be called once a second: what has been handled, the module may forget. */
+void sink_tick(void);
 
 /* Whether it is there. */
 bool sink_enabled(void);

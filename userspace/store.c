@@ -67,6 +67,7 @@ static struct {
  * @queued: number of the last change
  * @pending: changes that the thread has not been given
  * @committed: as told last
+ * @reached: the mark in the database when it was opened
  * @err: health as told last
  * @ack_early: a test wants acknowledgements without a disk
  */
@@ -81,6 +82,7 @@ static struct {
 	u64 queued;
 	struct change_list pending;
 	u64 committed;
+	u64 reached;
 	int err;
 	bool ack_early;
 } store;
@@ -96,6 +98,17 @@ static void poke(void)
 /*
  * The thread
  */
+
+/* Has the disk take its time, while a test wants that. */
+static void stall(void)
+{
+#ifdef KMQTTD_TEST
+	const char *path = getenv("KMQTTD_TEST_STALL");
+
+	while (path && !access(path, F_OK))
+		usleep(10000);
+#endif
+}
 
 static void wait_to_retry(void)
 {
@@ -181,6 +194,7 @@ static void *write_changes(void *unused)
 		if (err == -ENOSPC)
 			database_checkpoint();
 		change_prune(&batch);
+		stall();
 		err = database_commit(&batch, &written);
 
 		pthread_mutex_lock(&shared.lock);
@@ -268,6 +282,22 @@ static u64 queue_inbound(enum change_type type, u64 sid, u16 packet_id)
 
 	change->packet_id = packet_id;
 	return queue(change);
+}
+
+u64 store_mark(void)
+{
+	struct change *change;
+
+	if (store.queued == store.committed)
+		return 0;
+	change = change_new(CHANGE_MARK, 0, 0);
+	change->mark = store.queued + 1;
+	return queue(change);
+}
+
+bool store_reached(u64 mark)
+{
+	return mark <= store.reached;
 }
 
 u64 store_new_sid(void)
@@ -367,9 +397,12 @@ u64 store_delivery_del(u64 sid, u64 seq)
 
 u64 store_inbound_add(u64 sid, u16 packet_id)
 {
-	if (journaled(sid, JOURNAL_INBOUND, packet_id))
-		return 0;
-	return queue_inbound(CHANGE_INBOUND_ADD, sid, packet_id);
+	u64 change = 0;
+
+	if (!(sid & JOURNAL_SID))
+		change = queue_inbound(CHANGE_INBOUND_ADD, sid, packet_id);
+	journal_append(JOURNAL_INBOUND, sid, packet_id, store_mark(), 0);
+	return change;
 }
 
 u64 store_inbound_del(u64 sid, u16 packet_id)
@@ -486,6 +519,10 @@ static int start(void)
 {
 	int err;
 
+	shared.committed = store.reached;
+	store.queued = store.reached;
+	store.committed = store.reached;
+
 	/* Draws its key while there is one thread: both will hash. */
 	table_hash((const u8 *)"", 0);
 	store.event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -500,11 +537,8 @@ static int start(void)
 static void reset(void)
 {
 	shared.stop = false;
-	shared.committed = 0;
 	shared.commits = 0;
 	shared.health.err = 0;
-	store.queued = 0;
-	store.committed = 0;
 	store.err = 0;
 #ifdef KMQTTD_TEST
 	store.ack_early = getenv("KMQTTD_TEST_ACK_EARLY");
@@ -519,8 +553,8 @@ int store_open(const char *path, const struct store_loader *loader,
 	reset();
 	store.heard = committed;
 	store.path = strdup(path);
-	err = store.path ? database_open(path, loader, &store.next_sid) :
-	      -ENOMEM;
+	err = store.path ? database_open(path, loader, &store.next_sid,
+					 &store.reached) : -ENOMEM;
 	if (!err) {
 		err = start();
 		if (err) {
@@ -604,5 +638,5 @@ void store_stats(struct store_stats *stats)
 	pthread_mutex_lock(&shared.lock);
 	stats->commits = shared.commits;
 	pthread_mutex_unlock(&shared.lock);
-	stats->changes = store.queued;
+	stats->changes = store.queued - store.reached;
 }

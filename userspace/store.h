@@ -137,8 +137,21 @@ u64 store_committed(void);
  */
 void store_flush(void);
 
-/* The number of the change queued last: 0 before the first. */
+/*
+ * The number of the change queued last. Numbers go on where the last mark in the
+ * database was: 0 in a new one.
+ */
 u64 store_queued(void);
+
+/*
+ * What the journal says of something that is in the database as well is true if
+ * that is on disk, and must not be believed if it is not. So it says with which
+ * mark: store_mark() makes one for all changes before it, or is 0 if they are on
+ * disk; when the journal is read, store_reached() tells. STORE_NEVER never is.
+ */
+#define STORE_NEVER (~0ULL)
+u64 store_mark(void);
+bool store_reached(u64 mark);
 
 /*
  * Changes; each returns its number. Bytes given are copied, messages held. A

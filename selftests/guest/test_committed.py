@@ -1,0 +1,116 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0
+"""The daemon is killed when some of what it knows is where it survives it, and
+some is not yet: nothing acknowledged is lost, and nothing comes twice."""
+
+import contextlib
+import os
+
+from broker import TOP, Broker, client
+from ktap import cases, equal, main, test, wait_until
+from mqtt import PUBACK, PUBCOMP, PUBREC, PUBREL, acknowledge, publish
+
+
+class Stalling(Broker):
+    """Fixture: a daemon whose disk takes its time, on demand."""
+
+    program = TOP / "build/kmqttd-test"
+
+    def make_directory(self):
+        super().make_directory()
+        os.environ["KMQTTD_TEST_STALL"] = str(self.stall)
+        self.config = self.own_config = self.persistent(self.own_config)
+
+    @property
+    def stall(self):
+        """Path of the file that stalls the disk as long as it is there."""
+        return self.directory / "stall"
+
+    @contextlib.contextmanager
+    def killed(self):
+        """Nothing gets to the disk; at the end the daemon is killed."""
+        self.stall.touch()
+        try:
+            yield
+            self.end()
+        finally:
+            self.stall.unlink()
+        self.start_daemon()
+
+
+@cases([("of a clean session", True), ("of a session in the database", False)])
+def exactly_once(broker, clean):
+    with client("disk", clean=False) as disk, client("memory") as memory, \
+            client("publisher", clean=clean) as other:
+        for one in disk, memory:
+            one.subscribe(("q", 2))
+        other.publish("q", b"before", 2)
+        for one in disk, memory:
+            equal(one.message(), ("q", b"before"))
+        with broker.killed():
+            other.send(publish("q", b"once", 4, 9))
+            equal(memory.message(), ("q", b"once"))
+            # That was handled with it, and is the journal's alone.
+        other.acknowledged(PUBREC, 9)
+        other.send(publish("q", b"once", 4 | 8, 9))
+        other.acknowledged(PUBREC, 9)
+        equal(disk.message(), ("q", b"once"))
+        broker.replace()
+        other.send(acknowledge(PUBREL, 9))
+        other.acknowledged(PUBCOMP, 9)
+        for one in disk, memory:
+            one.quiet()
+        for name in "disk", "publisher":
+            with client(name):
+                pass
+
+
+@test("a retained message of QoS 0 does not revert")
+def retained(broker):
+    with client("publisher") as one, client("watcher") as watcher:
+        watcher.subscribe("r")
+        with broker.killed():
+            one.publish("r", b"seen", retain=True)
+            equal(watcher.message(), ("r", b"seen"))
+            wait_until(lambda: broker.nl.stats()["sink_records"] == 1, "kept")
+        with client() as late:
+            late.subscribe("r")
+            equal(late.message(), ("r", b"seen"))
+        wait_until(lambda: not broker.nl.stats()["sink_records"], "done")
+
+
+@test("a retained message of QoS 0 does not come back")
+def retained_once(broker):
+    with client("publisher") as one:
+        for number in range(10):
+            one.publish("r", b"older", retain=True)
+            one.publish("r", b"%d" % number, 1, retain=True)
+            broker.replace()
+            with client() as late:
+                late.subscribe("r")
+                equal(late.message(), ("r", b"%d" % number))
+
+
+@test("what waits for the module is injected by the next daemon, once")
+def injected(broker):
+    count = 500
+    with client("watcher") as watcher, client("publisher") as one:
+        watcher.subscribe("q")
+        for number in range(8):
+            payloads = [b"%d.%d" % (number, n) for n in range(count)]
+            one.send(b"".join(publish("q", payload, 2, n + 1)
+                              for n, payload in enumerate(payloads)))
+            one.acknowledged(PUBACK, 1)
+            broker.end()
+            broker.start_daemon()
+            for n in range(1, count):
+                one.acknowledged(PUBACK, n + 1)
+            got = [watcher.message()[1]]
+            while got[-1] != payloads[-1]:
+                got.append(watcher.message()[1])
+            # What was not acknowledged is handled again.
+            equal(sorted(set(got)), sorted(payloads))
+            print(f"# {len(got) - count} twice")
+
+
+main(Stalling())
