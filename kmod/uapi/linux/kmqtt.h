@@ -90,9 +90,10 @@
  *	client-id, max-packet, publish-rate, cookie, active, next, event-seq,
  *	hold-seq, trim, release, user-name, rules-id, done, max-send,
  *	max-topic-alias, check-format]. All given values take effect together.
- *	EBUSY for max-topic-alias when an alias has been used. ENOTCONN when it has ended and more than event-seq
- *	and done is given, EBUSY for active or next before a packet was passed
- *	up, ENOENT for rules-id also when there is no such rule set.
+ *	EBUSY for max-topic-alias when an alias has been used. ENOTCONN when it
+ *	has ended and more than event-seq and done is given, EBUSY for active or
+ *	next before a packet was passed up, ENOENT for rules-id also when there
+ *	is no such rule set.
  * @KMQTT_CMD_CONN_DEL: end a connection and forget it [id; optional abort].
  *	Unsent data of the socket still leaves, then FIN; with abort, RST.
  *	Answers with the connection's final record, as conn-get.
@@ -114,8 +115,9 @@
  *	before it.
  * @KMQTT_CMD_SUB_GET: dump subscriptions [optional conn-id].
  * @KMQTT_CMD_PUBLISH: inject a message [topic, payload or payload-fd;
- *	optional qos, retain, properties, conn-id, serial]. With properties, they are
- *	checked as a client's are: EINVAL. EAGAIN when the workers are too far behind.
+ *	optional qos, retain, properties, conn-id, serial]. With properties,
+ *	they are checked as a client's are: EINVAL. EAGAIN when the workers are
+ *	too far behind.
  * @KMQTT_CMD_STATS_GET: counters of the namespace []. Answers [conns, subs,
  *	filters, a worker nest for each, ended].
  * @KMQTT_CMD_FLUSH: abort (RST) and forget all connections of the namespace.
