@@ -70,7 +70,7 @@ static void subs_forget(struct kmqtt_conn *conn)
 {
 	struct kmqtt_sub *sub;
 
-	list_for_each_entry(sub, &conn->subs, of_conn) {
+	for (sub = kmqtt_sub_after(conn, 0); sub; sub = kmqtt_sub_next(sub)) {
 		WRITE_ONCE(sub->readable, false);
 		cond_resched();
 	}
@@ -81,7 +81,7 @@ static void subs_judge(struct kmqtt_conn *conn, u8 *filter)
 {
 	struct kmqtt_sub *sub;
 
-	list_for_each_entry(sub, &conn->subs, of_conn) {
+	for (sub = kmqtt_sub_after(conn, 0); sub; sub = kmqtt_sub_next(sub)) {
 		const struct kmqtt_node *node = sub->leaf->node;
 		size_t len = kmqtt_trie_filter_len(node);
 
@@ -247,7 +247,7 @@ int kmqtt_access_replace(struct kmqtt_conn *conn, struct kmqtt_access *access)
 	struct kmqtt_access *old;
 	u8 *filter = NULL;
 
-	if (!list_empty(&conn->subs)) {
+	if (conn->nr_subs) {
 		filter = kvmalloc(KMQTT_FILTER_MAX, GFP_KERNEL);
 		if (!filter)
 			return -ENOMEM;

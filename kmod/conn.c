@@ -41,7 +41,6 @@ static struct kmqtt_conn *conn_new(struct kmqtt_ns *ns, struct file *file,
 	conn->ring.entries = conn->ring.first;
 	conn->ring.room = KMQTT_RING_INLINE;
 	conn->drop.type = KMQTT_TICKET_DROP;
-	INIT_LIST_HEAD(&conn->subs);
 	INIT_LIST_HEAD(&conn->sink_wait);
 	timer_setup(&conn->timer, conn_timer, 0);
 	return conn;

@@ -13,6 +13,7 @@
 #include <linux/atomic.h>
 #include <linux/in6.h>
 #include <linux/list.h>
+#include <linux/rbtree.h>
 #include <linux/refcount.h>
 #include <linux/timer.h>
 #include <linux/kmqtt.h>
@@ -201,7 +202,6 @@ enum { KMQTT_CREDIT = 256 * 1024 };
  * @file: keeps the socket; taken by the worker when it drops the connection
  * @subs: its subscriptions; kmqtt_ns.lock
  * @nr_subs: how many
- * @last_serial: of a subscription
  * @drop: ticket that tells the worker to drop it
  * @events: KMQTT_EVENT_*; under the lock of kmqtt_ns.conns
  * @event_seq: changes with each event; likewise
@@ -292,9 +292,8 @@ struct kmqtt_conn {
 	u8 *user_name;
 	u32 user_name_len;
 	struct file *file;
-	struct list_head subs;
+	struct rb_root subs;
 	u32 nr_subs;
-	u32 last_serial;
 	struct kmqtt_ticket drop;
 	u32 events;
 	u32 event_seq;

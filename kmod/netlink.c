@@ -1110,18 +1110,16 @@ static int dump_sub(struct sk_buff *skb, struct netlink_callback *cb,
 	return 0;
 }
 
-/* One connection's, from serial cb->args[1] on; notes how far it came. */
+/* One connection's, after the one with key cb->args[1]; notes how far it came. */
 static int dump_subs(struct sk_buff *skb, struct netlink_callback *cb,
 		     const struct kmqtt_conn *conn)
 {
-	const struct kmqtt_sub *sub;
+	const struct kmqtt_sub *sub = kmqtt_sub_after(conn, cb->args[1]);
 
-	list_for_each_entry(sub, &conn->subs, of_conn) {
-		if (sub->serial <= cb->args[1])
-			continue;
+	for (; sub; sub = kmqtt_sub_next(sub)) {
 		if (dump_sub(skb, cb, sub))
 			return -EMSGSIZE;
-		cb->args[1] = sub->serial;
+		cb->args[1] = (unsigned long)sub->leaf;
 	}
 	cb->args[1] = 0;
 	return 0;
@@ -1148,7 +1146,7 @@ static int kmqtt_nl_sub_get_dumpit(struct sk_buff *skb,
 	}
 	for (conn = xa_find(&ns->conns, &id, max, XA_PRESENT); conn;
 	     conn = xa_find_after(&ns->conns, &id, max, XA_PRESENT)) {
-		/* The serial belongs to the connection that may be gone. */
+		/* The key belongs to the connection that may be gone. */
 		if (id != cb->args[0])
 			cb->args[1] = 0;
 		cb->args[0] = id;

@@ -7,7 +7,6 @@
 #include <net/netns/generic.h>
 
 #include "access.h"
-#include "sub.h"
 #include "worker.h"
 
 static unsigned int ns_id __ro_after_init;
@@ -40,17 +39,11 @@ static int __net_init ns_net_init(struct net *net)
 	if (err)
 		goto free_counters;
 
-	err = kmqtt_subs_init(ns);
-	if (err)
-		goto destroy_trie;
-
 	err = kmqtt_sink_init(&ns->sink, ns);
 	if (err)
-		goto exit_subs;
+		goto destroy_trie;
 	return 0;
 
-exit_subs:
-	kmqtt_subs_exit(ns);
 destroy_trie:
 	kmqtt_trie_destroy(&ns->trie);
 free_counters:
@@ -72,7 +65,6 @@ static void __net_exit ns_net_exit(struct net *net)
 	if (ns->draft)
 		kmqtt_rules_free(ns->draft);
 	kmqtt_memory_exit(&ns->memory);
-	kmqtt_subs_exit(ns);
 	kmqtt_trie_destroy(&ns->trie);
 	kvfree(ns->counters);
 	kmqtt_matcher_exit(&ns->matcher);

@@ -7,7 +7,6 @@
 #define _KMQTT_NS_H_
 
 #include <linux/mutex.h>
-#include <linux/rhashtable.h>
 #include <linux/xarray.h>
 #include <linux/kmqtt.h>
 
@@ -45,8 +44,7 @@ struct kmqtt_counters {
  * @conns: connections by id; readable under its own lock
  * @next_id: for xa_alloc_cyclic()
  * @nr_conns: entries of @conns
- * @subs: subscriptions by connection and trie node
- * @nr_subs: entries of @subs
+ * @nr_subs: subscriptions of all connections
  * @trie: the topic trie; readers need RCU only
  * @rulesets: rule sets by id
  * @nr_rulesets: entries of @rulesets
@@ -72,7 +70,6 @@ struct kmqtt_ns {
 	struct xarray conns;
 	u32 next_id;
 	u32 nr_conns;
-	struct rhashtable subs;
 	u32 nr_subs;
 	struct kmqtt_trie trie;
 	struct xarray rulesets;

@@ -562,7 +562,6 @@ int kmqtt_sink_init(struct kmqtt_sink *sink, struct kmqtt_ns *ns)
 		return -ENOMEM;
 	sink->conn->ns = ns;
 	sink->conn->id = KMQTT_SINK_ID;
-	INIT_LIST_HEAD(&sink->conn->subs);
 	return 0;
 }
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "sub.h"
 
-#include <linux/jhash.h>
 #include <linux/mm.h>
 #include <linux/sched.h>
 #include <linux/log2.h>
@@ -15,47 +14,66 @@
 
 static struct kmem_cache *sub_cache __ro_after_init;
 
-struct sub_key {
-	const struct kmqtt_conn *conn;
-	const struct kmqtt_node *node;
-};
-
-static u32 sub_hash(const void *data, u32 len, u32 seed)
+/* What a connection's subscriptions are sorted by, so that they need no links
+ * but those of the tree. A leaf is one filter's, and one worker's; where it was
+ * allocated says nothing, and stays.
+ */
+static unsigned long sub_key(const struct kmqtt_leaf *leaf)
 {
-	return jhash(data, sizeof(struct sub_key), seed);
+	return (unsigned long)leaf;
 }
 
-static u32 sub_obj_hash(const void *data, u32 len, u32 seed)
+static struct kmqtt_sub *sub_of(const struct rb_node *node)
 {
-	const struct kmqtt_sub *sub = data;
-	struct sub_key key = { .conn = sub->conn, .node = sub->leaf->node };
-
-	return jhash(&key, sizeof(key), seed);
+	return rb_entry_safe(node, struct kmqtt_sub, of_conn);
 }
 
-static int sub_cmp(struct rhashtable_compare_arg *arg, const void *obj)
+static bool sub_less(struct rb_node *a, const struct rb_node *b)
 {
-	const struct sub_key *key = arg->key;
-	const struct kmqtt_sub *sub = obj;
-
-	return sub->conn != key->conn || sub->leaf->node != key->node;
+	return sub_key(sub_of(a)->leaf) < sub_key(sub_of(b)->leaf);
 }
 
-static const struct rhashtable_params sub_params = {
-	.key_len = sizeof(struct sub_key),
-	.head_offset = offsetof(struct kmqtt_sub, hash),
-	.hashfn = sub_hash,
-	.obj_hashfn = sub_obj_hash,
-	.obj_cmpfn = sub_cmp,
-	.automatic_shrinking = true,
-};
-
-static struct kmqtt_sub *sub_find(struct kmqtt_conn *conn,
-				  const struct kmqtt_node *node)
+/**
+ * kmqtt_sub_after() - go on with a connection's subscriptions
+ * @conn: the connection
+ * @key: of the last one, its @leaf as a number; 0: begin
+ *
+ * Return: the next one, or NULL.
+ */
+struct kmqtt_sub *kmqtt_sub_after(const struct kmqtt_conn *conn,
+				  unsigned long key)
 {
-	struct sub_key key = { .conn = conn, .node = node };
+	struct rb_node *node = conn->subs.rb_node;
+	struct kmqtt_sub *found = NULL;
 
-	return rhashtable_lookup_fast(&conn->ns->subs, &key, sub_params);
+	while (node) {
+		struct kmqtt_sub *sub = sub_of(node);
+
+		if (sub_key(sub->leaf) > key) {
+			found = sub;
+			node = node->rb_left;
+		} else {
+			node = node->rb_right;
+		}
+	}
+	return found;
+}
+
+struct kmqtt_sub *kmqtt_sub_next(const struct kmqtt_sub *sub)
+{
+	return sub_of(rb_next(&sub->of_conn));
+}
+
+/* The connection's subscription in @leaf, which may be NULL, or NULL. */
+static struct kmqtt_sub *sub_find(const struct kmqtt_conn *conn,
+				  const struct kmqtt_leaf *leaf)
+{
+	struct kmqtt_sub *sub;
+
+	if (!leaf)
+		return NULL;
+	sub = kmqtt_sub_after(conn, sub_key(leaf) - 1);
+	return sub && sub->leaf == leaf ? sub : NULL;
 }
 
 static void leaf_free(struct rcu_head *rcu)
@@ -174,7 +192,6 @@ static void sub_unlink(struct kmqtt_ns *ns, struct kmqtt_sub *sub)
 	struct kmqtt_leaf *leaf = sub->leaf;
 	struct kmqtt_node *node = leaf->node;
 
-	rhashtable_remove_fast(&ns->subs, &sub->hash, sub_params);
 	sub->conn->nr_subs--;
 	ns->nr_subs--;
 	sub->last = --leaf->count == 0;
@@ -184,10 +201,10 @@ static void sub_unlink(struct kmqtt_ns *ns, struct kmqtt_sub *sub)
 }
 
 static int sub_new(struct kmqtt_conn *conn, struct kmqtt_node *node,
-		   bool readable, struct kmqtt_change *change)
+		   struct kmqtt_leaf *leaf, bool readable,
+		   struct kmqtt_change *change)
 {
 	struct kmqtt_ns *ns = conn->ns;
-	struct kmqtt_leaf *leaf;
 	struct kmqtt_sub *sub;
 	int err = -ENOMEM;
 
@@ -195,7 +212,6 @@ static int sub_new(struct kmqtt_conn *conn, struct kmqtt_node *node,
 	if (!sub)
 		return -ENOMEM;
 
-	leaf = leaf_find(ns, node, conn->worker);
 	if (!leaf)
 		leaf = leaf_add(ns, node, conn->worker);
 	if (!leaf)
@@ -210,20 +226,13 @@ static int sub_new(struct kmqtt_conn *conn, struct kmqtt_node *node,
 	sub->last = false;
 	sub->readable = readable;
 	sub->qos = change->qos;
-	err = rhashtable_insert_fast(&ns->subs, &sub->hash, sub_params);
-	if (err)
-		goto unreserve;
-
+	rb_add(&sub->of_conn, &conn->subs, sub_less);
 	leaf->count++;
 	ns->nr_subs++;
 	conn->nr_subs++;
-	sub->serial = ++conn->last_serial;
-	list_add_tail(&sub->of_conn, &conn->subs);
 	change->sub = sub;
 	return 0;
 
-unreserve:
-	leaf_unreserve(leaf, change);
 free_leaf:
 	if (!leaf->count) {
 		leaf_unlink(ns, leaf);
@@ -252,6 +261,7 @@ int kmqtt_sub_add(struct kmqtt_conn *conn, const u8 *filter, size_t len, u8 qos,
 {
 	struct kmqtt_change *change = &changes->changes[changes->nr];
 	struct kmqtt_trie *trie = &conn->ns->trie;
+	struct kmqtt_leaf *leaf;
 	struct kmqtt_node *node;
 	int err;
 
@@ -261,7 +271,8 @@ int kmqtt_sub_add(struct kmqtt_conn *conn, const u8 *filter, size_t len, u8 qos,
 
 	change->qos = qos;
 	change->subs = NULL;
-	change->sub = sub_find(conn, node);
+	leaf = leaf_find(conn->ns, node, conn->worker);
+	change->sub = sub_find(conn, leaf);
 	if (change->sub) {
 		change->op = KMQTT_CHANGE_SET;
 		kmqtt_trie_put(trie, node);
@@ -271,7 +282,7 @@ int kmqtt_sub_add(struct kmqtt_conn *conn, const u8 *filter, size_t len, u8 qos,
 
 	/* The subscription keeps the reference of the node. */
 	change->op = KMQTT_CHANGE_ADD;
-	err = sub_new(conn, node, kmqtt_access_covers(conn, filter, len),
+	err = sub_new(conn, node, leaf, kmqtt_access_covers(conn, filter, len),
 		      change);
 	if (err) {
 		kmqtt_trie_put(trie, node);
@@ -286,17 +297,20 @@ void kmqtt_sub_del(struct kmqtt_conn *conn, const u8 *filter, size_t len,
 		   struct kmqtt_changes *changes)
 {
 	struct kmqtt_change *change = &changes->changes[changes->nr];
+	struct kmqtt_ns *ns = conn->ns;
 	struct kmqtt_node *node;
 
-	node = kmqtt_trie_find(&conn->ns->trie, filter, len);
-	change->sub = node ? sub_find(conn, node) : NULL;
+	node = kmqtt_trie_find(&ns->trie, filter, len);
+	if (!node)
+		return;
+	change->sub = sub_find(conn, leaf_find(ns, node, conn->worker));
 	if (!change->sub)
 		return;
 
 	change->op = KMQTT_CHANGE_DEL;
 	change->subs = NULL;
-	sub_unlink(conn->ns, change->sub);
-	list_del(&change->sub->of_conn);
+	rb_erase(&change->sub->of_conn, &conn->subs);
+	sub_unlink(ns, change->sub);
 	changes->nr++;
 }
 
@@ -322,8 +336,8 @@ void kmqtt_changes_undo(struct kmqtt_conn *conn, struct kmqtt_changes *changes)
 		if (change->op != KMQTT_CHANGE_ADD)
 			continue;
 		leaf_unreserve(sub->leaf, change);
+		rb_erase(&sub->of_conn, &conn->subs);
 		sub_unlink(conn->ns, sub);
-		list_del(&sub->of_conn);
 		if (sub->last)
 			kmqtt_leaf_put(sub->leaf);
 		kmem_cache_free(sub_cache, sub);
@@ -334,14 +348,14 @@ void kmqtt_changes_undo(struct kmqtt_conn *conn, struct kmqtt_changes *changes)
 /**
  * kmqtt_subs_detach() - take all subscriptions of a connection out of the
  * control half
- * @conn: the connection; its list now belongs to the worker, which calls
+ * @conn: the connection; its tree now belongs to the worker, which calls
  *	kmqtt_subs_free()
  */
 void kmqtt_subs_detach(struct kmqtt_conn *conn)
 {
 	struct kmqtt_sub *sub;
 
-	list_for_each_entry(sub, &conn->subs, of_conn) {
+	for (sub = kmqtt_sub_after(conn, 0); sub; sub = kmqtt_sub_next(sub)) {
 		sub_unlink(conn->ns, sub);
 		cond_resched();
 	}
@@ -407,19 +421,9 @@ void kmqtt_subs_free(struct kmqtt_conn *conn)
 {
 	struct kmqtt_sub *sub, *next;
 
-	list_for_each_entry_safe(sub, next, &conn->subs, of_conn)
+	rbtree_postorder_for_each_entry_safe(sub, next, &conn->subs, of_conn)
 		sub_free(sub);
-	INIT_LIST_HEAD(&conn->subs);
-}
-
-int kmqtt_subs_init(struct kmqtt_ns *ns)
-{
-	return rhashtable_init(&ns->subs, &sub_params);
-}
-
-void kmqtt_subs_exit(struct kmqtt_ns *ns)
-{
-	rhashtable_destroy(&ns->subs);
+	conn->subs = RB_ROOT;
 }
 
 int __init kmqtt_sub_init(void)

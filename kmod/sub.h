@@ -9,10 +9,9 @@
 #ifndef _KMQTT_SUB_H_
 #define _KMQTT_SUB_H_
 
-#include <linux/list.h>
+#include <linux/rbtree.h>
 #include <linux/rcupdate.h>
 #include <linux/refcount.h>
-#include <linux/rhashtable.h>
 
 #include "msg.h"
 
@@ -26,10 +25,8 @@ struct netlink_ext_ack;
  * struct kmqtt_sub - one connection's subscription to one filter
  * @conn: the connection; alive as long as the subscription
  * @leaf: the list it is in
- * @hash: link in kmqtt_ns.subs
- * @of_conn: link in kmqtt_conn.subs, by rising @serial
+ * @of_conn: in kmqtt_conn.subs, by @leaf
  * @index: where in @leaf's list; the worker's
- * @serial: resumes a dump
  * @hold: kmqtt_conn.hold when it came, if it came with the hold, or 0; the
  *	worker's
  * @qos: granted QoS; the worker's, once delivered to it
@@ -40,10 +37,8 @@ struct netlink_ext_ack;
 struct kmqtt_sub {
 	struct kmqtt_conn *conn;
 	struct kmqtt_leaf *leaf;
-	struct rhash_head hash;
-	struct list_head of_conn;
+	struct rb_node of_conn;
 	u32 index;
-	u32 serial;
 	u32 hold;
 	u8 qos;
 	bool readable;
@@ -131,6 +126,9 @@ void kmqtt_changes_commit(struct kmqtt_conn *conn,
 			  struct kmqtt_changes *changes);
 void kmqtt_changes_undo(struct kmqtt_conn *conn, struct kmqtt_changes *changes);
 
+struct kmqtt_sub *kmqtt_sub_after(const struct kmqtt_conn *conn,
+				  unsigned long key);
+struct kmqtt_sub *kmqtt_sub_next(const struct kmqtt_sub *sub);
 void kmqtt_subs_detach(struct kmqtt_conn *conn);
 
 /* The delivery half: the worker. */
@@ -145,8 +143,6 @@ static inline bool kmqtt_leaf_hold(struct kmqtt_leaf *leaf)
 
 void kmqtt_leaf_put(struct kmqtt_leaf *leaf);
 
-int kmqtt_subs_init(struct kmqtt_ns *ns);
-void kmqtt_subs_exit(struct kmqtt_ns *ns);
 int kmqtt_sub_init(void);
 void kmqtt_sub_exit(void);
 

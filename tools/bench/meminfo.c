@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The kernel's own memory is what is missing after everything else has been
- * counted: free pages, processes' anonymous pages, files' pages. That finds
- * pages straight from the page allocator too, which no line of /proc/meminfo
- * names. What it cannot tell from used memory are free pages that wait in a
- * processor's own list, some MiB at most.
+ * counted: free pages, also those in the processors' own lists, processes'
+ * anonymous pages, files' pages. That finds pages straight from the page
+ * allocator too, which no line of /proc/meminfo names.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -74,6 +73,24 @@ static int read_meminfo(struct meminfo *m)
 	return 0;
 }
 
+/* Free pages that /proc/meminfo does not know of, some MiB:
+ * "    cpu: 0\n              count: 123\n".
+ */
+static void read_zones(struct meminfo *m)
+{
+	FILE *f = fopen("/proc/zoneinfo", "re");
+	char line[256];
+	uint64_t pages;
+
+	if (!f)
+		return;
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, " count: %" SCNu64, &pages) == 1)
+			m->bytes[MEM_KERNEL] -= pages *
+						(uint64_t)sysconf(_SC_PAGESIZE);
+	fclose(f);
+}
+
 /* "TCP: inuse 5 orphan 0 tw 0 alloc 9 mem 1", in pages. */
 static void read_sockstat(struct meminfo *m)
 {
@@ -138,6 +155,7 @@ int meminfo_read(struct meminfo *m, pid_t pid)
 	err = read_meminfo(m);
 	if (err)
 		return err;
+	read_zones(m);
 	read_sockstat(m);
 	return pid ? read_process(m, pid) : 0;
 }
