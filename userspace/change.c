@@ -11,8 +11,7 @@ void change_forget_answer(struct change *change)
 	u32 i;
 
 	for (i = 0; i < change->nr; i++)
-		if (change->deliveries[i].message)
-			message_put(change->deliveries[i].message);
+		store_delivery_free(&change->deliveries[i]);
 	free(change->deliveries);
 	change->deliveries = NULL;
 	change->nr = 0;
@@ -23,6 +22,7 @@ void change_free(struct change *change)
 	change_forget_answer(change);
 	if (change->message)
 		message_put(change->message);
+	free(change->origin);
 	free(change);
 }
 

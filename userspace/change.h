@@ -14,12 +14,15 @@
 enum change_type {
 	CHANGE_SESSION_ADD,
 	CHANGE_SESSION_SEEN,
+	CHANGE_SESSION_EXPIRY,
 	CHANGE_SESSION_DEL,
 	CHANGE_SUBSCRIPTION_SET,
 	CHANGE_SUBSCRIPTION_DEL,
 	CHANGE_DELIVERY_ADD,
 	CHANGE_DELIVERY_STATE,
 	CHANGE_DELIVERY_DEL,
+	CHANGE_WILL_SET,
+	CHANGE_WILL_DEL,
 	CHANGE_INBOUND_ADD,
 	CHANGE_INBOUND_DEL,
 	CHANGE_RETAINED_SET,
@@ -39,7 +42,8 @@ struct store_read;
  * @pointless: another change of the batch has made up for it
  * @answered: a read that has been done
  * @qos: of a delivery or a subscription
- * @retain: of a delivery
+ * @flags: of a delivery; of a subscription its options; of a will, whether it is
+ *	to be retained
  * @state: of a delivery, enum store_state
  * @len: bytes in @bytes
  * @sid: session
@@ -47,7 +51,11 @@ struct store_read;
  * @packet_id: of an inbound message
  * @seen: of the session
  * @mark: to be remembered
- * @message: to be delivered or retained; with a reference
+ * @due: of a will
+ * @expiry: of the session
+ * @identifier: of a subscription
+ * @message: to be delivered or retained, or a will; with a reference
+ * @origin: of a delivery; owned
  * @read: who reads
  * @deliveries: what was read
  * @nr: how many of them
@@ -59,8 +67,8 @@ struct change {
 	enum change_type type;
 	bool pointless;
 	bool answered;
-	bool retain;
 	u8 qos;
+	u8 flags;
 	u8 state;
 	u16 len;
 	u64 sid;
@@ -69,8 +77,12 @@ struct change {
 		u16 packet_id;
 		s64 seen;
 		u64 mark;
+		s64 due;
+		u32 expiry;
+		u32 identifier;
 	};
 	struct message *message;
+	struct origin *origin;
 	struct store_read *read;
 	struct store_delivery *deliveries;
 	u32 nr;

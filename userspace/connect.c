@@ -327,8 +327,8 @@ void connect_greet(struct client *client)
 		return;
 	}
 	client->state = CLIENT_GREETING;
-	client->present = session_begin(client->session, client,
-					client->clean);
+	client->present = session_begin(client->session, client, client->clean,
+					client->clean ? 0 : STORE_FOREVER);
 	client_journal(client);
 	client_await(client, store_queued() == before ? 0 : store_queued(),
 		     greet);

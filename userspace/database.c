@@ -96,10 +96,64 @@ static const char *const schema[] = {
 	DROP_UNREFERENCED,
 
 	"ALTER TABLE counter ADD COLUMN"
-	" mark INTEGER NOT NULL DEFAULT 0 CHECK (mark >= 0);"
+	" mark INTEGER NOT NULL DEFAULT 0 CHECK (mark >= 0);",
+
+	/*
+	 * What MQTT 5 adds. Sessions and messages of before last for ever.
+	 * "expires" and "due" are milliseconds since 1970. A session of expiry
+	 * 0 has ended: what is left goes to others of its shared
+	 * subscriptions. A will waits for its delay; its message is its own.
+	 * "identifiers" are 32-bit integers as the machine has them.
+	 */
+	"ALTER TABLE session ADD COLUMN expiry INTEGER NOT NULL"
+	" DEFAULT 4294967295 CHECK (expiry BETWEEN 0 AND 4294967295);"
+
+	"ALTER TABLE subscription ADD COLUMN options INTEGER NOT NULL"
+	" DEFAULT 0 CHECK (options BETWEEN 0 AND 3);"
+	"ALTER TABLE subscription ADD COLUMN identifier INTEGER NOT NULL"
+	" DEFAULT 0 CHECK (identifier BETWEEN 0 AND 268435455);"
+
+	"ALTER TABLE message ADD COLUMN expires INTEGER NOT NULL"
+	" DEFAULT 0 CHECK (expires >= 0);"
+	"ALTER TABLE message ADD COLUMN properties BLOB NOT NULL DEFAULT x'';"
+	"ALTER TABLE message ADD COLUMN source_listener INTEGER NOT NULL"
+	" DEFAULT 0 CHECK (source_listener BETWEEN 0 AND 4294967295);"
+	"ALTER TABLE message ADD COLUMN source_id BLOB;"
+	"ALTER TABLE message ADD COLUMN source_user BLOB;"
+
+	"ALTER TABLE delivery ADD COLUMN as_published INTEGER NOT NULL"
+	" DEFAULT 0 CHECK (as_published BETWEEN 0 AND 1);"
+	"ALTER TABLE delivery ADD COLUMN identifiers BLOB;"
+	"ALTER TABLE delivery ADD COLUMN share BLOB;"
+
+	"CREATE TABLE will ("
+	" sid INTEGER PRIMARY KEY,"
+	" due INTEGER NOT NULL CHECK (due > 0),"
+	" retain INTEGER NOT NULL CHECK (retain BETWEEN 0 AND 1),"
+	" qos INTEGER NOT NULL CHECK (qos BETWEEN 0 AND 2),"
+	" topic BLOB NOT NULL CHECK (length(topic) BETWEEN 1 AND 65535),"
+	" payload BLOB NOT NULL,"
+	" properties BLOB NOT NULL,"
+	" source_listener INTEGER NOT NULL"
+	" CHECK (source_listener BETWEEN 0 AND 4294967295),"
+	" source_id BLOB,"
+	" source_user BLOB) STRICT;"
+
+	"DROP TRIGGER session_deleted;"
+	"CREATE TRIGGER session_deleted AFTER DELETE ON session BEGIN"
+	" DELETE FROM subscription WHERE sid = old.sid;"
+	" DELETE FROM inbound WHERE sid = old.sid;"
+	" DELETE FROM delivery WHERE sid = old.sid;"
+	" DELETE FROM will WHERE sid = old.sid;"
+	" END;"
 };
 
 #define SCHEMA_VERSION ((int)ARRAY_SIZE(schema))
+
+/* Of a message, or a will: what bind_contents() and contents_at() mean. */
+#define CONTENTS							\
+	"qos, topic, payload, properties, source_listener, source_id,"	\
+	" source_user"
 
 /* Statements: one for each type of change, and more. */
 enum {
@@ -113,22 +167,32 @@ enum {
 /* ?1 is the session wherever there is one, ?2 the rest of the key. */
 static const char *const sql[STATEMENTS] = {
 	[CHANGE_SESSION_ADD] =
-		"INSERT INTO session (sid, id) VALUES (?1, ?2)",
+		"INSERT INTO session (sid, id, expiry) VALUES (?1, ?2, ?3)",
 	[CHANGE_SESSION_SEEN] =
 		"UPDATE session SET seen = ?2 WHERE sid = ?1",
+	[CHANGE_SESSION_EXPIRY] =
+		"UPDATE session SET expiry = ?2 WHERE sid = ?1",
 	[CHANGE_SESSION_DEL] =
 		"DELETE FROM session WHERE sid = ?1",
 	[CHANGE_SUBSCRIPTION_SET] =
-		"INSERT INTO subscription VALUES (?1, ?2, ?3)"
-		" ON CONFLICT DO UPDATE SET qos = excluded.qos",
+		"INSERT INTO subscription VALUES (?1, ?2, ?3, ?4, ?5)"
+		" ON CONFLICT DO UPDATE SET qos = excluded.qos,"
+		" options = excluded.options,"
+		" identifier = excluded.identifier",
 	[CHANGE_SUBSCRIPTION_DEL] =
 		"DELETE FROM subscription WHERE sid = ?1 AND filter = ?2",
 	[CHANGE_DELIVERY_ADD] =
-		"INSERT INTO delivery VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+		"INSERT INTO delivery VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8,"
+		" ?9, ?10)",
 	[CHANGE_DELIVERY_STATE] =
 		"UPDATE delivery SET state = ?3 WHERE sid = ?1 AND seq = ?2",
 	[CHANGE_DELIVERY_DEL] =
 		"DELETE FROM delivery WHERE sid = ?1 AND seq = ?2",
+	[CHANGE_WILL_SET] =
+		"INSERT OR REPLACE INTO will VALUES (?1, ?2, ?3, ?4, ?5, ?6,"
+		" ?7, ?8, ?9, ?10)",
+	[CHANGE_WILL_DEL] =
+		"DELETE FROM will WHERE sid = ?1",
 	[CHANGE_INBOUND_ADD] =
 		"INSERT INTO inbound VALUES (?1, ?2) ON CONFLICT DO NOTHING",
 	[CHANGE_INBOUND_DEL] =
@@ -141,14 +205,16 @@ static const char *const sql[STATEMENTS] = {
 	[CHANGE_MARK] =
 		"UPDATE counter SET next_seq = ?1, mark = ?2",
 	[CHANGE_READ] =
-		"SELECT d.seq, d.qos, d.retain, d.state, d.message, m.id,"
-		" m.qos, m.topic, m.payload"
+		"SELECT d.seq, d.qos, d.retain, d.state, d.message,"
+		" d.as_published, d.identifiers, d.share, m.id, m.expires,"
+		" m." CONTENTS
 		" FROM delivery d LEFT JOIN message m ON m.id = d.message"
 		" WHERE d.sid = ?1 AND d.seq >= ?2 ORDER BY d.seq LIMIT ?3",
 	[STATEMENT_BEGIN] = "BEGIN IMMEDIATE",
 	[STATEMENT_COMMIT] = "COMMIT",
 	[STATEMENT_MESSAGE] =
-		"INSERT INTO message VALUES (?1, ?2, ?3, ?4)"
+		"INSERT INTO message (id, expires, " CONTENTS ")"
+		" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
 		" ON CONFLICT DO NOTHING",
 	[STATEMENT_RELEASE] =
 		"UPDATE delivery SET state = ?3, message = NULL, bytes = 0"
@@ -282,17 +348,51 @@ static int each(const char *text,
 	return err;
 }
 
-/* The message whose id, QoS, topic and payload begin at @column. */
+static int set_source(struct message *message, sqlite3_stmt *statement,
+		      int column)
+{
+	const void *id = sqlite3_column_blob(statement, column + 1);
+	const void *user = sqlite3_column_blob(statement, column + 2);
+
+	if (!id)
+		return 0;
+	return message_set_source(message,
+				  sqlite3_column_int64(statement, column), id,
+				  sqlite3_column_bytes(statement, column + 1),
+				  user,
+				  sqlite3_column_bytes(statement, column + 2));
+}
+
+/* The message whose CONTENTS begin at @column. */
+static struct message *contents_at(sqlite3_stmt *statement, int column, u64 id,
+				   s64 expires)
+{
+	const struct message_parts parts = {
+		.topic = sqlite3_column_blob(statement, column + 1),
+		.topic_len = sqlite3_column_bytes(statement, column + 1),
+		.qos = sqlite3_column_int(statement, column),
+		.payload = sqlite3_column_blob(statement, column + 2),
+		.payload_len = sqlite3_column_bytes(statement, column + 2),
+		.properties = sqlite3_column_blob(statement, column + 3),
+		.properties_len = sqlite3_column_bytes(statement, column + 3),
+	};
+	struct message *message = NULL;
+
+	if (parts.topic)
+		message = message_load(id, expires, &parts);
+	if (message && set_source(message, statement, column + 4)) {
+		message_put(message);
+		return NULL;
+	}
+	return message;
+}
+
+/* The message whose id, expires and CONTENTS begin at @column. */
 static struct message *message_at(sqlite3_stmt *statement, int column)
 {
-	const void *topic = sqlite3_column_blob(statement, column + 2);
-	const void *payload = sqlite3_column_blob(statement, column + 3);
-
-	return message_load(sqlite3_column_int64(statement, column),
-			    topic, sqlite3_column_bytes(statement, column + 2),
-			    payload,
-			    sqlite3_column_bytes(statement, column + 3),
-			    sqlite3_column_int(statement, column + 1));
+	return contents_at(statement, column + 2,
+			   sqlite3_column_int64(statement, column),
+			   sqlite3_column_int64(statement, column + 1));
 }
 
 static int load_session(sqlite3_stmt *statement,
@@ -306,6 +406,7 @@ static int load_session(sqlite3_stmt *statement,
 		.queued = sqlite3_column_int64(statement, 3),
 		.queued_bytes = sqlite3_column_int64(statement, 4),
 		.seen = sqlite3_column_int64(statement, 2),
+		.expiry = sqlite3_column_int64(statement, 5),
 	};
 
 	return session.id ? loader->session(&session) : -ENOMEM;
@@ -314,13 +415,31 @@ static int load_session(sqlite3_stmt *statement,
 static int load_subscription(sqlite3_stmt *statement,
 			     const struct store_loader *loader)
 {
-	const u8 *filter = sqlite3_column_blob(statement, 1);
+	const struct store_subscription subscription = {
+		.filter = sqlite3_column_blob(statement, 1),
+		.len = sqlite3_column_bytes(statement, 1),
+		.qos = sqlite3_column_int(statement, 2),
+		.options = sqlite3_column_int(statement, 3),
+		.identifier = sqlite3_column_int(statement, 4),
+	};
 
-	if (!filter)
+	if (!subscription.filter)
 		return -ENOMEM;
-	return loader->subscription(sqlite3_column_int64(statement, 0), filter,
-				    sqlite3_column_bytes(statement, 1),
-				    sqlite3_column_int(statement, 2));
+	return loader->subscription(sqlite3_column_int64(statement, 0),
+				    &subscription);
+}
+
+static int load_will(sqlite3_stmt *statement, const struct store_loader *loader)
+{
+	const struct store_will will = {
+		.due = sqlite3_column_int64(statement, 1),
+		.retain = sqlite3_column_int(statement, 2),
+		.message = contents_at(statement, 3, 0, 0),
+	};
+
+	return will.message ?
+	       loader->will(sqlite3_column_int64(statement, 0), &will) :
+	       -ENOMEM;
 }
 
 static int load_inbound(sqlite3_stmt *statement,
@@ -359,20 +478,25 @@ static int load(const struct store_loader *loader, u64 *next_sid)
 	message_ids_from(message + 1);
 
 	err = each("SELECT s.sid, s.id, s.seen, count(d.seq),"
-		   " coalesce(sum(d.bytes), 0)"
+		   " coalesce(sum(d.bytes), 0), s.expiry"
 		   " FROM session s LEFT JOIN delivery d ON d.sid = s.sid"
 		   " GROUP BY s.sid", load_session, loader);
 	if (!err)
-		err = each("SELECT sid, filter, qos FROM subscription"
-			   " JOIN session USING (sid)",
+		err = each("SELECT sid, filter, qos, options, identifier"
+			   " FROM subscription JOIN session USING (sid)",
 			   load_subscription, loader);
+	if (!err)
+		err = each("SELECT sid, due, retain, " CONTENTS
+			   " FROM will JOIN session USING (sid)",
+			   load_will, loader);
 	if (!err)
 		err = each("SELECT sid, packet_id FROM inbound"
 			   " JOIN session USING (sid)",
 			   load_inbound, loader);
 	if (!err)
-		err = each("SELECT m.id, m.qos, m.topic, m.payload"
-			   " FROM retained r JOIN message m ON m.id = r.message",
+		err = each("SELECT id, expires, " CONTENTS
+			   " FROM message"
+			   " WHERE id IN (SELECT message FROM retained)",
 			   load_retained, loader);
 	return err;
 }
@@ -696,21 +820,45 @@ int database_open(const char *path, const struct store_loader *loader,
 	return err;
 }
 
+/* A delivery's identifiers and shared subscription are at @column. */
+static int read_origin(sqlite3_stmt *statement, int column,
+		       struct store_delivery *delivery)
+{
+	const void *identifiers = sqlite3_column_blob(statement, column);
+	u32 identifiers_len = sqlite3_column_bytes(statement, column);
+	const void *share = sqlite3_column_blob(statement, column + 1);
+	u16 share_len = sqlite3_column_bytes(statement, column + 1);
+
+	if (!identifiers_len && !share_len)
+		return 0;
+	delivery->origin = origin_new(identifiers, identifiers_len, share,
+				      share_len);
+	return delivery->origin ? 0 : -ENOMEM;
+}
+
 static int read_one(sqlite3_stmt *statement, struct store_delivery *delivery)
 {
 	*delivery = (struct store_delivery){
 		.seq = sqlite3_column_int64(statement, 0),
 		.qos = sqlite3_column_int(statement, 1),
-		.retain = sqlite3_column_int(statement, 2),
+		.flags = (sqlite3_column_int(statement, 2) ? STORE_RETAINED
+							   : 0) |
+			 (sqlite3_column_int(statement, 5) ? STORE_RETAIN : 0),
 		.state = sqlite3_column_int(statement, 3),
 	};
 	if (sqlite3_column_int64(statement, 4) !=
-	    sqlite3_column_int64(statement, 5))
+	    sqlite3_column_int64(statement, 8))
 		return damaged("a message is missing");
 	if (!sqlite3_column_int64(statement, 4))
 		return 0;
-	delivery->message = message_at(statement, 5);
-	return delivery->message ? 0 : -ENOMEM;
+	delivery->message = message_at(statement, 8);
+	if (!delivery->message)
+		return -ENOMEM;
+	if (read_origin(statement, 6, delivery)) {
+		message_put(delivery->message);
+		return -ENOMEM;
+	}
+	return 0;
 }
 
 static int read_all(sqlite3_stmt *statement, struct change *change)
@@ -753,6 +901,37 @@ static int answer(struct change *change)
 	return err;
 }
 
+static void bind_source(sqlite3_stmt *statement, int at,
+			const struct message_source *source)
+{
+	sqlite3_bind_int64(statement, at, source ? source->listener : 0);
+	if (source)
+		sqlite3_bind_blob(statement, at + 1, source->data,
+				  source->id_len, SQLITE_STATIC);
+	else
+		sqlite3_bind_null(statement, at + 1);
+	if (source && source->user_len)
+		sqlite3_bind_blob(statement, at + 2,
+				  source->data + source->id_len,
+				  source->user_len, SQLITE_STATIC);
+	else
+		sqlite3_bind_null(statement, at + 2);
+}
+
+/* Its CONTENTS, from parameter @at on. */
+static void bind_contents(sqlite3_stmt *statement, int at,
+			  const struct message *message)
+{
+	sqlite3_bind_int(statement, at, message->qos);
+	sqlite3_bind_blob(statement, at + 1, message->data, message->topic_len,
+			  SQLITE_STATIC);
+	sqlite3_bind_blob(statement, at + 2, message_payload(message),
+			  message->payload_len, SQLITE_STATIC);
+	sqlite3_bind_blob(statement, at + 3, message_properties(message),
+			  message->properties_len, SQLITE_STATIC);
+	bind_source(statement, at + 4, message->source);
+}
+
 /* Consecutive deliveries are often of the same message. */
 static int add_message(const struct message *message)
 {
@@ -762,14 +941,26 @@ static int add_message(const struct message *message)
 	if (message->id == db.message)
 		return 0;
 	sqlite3_bind_int64(statement, 1, message->id);
-	sqlite3_bind_int(statement, 2, message->qos);
-	sqlite3_bind_blob(statement, 3, message->data, message->topic_len,
-			  SQLITE_STATIC);
-	sqlite3_bind_blob(statement, 4, message_payload(message),
-			  message->payload_len, SQLITE_STATIC);
+	sqlite3_bind_int64(statement, 2, message->expires);
+	bind_contents(statement, 3, message);
 	err = run(statement);
 	db.message = err ? 0 : message->id;
 	return err;
+}
+
+static void bind_origin(sqlite3_stmt *statement, int at,
+			const struct origin *origin)
+{
+	if (origin_identifiers_len(origin))
+		sqlite3_bind_blob(statement, at, origin->identifiers,
+				  origin->identifiers_len, SQLITE_STATIC);
+	else
+		sqlite3_bind_null(statement, at);
+	if (origin_share_len(origin))
+		sqlite3_bind_blob(statement, at + 1, origin_share(origin),
+				  origin->share_len, SQLITE_STATIC);
+	else
+		sqlite3_bind_null(statement, at + 1);
 }
 
 static int add_delivery(const struct change *change)
@@ -789,8 +980,10 @@ static int add_delivery(const struct change *change)
 	sqlite3_bind_int64(statement, 4, released ? 0 :
 			   message_bytes(change->message));
 	sqlite3_bind_int(statement, 5, change->qos);
-	sqlite3_bind_int(statement, 6, change->retain);
+	sqlite3_bind_int(statement, 6, !!(change->flags & STORE_RETAINED));
 	sqlite3_bind_int(statement, 7, change->state);
+	sqlite3_bind_int(statement, 8, !!(change->flags & STORE_RETAIN));
+	bind_origin(statement, 9, change->origin);
 	return run(statement);
 }
 
@@ -823,6 +1016,17 @@ static int change_retained(const struct change *change)
 	return err ? err : run(statement);
 }
 
+static int set_will(const struct change *change)
+{
+	sqlite3_stmt *statement = db.statements[CHANGE_WILL_SET];
+
+	sqlite3_bind_int64(statement, 1, change->sid);
+	sqlite3_bind_int64(statement, 2, change->due);
+	sqlite3_bind_int(statement, 3, change->flags);
+	bind_contents(statement, 4, change->message);
+	return run(statement);
+}
+
 /* Of a session, a subscription or an inbound message. */
 static int change_session(const struct change *change)
 {
@@ -833,8 +1037,16 @@ static int change_session(const struct change *change)
 		sqlite3_bind_blob(statement, 2, change->bytes, change->len,
 				  SQLITE_STATIC);
 	switch (change->type) {
+	case CHANGE_SESSION_ADD:
+		sqlite3_bind_int64(statement, 3, change->expiry);
+		break;
 	case CHANGE_SUBSCRIPTION_SET:
 		sqlite3_bind_int(statement, 3, change->qos);
+		sqlite3_bind_int(statement, 4, change->flags);
+		sqlite3_bind_int(statement, 5, change->identifier);
+		break;
+	case CHANGE_SESSION_EXPIRY:
+		sqlite3_bind_int64(statement, 2, change->expiry);
 		break;
 	case CHANGE_SESSION_SEEN:
 		sqlite3_bind_int64(statement, 2, change->seen);
@@ -867,6 +1079,9 @@ static int apply(struct change *change)
 	case CHANGE_RETAINED_SET:
 	case CHANGE_RETAINED_DEL:
 		err = change_retained(change);
+		break;
+	case CHANGE_WILL_SET:
+		err = set_will(change);
 		break;
 	default:
 		err = change_session(change);

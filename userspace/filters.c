@@ -86,20 +86,30 @@ static void leaf_put(struct kmqtt_node *node)
 	kmqtt_trie_put(&trie, node);
 }
 
-struct subscription *filters_subscribe(struct session *session,
-				       const u8 *filter, u16 len, u8 qos)
+static void set(struct subscription *subscription,
+		const struct store_subscription *wanted)
 {
-	struct subscription *subscription = filters_find(session, filter, len);
+	subscription->qos = wanted->qos;
+	subscription->options = wanted->options;
+	subscription->identifier = wanted->identifier;
+}
+
+struct subscription *
+filters_subscribe(struct session *session,
+		  const struct store_subscription *wanted)
+{
+	struct subscription *subscription =
+		filters_find(session, wanted->filter, wanted->len);
 	struct kmqtt_node *node;
 
 	if (subscription) {
-		subscription->qos = qos;
+		set(subscription, wanted);
 		return subscription;
 	}
 	subscription = malloc(sizeof(*subscription));
 	if (!subscription)
 		return NULL;
-	node = kmqtt_trie_get(&trie, filter, len);
+	node = kmqtt_trie_get(&trie, wanted->filter, wanted->len);
 	if (!node)
 		goto free_subscription;
 	if (leaf_make(node) ||
@@ -108,7 +118,7 @@ struct subscription *filters_subscribe(struct session *session,
 
 	subscription->session = session;
 	subscription->node = node;
-	subscription->qos = qos;
+	set(subscription, wanted);
 	LIST_INSERT_HEAD(&node->leaves->subscriptions, subscription, link);
 	TAILQ_INSERT_TAIL(&session->subscriptions, subscription, own);
 	session->subscription_count++;

@@ -8,6 +8,7 @@
 
 #include <sys/queue.h>
 
+#include "store.h"
 #include "table.h"
 #include "types.h"
 
@@ -21,7 +22,9 @@ struct session;
  * @pair: by session and filter: either may have very many
  * @session: who
  * @node: the filter
+ * @identifier: subscription identifier of MQTT 5, 0: it has none
  * @qos: granted
+ * @options: mask of STORE_NO_LOCAL and STORE_RETAIN_AS_PUBLISHED
  */
 struct subscription {
 	TAILQ_ENTRY(subscription) own;
@@ -29,7 +32,9 @@ struct subscription {
 	struct table_node pair;
 	struct session *session;
 	struct kmqtt_node *node;
+	u32 identifier;
 	u8 qos;
+	u8 options;
 };
 
 TAILQ_HEAD(subscriptions, subscription);
@@ -38,11 +43,13 @@ TAILQ_HEAD(subscriptions, subscription);
 int filters_open(void);
 
 /*
- * Subscribes @session to @filter, a valid one, at @qos; a subscription that it
- * has to this filter only changes its QoS [MQTT-3.8.4-3]. NULL without memory.
+ * Subscribes @session as @wanted, of which the filter is a valid one; of a
+ * subscription that it has to this filter only the rest changes
+ * [MQTT-3.8.4-3]. NULL without memory.
  */
-struct subscription *filters_subscribe(struct session *session,
-				       const u8 *filter, u16 len, u8 qos);
+struct subscription *
+filters_subscribe(struct session *session,
+		  const struct store_subscription *wanted);
 
 /* The session's subscription to exactly this filter, or NULL. */
 struct subscription *filters_find(const struct session *session,

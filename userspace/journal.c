@@ -11,8 +11,9 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "store.h"
 
-#define MAGIC		0x326a71746d6bULL	/* "kmqtj2", the format */
+#define MAGIC		0x336a71746d6bULL	/* "kmqtj3", the format */
 /* What a file of records has at least. */
 #define AREA_SIZE	(1UL << 20)
 /* The least that is worth writing anew: few pages, which are used again. */
@@ -150,22 +151,68 @@ void journal_append2(enum journal_type type, u64 sid, u64 a, u64 b, u64 c,
 		memcpy(record->bytes + len, more, more_len);
 }
 
+static u64 lengths(const struct message *message)
+{
+	return message->topic_len | (u64)message->properties_len << 16;
+}
+
+static size_t size_of(const struct message *message)
+{
+	return (size_t)message->topic_len + message->properties_len +
+	       message->payload_len;
+}
+
 static void append_message(struct message *message)
 {
 	if (message->journal != journal.generation)
 		journal_append2(JOURNAL_MESSAGE, message->id, message->qos,
-				message->topic_len, 0, message->data,
-				message->topic_len, message_payload(message),
-				message->payload_len);
+				lengths(message), message->expires,
+				message->data, size_of(message), NULL, 0);
 	message->journal = journal.generation;
 }
 
-void journal_delivery(u64 sid, u64 seq, struct message *message, u8 qos,
-		      bool retain)
+void journal_delivery(u64 sid, const struct store_delivery *delivery)
 {
-	append_message(message);
-	journal_append(JOURNAL_DELIVERY, sid, seq, message->id,
-		       qos | (retain ? 0x100 : 0));
+	const struct origin *origin = delivery->origin;
+	u64 identifiers_len = origin_identifiers_len(origin);
+
+	append_message(delivery->message);
+	journal_append2(JOURNAL_DELIVERY, sid, delivery->seq,
+			delivery->message->id,
+			delivery->qos | delivery->flags << 8 |
+			identifiers_len << 16,
+			origin ? origin->identifiers : NULL,
+			identifiers_len + origin_share_len(origin), NULL, 0);
+}
+
+void journal_will(u64 sid, const struct store_will *will)
+{
+	const struct message *message = will->message;
+
+	journal_append2(JOURNAL_WILL, sid, will->due, lengths(message),
+			message->qos | (will->retain ? 0x100 : 0),
+			message->data, size_of(message), NULL, 0);
+}
+
+bool journal_parts(const struct journal_record *record,
+		   struct message_parts *parts)
+{
+	u16 topic_len = record->b;
+	u64 properties_len = record->b >> 16;
+
+	if (properties_len > record->len ||
+	    topic_len > record->len - properties_len)
+		return false;
+	*parts = (struct message_parts){
+		.topic = record->bytes,
+		.topic_len = topic_len,
+		.qos = record->type == JOURNAL_WILL ? record->c : record->a,
+		.properties = record->bytes + topic_len,
+		.properties_len = properties_len,
+		.payload = record->bytes + topic_len + properties_len,
+		.payload_len = record->len - topic_len - properties_len,
+	};
+	return true;
 }
 
 void journal_injection(u64 number, struct message *message, bool retain)

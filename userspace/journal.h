@@ -24,15 +24,26 @@
 
 /**
  * enum journal_type - what a record says
- * @JOURNAL_SESSION: there is a session @sid: @a is 1 if it is durable, @b its
- *	next place in the order; the bytes are its client identifier
+ * @JOURNAL_SESSION: there is a session @sid: @a its session expiry interval,
+ *	seconds, 0: it ends with its connection; @b its next place in the order;
+ *	@c as JOURNAL_SESSION_SEEN; the bytes are its client identifier
+ * @JOURNAL_SESSION_SEEN: @a: seconds since 1970, when its connection ended; 0: it
+ *	has one
+ * @JOURNAL_SESSION_EXPIRY: @a: session expiry interval
  * @JOURNAL_SESSION_DEL: there is not, nor anything of it
- * @JOURNAL_SUBSCRIPTION: it has a subscription: QoS @a, the bytes its filter
+ * @JOURNAL_SUBSCRIPTION: it has a subscription: QoS @a, @b its options, @c its
+ *	identifier, the bytes its filter
  * @JOURNAL_SUBSCRIPTION_DEL: it has not
- * @JOURNAL_MESSAGE: contents of message @sid: QoS @a, @b bytes of topic name,
- *	the rest is payload
- * @JOURNAL_DELIVERY: the session has a delivery: place @a, message @b, @c QoS
- *	and 0x100 for retain
+ * @JOURNAL_WILL: it has a will, in milliseconds since 1970 due at @a; @b is as
+ *	@b of JOURNAL_MESSAGE, @c the QoS and 0x100 for retain; the bytes are
+ *	likewise
+ * @JOURNAL_WILL_DEL: it has not
+ * @JOURNAL_MESSAGE: contents of message @sid: QoS @a; @b: bytes of topic name,
+ *	and from bit 16 on of properties, the rest is payload; @c: when it
+ *	expires, milliseconds since 1970, or 0
+ * @JOURNAL_DELIVERY: the session has a delivery: place @a, message @b, @c QoS,
+ *	from bit 8 on flags, and from bit 16 on bytes of identifiers; the bytes
+ *	are a struct origin's
  * @JOURNAL_DELIVERY_RELEASED: its place is @a, PUBREC has come
  * @JOURNAL_DELIVERY_DEL: its place is @a, it has been acknowledged
  * @JOURNAL_INBOUND: the client has published QoS 2 message @a, and those in the
@@ -52,9 +63,13 @@
  */
 enum journal_type {
 	JOURNAL_SESSION,
+	JOURNAL_SESSION_SEEN,
+	JOURNAL_SESSION_EXPIRY,
 	JOURNAL_SESSION_DEL,
 	JOURNAL_SUBSCRIPTION,
 	JOURNAL_SUBSCRIPTION_DEL,
+	JOURNAL_WILL,
+	JOURNAL_WILL_DEL,
 	JOURNAL_MESSAGE,
 	JOURNAL_DELIVERY,
 	JOURNAL_DELIVERY_RELEASED,
@@ -142,9 +157,22 @@ static inline void journal_append(enum journal_type type, u64 sid, u64 a, u64 b,
 	journal_append2(type, sid, a, b, c, NULL, 0, NULL, 0);
 }
 
+struct store_delivery;
+struct store_will;
+
 /* A delivery, with its message if that is not here already. */
-void journal_delivery(u64 sid, u64 seq, struct message *message, u8 qos,
-		      bool retain);
+void journal_delivery(u64 sid, const struct store_delivery *delivery);
+
+/* A will. */
+void journal_will(u64 sid, const struct store_will *will);
+
+/*
+ * The message in a record, of JOURNAL_MESSAGE or JOURNAL_WILL: as message_load()
+ * is given it. False if there is none.
+ */
+struct message_parts;
+bool journal_parts(const struct journal_record *record,
+		   struct message_parts *parts);
 
 /* A message to be injected, likewise. */
 void journal_injection(u64 number, struct message *message, bool retain);

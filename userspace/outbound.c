@@ -92,11 +92,16 @@ static u64 take_seq(struct outbound *outbound)
 
 /* Counting */
 
+static bool is_retained(const struct delivery *delivery)
+{
+	return delivery->flags & STORE_RETAINED;
+}
+
 static void count_queued(struct outbound *outbound,
 			 const struct delivery *delivery)
 {
 	outbound->queued++;
-	outbound->exempt += delivery->retain;
+	outbound->exempt += is_retained(delivery);
 	if (delivery->message)
 		outbound->queued_bytes += message_bytes(delivery->message);
 }
@@ -105,7 +110,7 @@ static void uncount_queued(struct outbound *outbound,
 			   const struct delivery *delivery)
 {
 	outbound->queued--;
-	outbound->exempt -= delivery->retain && outbound->exempt;
+	outbound->exempt -= is_retained(delivery) && outbound->exempt;
 	if (delivery->message)
 		outbound->queued_bytes -= message_bytes(delivery->message);
 }
@@ -152,6 +157,7 @@ static void delivery_free(struct delivery *delivery)
 {
 	if (delivery->message)
 		message_put(delivery->message);
+	free(delivery->origin);
 	free(delivery);
 }
 
@@ -192,42 +198,66 @@ static bool leave_in_store(const struct session *session)
 	       outbound->waiting_count >= PAGE;
 }
 
-bool outbound_add(struct session *session, struct message *message, u8 qos,
-		  bool retain)
+/* One like @stored, whose references it does not take. */
+static struct delivery stored_delivery(const struct store_delivery *stored)
+{
+	return (struct delivery){
+		.message = stored->message,
+		.origin = stored->origin,
+		.seq = stored->seq,
+		.qos = stored->qos,
+		.flags = stored->flags,
+		.state = stored->state,
+	};
+}
+
+/* @delivery with references of its own, among those that wait. */
+static bool keep(struct session *session, const struct delivery *like)
 {
 	struct outbound *outbound = &session->outbound;
-	struct delivery *delivery, added = {
-		.message = message,
-		.qos = qos,
-		.retain = retain,
-	};
+	struct delivery *delivery = malloc(sizeof(*delivery));
+	struct origin *origin = origin_copy(like->origin);
 
-	if ((!retain || outbound->exempt >= retained_count()) &&
-	    full(outbound, message)) {
+	if (!delivery || (like->origin && !origin)) {
+		free(delivery);
+		free(origin);
+		return false;
+	}
+	*delivery = *like;
+	delivery->origin = origin;
+	message_hold(delivery->message);
+	count_queued(outbound, delivery);
+	to_waiting(outbound, delivery);
+	return true;
+}
+
+bool outbound_add(struct session *session, const struct store_delivery *wanted)
+{
+	struct outbound *outbound = &session->outbound;
+	struct store_delivery stored = *wanted;
+	struct delivery added;
+
+	if ((!(wanted->flags & STORE_RETAINED) ||
+	     outbound->exempt >= retained_count()) &&
+	    full(outbound, wanted->message)) {
 		log_dropping(session);
 		return false;
 	}
-	if (qos)
-		added.seq = take_seq(outbound);
+	stored.state = STORE_QUEUED;
+	stored.seq = wanted->qos ? take_seq(outbound) : 0;
+	added = stored_delivery(&stored);
 	if (is_stored(session, &added)) {
-		added.change = store_delivery_add(session->sid, added.seq,
-						  message, qos, retain);
+		added.change = store_delivery_add(session->sid, &stored);
 		if (session_on_disk(session) && leave_in_store(session)) {
 			outbound->beyond++;
 			count_queued(outbound, &added);
 			return true;
 		}
 	}
-	delivery = malloc(sizeof(*delivery));
-	if (!delivery) {
-		log_dropping(session);
-		return false;
-	}
-	*delivery = added;
-	message_hold(message);
-	count_queued(outbound, delivery);
-	to_waiting(outbound, delivery);
-	return true;
+	if (keep(session, &added))
+		return true;
+	log_dropping(session);
+	return false;
 }
 
 /* It has left on the connection that there is. */
@@ -261,24 +291,19 @@ void outbound_adopt(struct session *session, u64 seq)
 /* Reading of those beyond */
 
 static void take(struct session *session, const struct reading *reading,
-		 const struct store_delivery *stored)
+		 struct store_delivery *stored)
 {
 	struct outbound *outbound = &session->outbound;
-	struct delivery *delivery = calloc(1, sizeof(*delivery));
+	struct delivery *delivery = malloc(sizeof(*delivery));
 
 	if (!delivery) {
 		/* What was in the store stays there, for the next connection. */
 		log_dropping(session);
-		if (stored->message)
-			message_put(stored->message);
+		store_delivery_free(stored);
 		return;
 	}
-	delivery->message = stored->message;
-	delivery->seq = stored->seq;
+	*delivery = stored_delivery(stored);
 	delivery->change = reading->change;
-	delivery->qos = stored->qos;
-	delivery->retain = stored->retain;
-	delivery->state = stored->state;
 	delivery->dup = stored->state == STORE_SENT;
 	to_waiting(outbound, delivery);
 	if (delivery->seq && delivery->seq <= outbound->adopted)
@@ -296,8 +321,8 @@ static void read_done(struct store_read *read, struct store_delivery *deliveries
 	for (i = 0; i < nr; i++) {
 		if (session)
 			take(session, reading, &deliveries[i]);
-		else if (deliveries[i].message)
-			message_put(deliveries[i].message);
+		else
+			store_delivery_free(&deliveries[i]);
 	}
 	if (session) {
 		outbound = &session->outbound;
@@ -377,7 +402,7 @@ static void send_publish(struct session *session, struct delivery *delivery)
 {
 	u8 flags = delivery->qos << 1;
 
-	if (delivery->retain)
+	if (delivery->flags)
 		flags |= KMQTT_FLAG_RETAIN;
 	if (delivery->dup)
 		flags |= KMQTT_FLAG_DUP;
@@ -476,7 +501,7 @@ static void stop_reading(struct outbound *outbound)
 /* The answer to a SUBSCRIBE of this connection, and not acknowledged. */
 static bool is_fleeting(const struct delivery *delivery)
 {
-	return !delivery->qos && delivery->retain;
+	return !delivery->qos && is_retained(delivery);
 }
 
 void outbound_suspend(struct session *session)
@@ -614,21 +639,16 @@ static struct delivery *find_waiting(const struct outbound *outbound, u64 seq)
 	return NULL;
 }
 
-int outbound_journaled(struct outbound *outbound, struct message *message,
-		       u64 seq, u8 qos, bool retain)
+int outbound_journaled(struct session *session,
+		       const struct store_delivery *journaled)
 {
-	struct delivery *delivery = calloc(1, sizeof(*delivery));
+	struct outbound *outbound = &session->outbound;
+	struct delivery delivery = stored_delivery(journaled);
 
-	if (!delivery)
+	if (!keep(session, &delivery))
 		return -ENOMEM;
-	delivery->message = message_hold(message);
-	delivery->seq = seq;
-	delivery->qos = qos;
-	delivery->retain = retain;
-	count_queued(outbound, delivery);
-	to_waiting(outbound, delivery);
-	if (outbound->next_seq <= seq)
-		outbound->next_seq = seq + 1;
+	if (outbound->next_seq <= journaled->seq)
+		outbound->next_seq = journaled->seq + 1;
 	return 0;
 }
 
@@ -662,16 +682,19 @@ static void rewrite(const struct session *session,
 		    const struct delivery *delivery)
 {
 	static struct message *none;
+	const struct store_delivery stored = {
+		.seq = delivery->seq,
+		.message = delivery->message ? delivery->message : none,
+		.origin = delivery->origin,
+		.qos = delivery->qos,
+		.flags = delivery->flags,
+	};
 
-	if (!delivery->qos)
-		return;
-	if (!delivery->message && !none)
+	if (!none)
 		none = message_new("-", 1, NULL, 0, 2);
-	if (!delivery->message && !none)
+	if (!delivery->qos || !stored.message)
 		return;
-	journal_delivery(session->sid, delivery->seq,
-			 delivery->message ? delivery->message : none,
-			 delivery->qos, delivery->retain);
+	journal_delivery(session->sid, &stored);
 	if (!delivery->message)
 		journal_append(JOURNAL_DELIVERY_RELEASED, session->sid,
 			       delivery->seq, 0, 0);

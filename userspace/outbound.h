@@ -17,6 +17,7 @@
 
 #include "config.h"
 #include "message.h"
+#include "store.h"
 #include "types.h"
 
 struct reading;
@@ -27,20 +28,22 @@ struct store_session;
  * struct delivery - a message for one session
  * @link: in struct outbound
  * @message: with a reference; NULL once released
+ * @origin: where it comes from; owned
  * @seq: place in the session's order, from 1; 0 at QoS 0
  * @change: of the store, that has to be on disk before a QoS 2 PUBLISH leaves
  * @qos: delivered at
- * @retain: sent because of a subscription, with the retain flag
+ * @flags: mask of STORE_RETAINED and STORE_RETAIN
  * @dup: it has been sent on an earlier connection
  * @state: enum store_state
  */
 struct delivery {
 	TAILQ_ENTRY(delivery) link;
 	struct message *message;
+	struct origin *origin;
 	u64 seq;
 	u64 change;
 	u8 qos;
-	bool retain;
+	u8 flags;
 	bool dup;
 	u8 state;
 };
@@ -85,12 +88,12 @@ void outbound_configure(const struct config *config);
 void outbound_init(struct outbound *outbound);
 
 /*
- * Queues @message for @session at @qos. @retain: it is the retained message of
- * a new subscription. It may be dropped at a limit, which is logged: then it is
- * false. It leaves at the next outbound_pump().
+ * Queues a message for @session; of @wanted, @seq and @state mean nothing, and
+ * @origin, which is copied, may be NULL. It may be dropped at a limit, which is
+ * logged: then it is false. It leaves at the next outbound_pump().
  */
-bool outbound_add(struct session *session, struct message *message, u8 qos,
-		  bool retain);
+bool outbound_add(struct session *session,
+		  const struct store_delivery *wanted);
 
 /* Sends what may be sent now. */
 void outbound_pump(struct session *session);
@@ -118,8 +121,8 @@ void outbound_load(struct outbound *outbound,
 void outbound_adopt(struct session *session, u64 seq);
 
 /* What the journal says, while it is read. */
-int outbound_journaled(struct outbound *outbound, struct message *message,
-		       u64 seq, u8 qos, bool retain);
+int outbound_journaled(struct session *session,
+		       const struct store_delivery *journaled);
 void outbound_journaled_released(struct outbound *outbound, u64 seq);
 void outbound_journaled_del(struct outbound *outbound, u64 seq);
 

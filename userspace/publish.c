@@ -94,12 +94,13 @@ static int keep(struct message *message)
 static void deliver(struct session *matched, struct message *message,
 		    bool retain)
 {
+	struct store_delivery delivery = { .message = message };
 	bool others = !message->qos;
 
 	for (; matched; matched = matched->next_match) {
 		if (is_queued(matched, message)) {
-			outbound_add(matched, message,
-				     delivered_qos(matched, message), false);
+			delivery.qos = delivered_qos(matched, message);
+			outbound_add(matched, &delivery);
 			outbound_pump(matched);
 		} else if (matched->client) {
 			others = true;
@@ -145,6 +146,7 @@ static int distribute(struct message *message, bool retain, bool must,
 
 int publish_from_sink(struct message *message, bool retain, bool queue)
 {
+	const struct store_delivery delivery = { .message = message };
 	struct session *matched = NULL;
 	int err = 0;
 
@@ -155,7 +157,7 @@ int publish_from_sink(struct message *message, bool retain, bool queue)
 	matched = readable(matched, message);
 	for (; matched; matched = matched->next_match)
 		if (session_is_away(matched))
-			outbound_add(matched, message, 0, false);
+			outbound_add(matched, &delivery);
 	return err;
 }
 

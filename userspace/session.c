@@ -60,10 +60,26 @@ static struct session *make(const u8 *id, u16 len, u32 hash)
 	return session;
 }
 
+static void write_subscription(const struct session *session,
+			       const struct subscription *subscription)
+{
+	static u8 filter[UINT16_MAX];
+	const struct store_subscription stored = {
+		.filter = filter,
+		.len = filters_text(subscription, filter),
+		.qos = subscription->qos,
+		.options = subscription->options,
+		.identifier = subscription->identifier,
+	};
+
+	store_subscription_set(session->sid, &stored);
+}
+
 static void journal_session(const struct session *session)
 {
-	journal_append2(JOURNAL_SESSION, session->sid, session->durable,
-			session->outbound.next_seq, 0, session->id,
+	journal_append2(JOURNAL_SESSION, session->sid, session->expiry,
+			session->outbound.next_seq,
+			session->client ? 0 : session->seen, session->id,
 			session->id_len, NULL, 0);
 }
 
@@ -80,7 +96,7 @@ static void reset(struct session *session)
 	if (session->sid)
 		store_session_del(session->sid);
 	session->sid = 0;
-	session->durable = false;
+	session->expiry = 0;
 }
 
 static void destroy(struct session *session)
@@ -173,25 +189,27 @@ static void store(struct session *session)
 {
 	if (session->sid) {
 		store_session_seen(session->sid, 0);
-	} else if (session->durable && store_enabled()) {
+	} else if (session->expiry && store_enabled()) {
 		session->sid = store_new_sid();
-		store_session_add(session->sid, session->id, session->id_len);
+		store_session_add(session->sid, session->id, session->id_len,
+				  session->expiry);
 	} else if (journal_enabled()) {
 		session->sid = next_journal_sid++;
 		journal_session(session);
 	}
 }
 
-bool session_begin(struct session *session, struct client *client, bool clean)
+bool session_begin(struct session *session, struct client *client, bool clean,
+		   u32 expiry)
 {
-	bool present = session->durable && !clean;
+	bool present = session->expiry && !clean;
 
 	if (session_is_away(session))
 		unwatch(session);
 	session->client = client;
 	if (!present)
 		reset(session);
-	session->durable = !clean;
+	session->expiry = expiry;
 	store(session);
 	return present;
 }
@@ -204,7 +222,7 @@ void session_release(struct session *session, struct client *client)
 	if (session->client == client) {
 		session->client = NULL;
 		session->seen = now();
-		if (session->durable) {
+		if (session->expiry) {
 			outbound_suspend(session);
 			watch(session);
 		} else {
@@ -213,7 +231,7 @@ void session_release(struct session *session, struct client *client)
 		if (session->sid)
 			store_session_seen(session->sid, session->seen);
 	}
-	if (!session->claims && !session->durable)
+	if (!session->claims && !session->expiry)
 		destroy(session);
 }
 
@@ -267,7 +285,7 @@ static int load_session(const struct store_session *stored)
 	if (!session || table_add(&by_sid, &session->loaded,
 				  table_hash_u32(stored->sid)))
 		return -ENOMEM;
-	session->durable = true;
+	session->expiry = stored->expiry;
 	session->sid = stored->sid;
 	/* A crash ended its connection if it had one. */
 	session->seen = stored->seen ? stored->seen : now();
@@ -275,12 +293,20 @@ static int load_session(const struct store_session *stored)
 	return 0;
 }
 
-static int load_subscription(u64 sid, const u8 *filter, u16 len, u8 qos)
+static int load_subscription(u64 sid,
+			     const struct store_subscription *subscription)
 {
 	struct session *session = find_sid(sid);
 
-	if (session && !filters_subscribe(session, filter, len, qos))
+	if (session && !filters_subscribe(session, subscription))
 		return -ENOMEM;
+	return 0;
+}
+
+static int load_will(u64 sid, const struct store_will *will)
+{
+	(void)sid;
+	message_put(will->message);
 	return 0;
 }
 
@@ -313,6 +339,7 @@ int session_open(const struct config *config, void (*committed)(void))
 	static const struct store_loader loader = {
 		.session = load_session,
 		.subscription = load_subscription,
+		.will = load_will,
 		.inbound = load_inbound,
 		.retained = load_retained,
 	};
@@ -362,13 +389,10 @@ static struct journaled_message *find_message(u64 id)
 static int journaled_message(const struct journal_record *record)
 {
 	struct journaled_message *made = calloc(1, sizeof(*made));
+	struct message_parts parts;
 
-	if (made && record->b <= record->len)
-		made->message = message_load(record->sid, record->bytes,
-					     record->b,
-					     record->bytes + record->b,
-					     record->len - record->b,
-					     record->a);
+	if (made && journal_parts(record, &parts))
+		made->message = message_load(record->sid, record->c, &parts);
 	if (!made || !made->message ||
 	    table_add(&messages, &made->node, table_hash_u32(record->sid)))
 		return -ENOMEM;
@@ -387,8 +411,8 @@ static int journaled_session(const struct journal_record *record)
 				  table_hash_u32(record->sid)))
 		return -ENOMEM;
 	session->sid = record->sid;
-	session->durable = record->a;
-	session->seen = now();
+	session->expiry = record->a;
+	session->seen = record->c ? (s64)record->c : now();
 	session->outbound.next_seq = record->b;
 	if (next_journal_sid <= record->sid)
 		next_journal_sid = record->sid + 1;
@@ -406,12 +430,39 @@ static int journaled_delivery(struct session *session,
 			      const struct journal_record *record)
 {
 	struct journaled_message *found = find_message(record->b);
+	u64 identifiers_len = record->c >> 16;
+	struct store_delivery delivery = {
+		.seq = record->a,
+		.qos = record->c,
+		.flags = record->c >> 8,
+	};
+	int err;
 
-	if (!found)
+	if (!found || identifiers_len > record->len)
 		return -EUCLEAN;
-	return outbound_journaled(&session->outbound, found->message,
-				  record->a, record->c & 0xff,
-				  record->c >> 8);
+	delivery.message = found->message;
+	delivery.origin = origin_new(record->bytes, identifiers_len,
+				     record->bytes + identifiers_len,
+				     record->len - identifiers_len);
+	if (record->len && !delivery.origin)
+		return -ENOMEM;
+	err = outbound_journaled(session, &delivery);
+	free(delivery.origin);
+	return err;
+}
+
+static int journaled_subscription(struct session *session,
+				  const struct journal_record *record)
+{
+	const struct store_subscription subscription = {
+		.filter = record->bytes,
+		.len = record->len,
+		.qos = record->a,
+		.options = record->b,
+		.identifier = record->c,
+	};
+
+	return filters_subscribe(session, &subscription) ? 0 : -ENOMEM;
 }
 
 /* The database has what is its own, if it has been written. */
@@ -446,9 +497,14 @@ static int journaled_change(struct session *session,
 	case JOURNAL_SESSION_DEL:
 		forget(session);
 		break;
+	case JOURNAL_SESSION_SEEN:
+		session->seen = record->a ? (s64)record->a : now();
+		break;
+	case JOURNAL_SESSION_EXPIRY:
+		session->expiry = record->a;
+		break;
 	case JOURNAL_SUBSCRIPTION:
-		return filters_subscribe(session, record->bytes, record->len,
-					 record->a) ? 0 : -ENOMEM;
+		return journaled_subscription(session, record);
 	case JOURNAL_SUBSCRIPTION_DEL:
 		subscription = filters_find(session, record->bytes,
 					    record->len);
@@ -520,7 +576,6 @@ void session_loaded(void)
 
 void session_rewrite(void)
 {
-	static u8 filter[UINT16_MAX];
 	const struct subscription *subscription;
 	const struct session *session;
 	u32 i;
@@ -531,10 +586,7 @@ void session_rewrite(void)
 			continue;
 		journal_session(session);
 		TAILQ_FOREACH(subscription, &session->subscriptions, own)
-			store_subscription_set(session->sid, filter,
-					       filters_text(subscription,
-							    filter),
-					       subscription->qos);
+			write_subscription(session, subscription);
 		for (i = 0; i < session->inbound.count; i++)
 			journal_append(JOURNAL_INBOUND, session->sid,
 				       session->inbound.ids[i], 0, 0);
@@ -556,7 +608,7 @@ void session_adopt(struct session *session, struct client *client)
 
 void session_abandon(struct session *session)
 {
-	if (session->claims || session->durable)
+	if (session->claims || session->expiry)
 		return;
 	destroy(session);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Sessions by client identifier (section 3.1.2.4): subscriptions, what is
- * queued, and QoS 2 messages half received. One of clean session 1 ends with
- * its connection; others stay, and are in the store when there is one.
+ * queued, and QoS 2 messages half received. One of clean session 1, or of
+ * session expiry interval 0, ends with its connection; others stay, and are in
+ * the store when there is one.
  *
  * Several connections may claim a session at once: the one that has it, and
  * those that wait for it to be gone.
@@ -30,7 +31,8 @@ struct client;
  * @committing: it is one of them
  * @id: client identifier; owned
  * @id_len: bytes of it
- * @durable: it outlives its connection: clean session 0
+ * @expiry: session expiry interval: seconds that it outlives its connection, or
+ *	STORE_FOREVER
  * @client: the connection that has it, or NULL
  * @claimant: the last connection that came for it, or NULL
  * @claims: connections that have it or wait for it
@@ -54,8 +56,8 @@ struct session {
 	struct table_node node;
 	struct table_node loaded;
 	bool committing;
-	bool durable;
 	u16 id_len;
+	u32 expiry;
 	u8 *id;
 	struct client *client;
 	struct client *claimant;
@@ -94,9 +96,11 @@ struct session *session_claim(struct client *client, const char *prefix,
 
 /*
  * @client, which nobody is before any more, has it now. @clean: it begins anew
- * [MQTT-3.1.2-6]. Returns whether there was a session to go on with.
+ * [MQTT-3.1.2-6]. @expiry: its session expiry interval from now on. Returns
+ * whether there was a session to go on with.
  */
-bool session_begin(struct session *session, struct client *client, bool clean);
+bool session_begin(struct session *session, struct client *client, bool clean,
+		   u32 expiry);
 
 /*
  * @client is gone. The session stays if it is durable, or if somebody waits for
@@ -143,7 +147,7 @@ static inline bool session_on_disk(const struct session *session)
 /* It outlives its connection, and has none. */
 static inline bool session_is_away(const struct session *session)
 {
-	return session->durable && !session->client;
+	return session->expiry && !session->client;
 }
 
 #endif /* _KMQTTD_SESSION_H_ */

@@ -216,14 +216,18 @@ static void *write_changes(void *unused)
  * to run on with a store that lacks a change: all that was acknowledged is on
  * disk, and the rest will be sent again.
  */
+static void out_of_memory(void)
+{
+	log_print(LOG_TYPE_ERROR, "Error: Out of memory.");
+	abort();
+}
+
 static struct change *change_new(enum change_type type, u64 sid, size_t len)
 {
 	struct change *change = calloc(1, sizeof(*change) + len);
 
-	if (!change) {
-		log_print(LOG_TYPE_ERROR, "Error: Out of memory.");
-		abort();
-	}
+	if (!change)
+		out_of_memory();
 	change->type = type;
 	change->sid = sid;
 	return change;
@@ -256,15 +260,14 @@ static u64 queue(struct change *change)
 	return store.queued;
 }
 
-static u64 queue_bytes(enum change_type type, u64 sid, const u8 *bytes,
-		       u16 len, u8 qos)
+static struct change *change_of_bytes(enum change_type type, u64 sid,
+				      const u8 *bytes, u16 len)
 {
 	struct change *change = change_new(type, sid, len);
 
-	change->qos = qos;
 	change->len = len;
 	memcpy(change->bytes, bytes, len);
-	return queue(change);
+	return change;
 }
 
 static u64 queue_delivery(enum change_type type, u64 sid, u64 seq, u8 state)
@@ -305,9 +308,13 @@ u64 store_new_sid(void)
 	return store.next_sid++;
 }
 
-u64 store_session_add(u64 sid, const u8 *id, u16 id_len)
+u64 store_session_add(u64 sid, const u8 *id, u16 id_len, u32 expiry)
 {
-	return queue_bytes(CHANGE_SESSION_ADD, sid, id, id_len, 0);
+	struct change *change = change_of_bytes(CHANGE_SESSION_ADD, sid, id,
+						id_len);
+
+	change->expiry = expiry;
+	return queue(change);
 }
 
 /*
@@ -320,22 +327,25 @@ static bool journaled(u64 sid, enum journal_type type, u64 a)
 	return sid & JOURNAL_SID;
 }
 
-static bool journaled_filter(u64 sid, enum journal_type type, const u8 *filter,
-			     u16 len, u8 qos)
-{
-	if (sid & JOURNAL_SID)
-		journal_append2(type, sid, qos, 0, 0, filter, len, NULL, 0);
-	return sid & JOURNAL_SID;
-}
-
 u64 store_session_seen(u64 sid, s64 seen)
 {
 	struct change *change;
 
-	if (sid & JOURNAL_SID)
+	if (journaled(sid, JOURNAL_SESSION_SEEN, seen))
 		return 0;
 	change = change_new(CHANGE_SESSION_SEEN, sid, 0);
 	change->seen = seen;
+	return queue(change);
+}
+
+u64 store_session_expiry(u64 sid, u32 expiry)
+{
+	struct change *change;
+
+	if (journaled(sid, JOURNAL_SESSION_EXPIRY, expiry))
+		return 0;
+	change = change_new(CHANGE_SESSION_EXPIRY, sid, 0);
+	change->expiry = expiry;
 	return queue(change);
 }
 
@@ -346,36 +356,84 @@ u64 store_session_del(u64 sid)
 	return queue(change_new(CHANGE_SESSION_DEL, sid, 0));
 }
 
-u64 store_subscription_set(u64 sid, const u8 *filter, u16 len, u8 qos)
-{
-	if (journaled_filter(sid, JOURNAL_SUBSCRIPTION, filter, len, qos))
-		return 0;
-	return queue_bytes(CHANGE_SUBSCRIPTION_SET, sid, filter, len, qos);
-}
-
-u64 store_subscription_del(u64 sid, const u8 *filter, u16 len)
-{
-	if (journaled_filter(sid, JOURNAL_SUBSCRIPTION_DEL, filter, len, 0))
-		return 0;
-	return queue_bytes(CHANGE_SUBSCRIPTION_DEL, sid, filter, len, 0);
-}
-
-u64 store_delivery_add(u64 sid, u64 seq, struct message *message, u8 qos,
-		       bool retain)
+u64 store_subscription_set(u64 sid,
+			   const struct store_subscription *subscription)
 {
 	struct change *change;
 
 	if (sid & JOURNAL_SID) {
-		journal_delivery(sid, seq, message, qos, retain);
+		journal_append2(JOURNAL_SUBSCRIPTION, sid, subscription->qos,
+				subscription->options,
+				subscription->identifier, subscription->filter,
+				subscription->len, NULL, 0);
+		return 0;
+	}
+	change = change_of_bytes(CHANGE_SUBSCRIPTION_SET, sid,
+				 subscription->filter, subscription->len);
+	change->qos = subscription->qos;
+	change->flags = subscription->options;
+	change->identifier = subscription->identifier;
+	return queue(change);
+}
+
+u64 store_subscription_del(u64 sid, const u8 *filter, u16 len)
+{
+	if (sid & JOURNAL_SID) {
+		journal_append2(JOURNAL_SUBSCRIPTION_DEL, sid, 0, 0, 0, filter,
+				len, NULL, 0);
+		return 0;
+	}
+	return queue(change_of_bytes(CHANGE_SUBSCRIPTION_DEL, sid, filter,
+				     len));
+}
+
+u64 store_delivery_add(u64 sid, const struct store_delivery *delivery)
+{
+	struct change *change;
+
+	if (sid & JOURNAL_SID) {
+		journal_delivery(sid, delivery);
 		return 0;
 	}
 	change = change_new(CHANGE_DELIVERY_ADD, sid, 0);
-	change->seq = seq;
-	change->message = message_hold(message);
-	change->qos = qos;
-	change->retain = retain;
+	change->seq = delivery->seq;
+	change->message = message_hold(delivery->message);
+	change->qos = delivery->qos;
+	change->flags = delivery->flags;
 	change->state = STORE_QUEUED;
+	change->origin = origin_copy(delivery->origin);
+	if (delivery->origin && !change->origin)
+		out_of_memory();
 	return queue(change);
+}
+
+void store_delivery_free(struct store_delivery *delivery)
+{
+	if (delivery->message)
+		message_put(delivery->message);
+	free(delivery->origin);
+}
+
+u64 store_will_set(u64 sid, const struct store_will *will)
+{
+	struct change *change;
+
+	if (sid & JOURNAL_SID) {
+		journal_will(sid, will);
+		return 0;
+	}
+	change = change_new(CHANGE_WILL_SET, sid, 0);
+	change->due = will->due;
+	change->flags = will->retain;
+	change->message = message_hold(will->message);
+	return queue(change);
+}
+
+u64 store_will_del(u64 sid)
+{
+	if (journaled(sid, JOURNAL_WILL_DEL, 0))
+		return 0;
+	return queue(change_new(CHANGE_WILL_DEL, sid, 0));
 }
 
 u64 store_delivery_state(u64 sid, u64 seq, enum store_state state)
@@ -412,14 +470,24 @@ u64 store_inbound_del(u64 sid, u16 packet_id)
 	return queue_inbound(CHANGE_INBOUND_DEL, sid, packet_id);
 }
 
-u64 store_retained_set(struct message *message)
+static u64 queue_retained(enum change_type type, struct message *message)
 {
-	struct change *change;
+	struct change *change = change_new(type, 0, 0);
 
-	change = change_new(message->payload_len ? CHANGE_RETAINED_SET :
-			    CHANGE_RETAINED_DEL, 0, 0);
 	change->message = message_hold(message);
 	return queue(change);
+}
+
+u64 store_retained_set(struct message *message)
+{
+	return queue_retained(message->payload_len ? CHANGE_RETAINED_SET
+						   : CHANGE_RETAINED_DEL,
+			      message);
+}
+
+u64 store_retained_del(struct message *message)
+{
+	return queue_retained(CHANGE_RETAINED_DEL, message);
 }
 
 void store_read(struct store_read *read)

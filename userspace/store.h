@@ -24,6 +24,7 @@
 #define _KMQTTD_STORE_H_
 
 #include "message.h"
+#include "origin.h"
 #include "types.h"
 
 /**
@@ -39,6 +40,17 @@ enum store_state {
 	STORE_RELEASED,
 };
 
+/* Options of a subscription (MQTT 5, section 3.8.3.1). */
+#define STORE_NO_LOCAL		0x1
+#define STORE_RETAIN_AS_PUBLISHED	0x2
+
+/* How a delivery is sent. */
+#define STORE_RETAINED	0x1	/* it was retained: RETAIN, because of SUBSCRIBE */
+#define STORE_RETAIN	0x2	/* RETAIN, as it was published */
+
+/* A session expiry interval that never ends (MQTT 5, section 3.1.2.11.2). */
+#define STORE_FOREVER	0xffffffff
+
 /**
  * struct store_session - a session as loaded
  * @sid: the store's name for it, from 1
@@ -50,6 +62,8 @@ enum store_state {
  * @queued_bytes: message_bytes() of them
  * @seen: seconds since 1970, when its connection ended, 0 if it had one when
  *	the store was written last
+ * @expiry: session expiry interval, seconds, or STORE_FOREVER; 0: it has ended,
+ *	and only what goes to other sessions is left of it
  */
 struct store_session {
 	u64 sid;
@@ -59,21 +73,52 @@ struct store_session {
 	u32 queued;
 	u64 queued_bytes;
 	s64 seen;
+	u32 expiry;
+};
+
+/**
+ * struct store_subscription - a subscription
+ * @filter: topic filter; of a shared one with "$share/" and its name
+ * @len: bytes of it
+ * @qos: granted, 0 to 2
+ * @options: mask of STORE_NO_LOCAL and STORE_RETAIN_AS_PUBLISHED
+ * @identifier: subscription identifier, 0: it has none
+ */
+struct store_subscription {
+	const u8 *filter;
+	u16 len;
+	u8 qos;
+	u8 options;
+	u32 identifier;
+};
+
+/**
+ * struct store_will - a will that waits for its delay to pass
+ * @due: milliseconds since 1970, when it is to be published
+ * @message: it; its message expiry interval has not begun
+ * @retain: published retained
+ */
+struct store_will {
+	s64 due;
+	struct message *message;
+	bool retain;
 };
 
 /**
  * struct store_delivery - a message for a session
  * @seq: its place in the session's order, from 1
  * @message: contents, with a reference for the receiver; NULL once released
+ * @origin: where it comes from; owned by the receiver
  * @qos: that it is delivered at, 0 to 2
- * @retain: delivered with the retain flag
+ * @flags: mask of STORE_RETAINED and STORE_RETAIN
  * @state: enum store_state
  */
 struct store_delivery {
 	u64 seq;
 	struct message *message;
+	struct origin *origin;
 	u8 qos;
-	bool retain;
+	u8 flags;
 	u8 state;
 };
 
@@ -81,6 +126,7 @@ struct store_delivery {
  * struct store_loader - takes what is in the store while store_open() runs
  * @session: a session
  * @subscription: one of a session's, which was given before
+ * @will: that of a session, likewise; the reference is the callee's
  * @inbound: a packet identifier of a QoS 2 message that the session's client
  *	published and has not released
  * @retained: a retained message; the reference is the callee's
@@ -89,7 +135,9 @@ struct store_delivery {
  */
 struct store_loader {
 	int (*session)(const struct store_session *session);
-	int (*subscription)(u64 sid, const u8 *filter, u16 len, u8 qos);
+	int (*subscription)(u64 sid,
+			    const struct store_subscription *subscription);
+	int (*will)(u64 sid, const struct store_will *will);
 	int (*inbound)(u64 sid, u16 packet_id);
 	int (*retained)(struct message *message);
 };
@@ -111,6 +159,9 @@ struct store_read {
 	void (*done)(struct store_read *read, struct store_delivery *deliveries,
 		     u32 nr);
 };
+
+/* The receiver's share of a delivery that nobody wants. */
+void store_delivery_free(struct store_delivery *delivery);
 
 /*
  * Opens, or makes with mode 0600, the database at @path, hands its contents to
@@ -158,18 +209,22 @@ bool store_reached(u64 mark);
  * session that is made has the next free @sid, a name never used again.
  */
 u64 store_new_sid(void);
-u64 store_session_add(u64 sid, const u8 *id, u16 id_len);
+u64 store_session_add(u64 sid, const u8 *id, u16 id_len, u32 expiry);
+u64 store_session_expiry(u64 sid, u32 expiry);
 u64 store_session_seen(u64 sid, s64 seen);
 u64 store_session_del(u64 sid);	/* with everything that is its own */
-u64 store_subscription_set(u64 sid, const u8 *filter, u16 len, u8 qos);
+u64 store_subscription_set(u64 sid,
+			   const struct store_subscription *subscription);
 u64 store_subscription_del(u64 sid, const u8 *filter, u16 len);
-u64 store_delivery_add(u64 sid, u64 seq, struct message *message, u8 qos,
-		       bool retain);
+u64 store_delivery_add(u64 sid, const struct store_delivery *delivery);
 u64 store_delivery_state(u64 sid, u64 seq, enum store_state state);
 u64 store_delivery_del(u64 sid, u64 seq);
+u64 store_will_set(u64 sid, const struct store_will *will);
+u64 store_will_del(u64 sid);
 u64 store_inbound_add(u64 sid, u16 packet_id);
 u64 store_inbound_del(u64 sid, u16 packet_id);
 u64 store_retained_set(struct message *message);	/* empty: removes it */
+u64 store_retained_del(struct message *message);	/* its topic's */
 
 /* Reads; sees all changes queued before. */
 void store_read(struct store_read *read);

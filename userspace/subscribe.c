@@ -191,14 +191,17 @@ static void build(struct kmod_request *request, struct nlmsghdr *message,
 /* False: the SUBACK says that it has failed. */
 static bool subscribe(struct client *client, const struct filter *filter)
 {
+	const struct store_subscription wanted = {
+		.filter = filter->topic.data,
+		.len = filter->topic.len,
+		.qos = filter->qos,
+	};
 	struct session *session = client->session;
 
-	if (!filters_subscribe(session, filter->topic.data, filter->topic.len,
-			       filter->qos))
+	if (!filters_subscribe(session, &wanted))
 		return false;
 	if (session->sid)
-		store_subscription_set(session->sid, filter->topic.data,
-				       filter->topic.len, filter->qos);
+		store_subscription_set(session->sid, &wanted);
 	return true;
 }
 
@@ -252,14 +255,16 @@ struct wanted {
 static int send_retained(struct message *message, void *arg)
 {
 	const struct wanted *wanted = arg;
+	const struct store_delivery delivery = {
+		.message = message,
+		.qos = message->qos < wanted->qos ? message->qos : wanted->qos,
+		.flags = STORE_RETAINED,
+	};
 
 	if (!acl_may(&wanted->session->subject, message->data,
 		     message->topic_len, KMQTT_ACCESS_READ))
 		return 0;
-	return outbound_add(wanted->session, message,
-			    message->qos < wanted->qos ? message->qos
-						       : wanted->qos,
-			    true) ? 0 : -ENOBUFS;
+	return outbound_add(wanted->session, &delivery) ? 0 : -ENOBUFS;
 }
 
 static void send_all_retained(struct client *client)

@@ -164,7 +164,7 @@ struct delivery {
 	u64 message;
 	bool released;
 	u8 qos;
-	bool retain;
+	u8 flags;
 	u8 state;
 };
 
@@ -172,7 +172,9 @@ struct session {
 	u64 sid;
 	u64 next_seq;
 	s64 seen;
-	int filters[FILTERS];	/* QoS, -1 for none */
+	u32 expiry;
+	u64 will;		/* its message, 0 for none */
+	int filters[FILTERS];	/* see filter_value(), -1 for none */
 	bool inbound[PACKET_IDS];
 	struct delivery deliveries[DELIVERIES];
 	u32 nr;
@@ -199,16 +201,68 @@ static u32 topic_text(char *topic, u64 number)
 	return sprintf(topic, "topic/%llu", (unsigned long long)number % TOPICS);
 }
 
+/* Those of before MQTT 5 have lower numbers. */
+#define OLD_NUMBERS 1000
+
+static bool has_source(u64 number)
+{
+	return number > OLD_NUMBERS && number % 4 == 0;
+}
+
+/* A user property, and with a message expiry interval. */
+static u32 properties_text(u8 *properties, u64 number)
+{
+	u32 len = 0;
+
+	if (number <= OLD_NUMBERS || number % 3)
+		return 0;
+	if (number % 2) {
+		memcpy(properties, "\x02\x00\x00\x00\x09", 5);
+		len = 5;
+	}
+	properties[len++] = 0x26;
+	memcpy(properties + len, "\x00\x04name\x00\x01", 8);
+	len += 8;
+	properties[len++] = 'a' + number % 26;
+	return len;
+}
+
 static struct message *make_message(u64 number)
 {
+	u8 properties[32];
 	static u8 payload[40000];
 	u32 len = payload_len(number);
 	char topic[32];
 	u32 topic_len = topic_text(topic, number);
+	struct message *message;
 
 	memset(payload, (u8)(number * 7), len);
 	memcpy(payload, &number, len < 8 ? len : 8);
-	return message_new(topic, topic_len, payload, len, 1 + number % 2);
+	message = message_make(&(const struct message_parts){
+		.topic = topic,
+		.topic_len = topic_len,
+		.qos = 1 + number % 2,
+		.payload = payload,
+		.payload_len = len,
+		.properties = properties,
+		.properties_len = properties_text(properties, number),
+	});
+	if (message->expires)
+		message->expires = number * 1000;
+	if (has_source(number))
+		message_set_source(message, number, "publisher", 9, "user",
+				   number % 8 ? 4 : 0);
+	return message;
+}
+
+static bool same_source(const struct message_source *a,
+			const struct message_source *b)
+{
+	if (!a || !b)
+		return a == b;
+	return a->listener == b->listener && a->id_len == b->id_len &&
+	       a->user_len == b->user_len &&
+	       !memcmp(a->data, b->data, a->id_len + a->user_len);
 }
 
 /* Is it that one, unharmed? */
@@ -217,12 +271,44 @@ static bool is_message(const struct message *message, u64 number)
 	struct message *like = make_message(number);
 	bool is = message && message->topic_len == like->topic_len &&
 		  message->payload_len == like->payload_len &&
+		  message->properties_len == like->properties_len &&
+		  message->expiry_at == like->expiry_at &&
 		  message->qos == like->qos &&
+		  same_source(message->source, like->source) &&
 		  !memcmp(message->data, like->data,
-			  like->topic_len + like->payload_len);
+			  like->topic_len + like->properties_len +
+			  like->payload_len);
 
 	message_put(like);
 	return is;
+}
+
+/* That of a delivery follows from its message. */
+static struct origin *make_origin(u64 number)
+{
+	if (number <= OLD_NUMBERS)
+		return NULL;
+	return origin_new("\x0b\x07\x0b\x08", number % 5 ? 0 : 4,
+			  "$share/g/t", number % 7 ? 0 : 10);
+}
+
+static bool is_origin(const struct origin *origin, u64 number)
+{
+	struct origin *like = make_origin(number);
+	bool is = origin_identifiers_len(origin) ==
+		  origin_identifiers_len(like) &&
+		  origin_share_len(origin) == origin_share_len(like) &&
+		  (!like || !memcmp(origin->identifiers, like->identifiers,
+				    like->identifiers_len + like->share_len));
+
+	free(like);
+	return is;
+}
+
+/* What is in the model of a subscription. */
+static int filter_value(u8 qos, u8 options, u32 identifier)
+{
+	return qos + 4 * options + 16 * identifier;
 }
 
 /* Payloads of a byte have no number: none has. */
@@ -277,18 +363,39 @@ static int on_session(const struct store_session *session)
 	loaded.sessions[i].next_seq = session->next_seq;
 	loaded.sessions[i].nr = session->queued;
 	loaded.sessions[i].seen = session->seen;
+	loaded.sessions[i].expiry = session->expiry;
 	loaded_bytes[i] = session->queued_bytes;
 	return 0;
 }
 
-static int on_subscription(u64 sid, const u8 *filter, u16 len, u8 qos)
+static int on_subscription(u64 sid,
+			   const struct store_subscription *subscription)
 {
 	struct session *session = session_by_sid(sid);
+	const u8 *filter = subscription->filter;
 
-	EXPECT(len == 4 && !memcmp(filter, "f/", 2) && filter[3] == '#',
-	       "%.*s", len, filter);
+	EXPECT(subscription->len == 4 && !memcmp(filter, "f/", 2) &&
+	       filter[3] == '#', "%.*s", subscription->len, filter);
 	if (session)
-		session->filters[filter[2] - '0'] = qos;
+		session->filters[filter[2] - '0'] =
+			filter_value(subscription->qos, subscription->options,
+				     subscription->identifier);
+	return 0;
+}
+
+static int on_will(u64 sid, const struct store_will *will)
+{
+	struct session *session = session_by_sid(sid);
+	u64 number = number_of(will->message);
+
+	EXPECT(is_message(will->message, number), "%llu",
+	       (unsigned long long)number);
+	EXPECT(!will->message->expires, "it has not begun");
+	EXPECT(will->due == (s64)number * 1000, "due");
+	EXPECT(will->retain == number % 2, "retain");
+	if (session)
+		session->will = number;
+	message_put(will->message);
 	return 0;
 }
 
@@ -307,6 +414,8 @@ static int on_retained(struct message *message)
 
 	EXPECT(is_message(message, number), "%llu",
 	       (unsigned long long)number);
+	EXPECT(message->expires == (message->expiry_at ? (s64)number * 1000
+						       : 0), "expires");
 	EXPECT(!loaded.retained[number % TOPICS], "twice");
 	loaded.retained[number % TOPICS] = number;
 	message_put(message);
@@ -321,6 +430,7 @@ static void on_committed(void)
 static const struct store_loader loader = {
 	.session = on_session,
 	.subscription = on_subscription,
+	.will = on_will,
 	.inbound = on_inbound,
 	.retained = on_retained,
 };
@@ -346,12 +456,6 @@ struct reading {
 	bool done;
 };
 
-static void free_delivery(const struct store_delivery *delivery)
-{
-	if (delivery->message)
-		message_put(delivery->message);
-}
-
 static void on_read(struct store_read *read, struct store_delivery *deliveries,
 		    u32 nr)
 {
@@ -366,14 +470,15 @@ static void on_read(struct store_read *read, struct store_delivery *deliveries,
 		want = &reading->expected[i];
 		EXPECT(deliveries[i].seq == want->seq &&
 		       deliveries[i].qos == want->qos &&
-		       deliveries[i].retain == want->retain &&
+		       deliveries[i].flags == want->flags &&
 		       deliveries[i].state == want->state, "%u", i);
 		EXPECT(want->released ? !deliveries[i].message :
-		       is_message(deliveries[i].message, want->message),
+		       is_message(deliveries[i].message, want->message) &&
+		       is_origin(deliveries[i].origin, want->message),
 		       "%u", i);
 	}
 	for (i = 0; i < nr; i++)
-		free_delivery(&deliveries[i]);
+		store_delivery_free(&deliveries[i]);
 	reading->got = nr;
 	reading->done = true;
 }
@@ -437,6 +542,8 @@ static void expect_model(void)
 		if (!want->sid || !have->sid)
 			continue;
 		EXPECT(have->seen == want->seen, "session %u", i);
+		EXPECT(have->expiry == want->expiry, "session %u", i);
+		EXPECT(have->will == want->will, "session %u", i);
 		EXPECT(have->next_seq >= want->next_seq, "session %u", i);
 		EXPECT(have->nr == want->nr, "session %u: %u, not %u", i,
 		       have->nr, want->nr);
@@ -478,6 +585,8 @@ static void expect_no_orphans(void)
 		    " (SELECT sid FROM session)) +"
 		    "(SELECT count(*) FROM subscription WHERE sid NOT IN"
 		    " (SELECT sid FROM session)) +"
+		    "(SELECT count(*) FROM will WHERE sid NOT IN"
+		    " (SELECT sid FROM session)) +"
 		    "(SELECT count(*) FROM inbound WHERE sid NOT IN"
 		    " (SELECT sid FROM session))"),
 	       "leftovers of sessions");
@@ -510,7 +619,7 @@ static void begin(void)
 /* Changes, in the model and the store. */
 static struct message *pool[MESSAGES];
 static u64 numbers[MESSAGES];
-static u64 last_number;
+static u64 last_number = OLD_NUMBERS;
 
 static u32 pick_message(void)
 {
@@ -547,7 +656,8 @@ static void add_session(u32 i)
 
 	session->sid = store_new_sid();
 	session->next_seq = 1;
-	store_session_add(session->sid, (u8 *)id, len);
+	session->expiry = random() % 2 ? STORE_FOREVER : random();
+	store_session_add(session->sid, (u8 *)id, len, session->expiry);
 }
 
 static void del_session(u32 i)
@@ -561,10 +671,26 @@ static void del_session(u32 i)
 		session->filters[j] = -1;
 }
 
+/* What the store is told of a delivery. */
+static void tell(u64 sid, u64 seq, struct message *message, u8 qos, u8 flags,
+		 struct origin *origin)
+{
+	const struct store_delivery delivery = {
+		.seq = seq,
+		.message = message,
+		.origin = origin,
+		.qos = qos,
+		.flags = flags,
+	};
+
+	store_delivery_add(sid, &delivery);
+}
+
 static void add_delivery(struct session *session)
 {
 	struct delivery *delivery = &session->deliveries[session->nr];
 	u32 i = pick_message();
+	struct origin *origin;
 
 	if (session->nr == DELIVERIES)
 		return;
@@ -572,12 +698,14 @@ static void add_delivery(struct session *session)
 		.seq = session->next_seq,
 		.message = numbers[i],
 		.qos = random() % 3,
-		.retain = random() % 2,
+		.flags = random() % 4,
 	};
 	session->nr++;
 	session->next_seq += 1 + random() % 2;
-	store_delivery_add(session->sid, delivery->seq, pool[i],
-			   delivery->qos, delivery->retain);
+	origin = make_origin(numbers[i]);
+	tell(session->sid, delivery->seq, pool[i], delivery->qos,
+	     delivery->flags, origin);
+	free(origin);
 }
 
 static void raise_state(struct session *session, u32 i)
@@ -603,11 +731,19 @@ static void change_filter(struct session *session)
 {
 	u32 i = random() % FILTERS;
 	u8 filter[] = { 'f', '/', '0' + i, '#' };
+	const struct store_subscription subscription = {
+		.filter = filter,
+		.len = sizeof(filter),
+		.qos = random() % 3,
+		.options = random() % 4,
+		.identifier = random() % 2 ? random() % 1000 : 0,
+	};
 
 	if (random() % 2) {
-		session->filters[i] = random() % 3;
-		store_subscription_set(session->sid, filter, sizeof(filter),
-				       session->filters[i]);
+		session->filters[i] = filter_value(subscription.qos,
+						   subscription.options,
+						   subscription.identifier);
+		store_subscription_set(session->sid, &subscription);
 	} else {
 		session->filters[i] = -1;
 		store_subscription_del(session->sid, filter, sizeof(filter));
@@ -644,11 +780,34 @@ static void change_retained(void)
 	message_put(empty);
 }
 
+static void change_will(struct session *session)
+{
+	struct store_will will = { 0 };
+	u32 i;
+
+	if (random() % 2) {
+		session->will = 0;
+		store_will_del(session->sid);
+		return;
+	}
+	i = pick_message();
+	session->will = numbers[i];
+	will.due = numbers[i] * 1000;
+	will.retain = numbers[i] % 2;
+	will.message = pool[i];
+	store_will_set(session->sid, &will);
+}
+
 static void change_session(u32 i)
 {
 	struct session *session = &model.sessions[i];
 
-	if (random() % 20) {
+	if (random() % 3 == 0) {
+		change_will(session);
+	} else if (random() % 3 == 0) {
+		session->expiry = random();
+		store_session_expiry(session->sid, session->expiry);
+	} else if (random() % 20) {
 		session->seen = random();
 		store_session_seen(session->sid, session->seen);
 	} else {
@@ -673,7 +832,7 @@ static void change_something(void)
 		change_filter(session);
 	else if (action < 90)
 		change_inbound(session);
-	else if (action < 97)
+	else if (action < 96)
 		change_retained();
 	else
 		change_session(i);
@@ -726,7 +885,7 @@ static void test_files(void)
 	sid = store_new_sid();
 	EXPECT(sid == 1, "the first");
 	committed_calls = 0;
-	EXPECT(store_session_add(sid, (u8 *)"client-0", 8) == 1, "number");
+	EXPECT(store_session_add(sid, (u8 *)"client-0", 8, STORE_FOREVER) == 1, "number");
 	EXPECT(store_queued() == 1, "queued");
 	EXPECT(sync_store() && committed_calls == 1, "told once");
 	EXPECT(store_committed() == 1, "committed");
@@ -774,14 +933,14 @@ static void test_groups(void)
 	begin();
 	EXPECT(!open_store(), "%s", logged);
 	sid = store_new_sid();
-	store_session_add(sid, (u8 *)"client-0", 8);
+	store_session_add(sid, (u8 *)"client-0", 8, STORE_FOREVER);
 	EXPECT(sync_store(), "sync");
 	message = make_message(1);
 	seen = store_committed();
 	count_syncs();
 	while (acks < 20000) {
 		for (; outstanding < 64; outstanding++)
-			store_delivery_add(sid, seq++, message, 1, false);
+			tell(sid, seq++, message, 1, 0, NULL);
 		if (!turn(1000 * PATIENCE))
 			break;
 		acks += store_committed() - seen;
@@ -807,17 +966,17 @@ static void test_pointless(void)
 	begin();
 	EXPECT(!open_store(), "%s", logged);
 	sid = store_new_sid();
-	store_session_add(sid, (u8 *)"client-0", 8);
+	store_session_add(sid, (u8 *)"client-0", 8, STORE_FOREVER);
 	message = make_message(1);
-	store_delivery_add(sid, 1, message, 1, false);
+	tell(sid, 1, message, 1, 0, NULL);
 	store_delivery_del(sid, 1);
 	EXPECT(sync_store(), "sync");
 	set(&write_error, ENOSPC);
-	store_delivery_add(sid, 1, message, 1, false);
+	tell(sid, 1, message, 1, 0, NULL);
 	wait_healthy(false);
 	before = commits();
 	for (seq = 2; seq < 100; seq++) {
-		store_delivery_add(sid, seq, message, 2, false);
+		tell(sid, seq, message, 2, 0, NULL);
 		store_delivery_state(sid, seq, STORE_SENT);
 		store_delivery_state(sid, seq, STORE_RELEASED);
 		store_delivery_del(sid, seq);
@@ -845,12 +1004,12 @@ static void test_last_reference(void)
 	EXPECT(sync_store(), "sync");
 	set(&write_error, ENOSPC);
 	other = store_new_sid();
-	store_session_add(other, (u8 *)"other", 5);
+	store_session_add(other, (u8 *)"other", 5, STORE_FOREVER);
 	wait_healthy(false);
 	message = make_message(69);
-	store_delivery_add(other, 1, message, 1, false);
+	tell(other, 1, message, 1, 0, NULL);
 	store_session_del(other);
-	store_delivery_add(session->sid, 1, message, 1, false);
+	tell(session->sid, 1, message, 1, 0, NULL);
 	session->deliveries[session->nr++] = (struct delivery){
 		.seq = 1, .message = 69, .qos = 1,
 	};
@@ -868,17 +1027,20 @@ static void test_last_reference(void)
 static void child(int pipe, unsigned int seed)
 {
 	struct message *message;
+	struct origin *origin;
 	u64 told = 0, sid, n;
 
 	srandom(seed);
 	if (open_store())
 		_exit(1);
 	sid = store_new_sid();
-	store_session_add(sid, (u8 *)"client-0", 8);
+	store_session_add(sid, (u8 *)"client-0", 8, STORE_FOREVER);
 	for (n = 1; n < DELIVERIES; n++) {
 		/* Two changes that belong together. */
 		message = make_message(n * 50);
-		store_delivery_add(sid, n, message, 1, false);
+		origin = make_origin(n * 50);
+		tell(sid, n, message, 1, 0, origin);
+		free(origin);
 		store_retained_set(message);
 		message_put(message);
 		while (turn(random() % 20 ? 0 : 5))
@@ -927,7 +1089,7 @@ static void test_only_released(void)
 	EXPECT(!open_store(), "%s", logged);
 	add_session(0);
 	message = make_message(70);
-	store_delivery_add(session->sid, 1, message, 2, false);
+	tell(session->sid, 1, message, 2, 0, NULL);
 	message_put(message);
 	EXPECT(sync_store(), "sync");
 	store_delivery_state(session->sid, 1, STORE_RELEASED);
@@ -1159,7 +1321,7 @@ static void expect_aside(const char *what)
 	for (i = 0; i < SESSIONS; i++)
 		any |= loaded.sessions[i].sid;
 	EXPECT(!any, "%s: something was loaded", what);
-	store_session_add(store_new_sid(), (u8 *)"client-1", 8);
+	store_session_add(store_new_sid(), (u8 *)"client-1", 8, STORE_FOREVER);
 	EXPECT(sync_store() && !store_close(), "%s", what);
 	EXPECT(!open_store() && loaded.sessions[1].sid, "%s", what);
 	EXPECT(!store_close(), "%s", what);
@@ -1268,12 +1430,18 @@ static int ignore_session(const struct store_session *session)
 	return 0;
 }
 
-static int ignore_subscription(u64 sid, const u8 *filter, u16 len, u8 qos)
+static int ignore_subscription(u64 sid,
+			       const struct store_subscription *subscription)
 {
 	(void)sid;
-	(void)filter;
-	(void)len;
-	(void)qos;
+	(void)subscription;
+	return 0;
+}
+
+static int ignore_will(u64 sid, const struct store_will *will)
+{
+	(void)sid;
+	message_put(will->message);
 	return 0;
 }
 
@@ -1293,6 +1461,7 @@ static int ignore_retained(struct message *message)
 static const struct store_loader ignorer = {
 	.session = ignore_session,
 	.subscription = ignore_subscription,
+	.will = ignore_will,
 	.inbound = ignore_inbound,
 	.retained = ignore_retained,
 };
@@ -1336,7 +1505,7 @@ static void count_read(struct store_read *read,
 
 	(void)read;
 	for (i = 0; i < nr; i++)
-		free_delivery(&deliveries[i]);
+		store_delivery_free(&deliveries[i]);
 	many_read += nr;
 }
 
@@ -1348,10 +1517,10 @@ static u64 fill_many(void)
 	u64 sid = store_new_sid();
 	u32 i;
 
-	store_session_add(sid, (u8 *)"client-0", 8);
+	store_session_add(sid, (u8 *)"client-0", 8, STORE_FOREVER);
 	for (i = 1; i <= MANY; i++) {
 		message = make_message(51 + i % 40);
-		store_delivery_add(sid, i, message, 1, false);
+		tell(sid, i, message, 1, 0, NULL);
 		message_put(message);
 	}
 	return sid;
@@ -1444,41 +1613,33 @@ static int second(const char *name)
 	return -open_store();
 }
 
-/* What the first released schema wrote is read, and can be gone on with. */
-static void test_schema_1(void)
+/* A database as an older schema, or this one, wrote it. */
+static bool open_written(int version)
 {
 	char text[65536];
-	FILE *file = fopen("userspace/tests/store-schema-1.sql", "r");
+	FILE *file;
 	size_t len;
 
+	snprintf(text, sizeof(text), "userspace/tests/store-schema-%d.sql",
+		 version);
+	file = fopen(text, "r");
 	begin();
 	EXPECT(file, "run from the top of the tree");
 	if (!file)
-		return;
+		return false;
 	len = fread(text, 1, sizeof(text) - 1, file);
 	text[len] = '\0';
 	fclose(file);
 	execute(text);
-	EXPECT(ask("PRAGMA user_version") == 1, "the version");
+	EXPECT(ask("PRAGMA user_version") == version, "the version");
 	EXPECT(!open_store(), "%s", logged);
 	EXPECT(!logged_lines, "%s", logged);
+	return true;
+}
 
-	model.sessions[0] = (struct session){
-		.sid = 3,
-		.next_seq = 18,
-		.seen = 1700000000,
-		.filters = { 1, -1, 2, -1, -1 },	/* f/0# and f/2# */
-		.deliveries = {
-			{ .seq = 11, .released = true, .qos = 2,
-			  .state = STORE_RELEASED },
-			{ .seq = 12, .message = 69, .qos = 1,
-			  .state = STORE_SENT },
-			{ .seq = 17, .message = 84, .qos = 2, .retain = true },
-		},
-		.nr = 3,
-	};
-	model.sessions[0].inbound[6] = true;
-	model.retained[84 % TOPICS] = 84;
+/* What was read can be gone on with. */
+static void go_on(void)
+{
 	expect_model();
 	EXPECT(store_new_sid() == 6, "sid");
 	while (model.sessions[0].nr)
@@ -1489,6 +1650,55 @@ static void test_schema_1(void)
 	expect_no_orphans();
 }
 
+static void test_schema_1(void)
+{
+	if (!open_written(1))
+		return;
+
+	model.sessions[0] = (struct session){
+		.sid = 3,
+		.next_seq = 18,
+		.expiry = STORE_FOREVER,
+		.seen = 1700000000,
+		.filters = { 1, -1, 2, -1, -1 },	/* f/0# and f/2# */
+		.deliveries = {
+			{ .seq = 11, .released = true, .qos = 2,
+			  .state = STORE_RELEASED },
+			{ .seq = 12, .message = 69, .qos = 1,
+			  .state = STORE_SENT },
+			{ .seq = 17, .message = 84, .qos = 2,
+			  .flags = STORE_RETAINED },
+		},
+		.nr = 3,
+	};
+	model.sessions[0].inbound[6] = true;
+	model.retained[84 % TOPICS] = 84;
+	go_on();
+}
+
+static void test_schema_3(void)
+{
+	if (!open_written(3))
+		return;
+	model.sessions[0] = (struct session){
+		.sid = 3,
+		.next_seq = 18,
+		.seen = 1700000000,
+		.expiry = 3600,
+		.will = 1011,
+		.filters = { filter_value(1, 3, 500), -1, 2, -1, -1 },
+		.deliveries = {
+			{ .seq = 12, .message = 1155, .qos = 1,
+			  .flags = STORE_RETAIN, .state = STORE_SENT },
+			{ .seq = 17, .message = 1260, .qos = 2,
+			  .flags = STORE_RETAINED },
+		},
+		.nr = 2,
+	};
+	model.retained[1260 % TOPICS] = 1260;
+	go_on();
+}
+
 static void on_many(struct store_read *read, struct store_delivery *deliveries,
 		    u32 nr)
 {
@@ -1497,7 +1707,7 @@ static void on_many(struct store_read *read, struct store_delivery *deliveries,
 	(void)read;
 	for (i = 0; i < nr; i++) {
 		EXPECT(deliveries[i].seq == many_read + i + 1, "order");
-		free_delivery(&deliveries[i]);
+		store_delivery_free(&deliveries[i]);
 	}
 	many_read += nr;
 }
@@ -1561,6 +1771,7 @@ int main(int argc, char **argv)
 		{ "others", test_others },
 		{ "second", test_second },
 		{ "schema_1", test_schema_1 },
+		{ "schema_3", test_schema_3 },
 		{ "many", test_many },
 	};
 	int status;
