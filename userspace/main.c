@@ -417,9 +417,12 @@ static int start(const struct config *config, struct acl *acl)
 	if (!err)
 		err = acl_start(acl);
 	if (!err)
-		err = login_open(connect_authenticated);
-	if (!err)
 		err = session_open(config, client_committed);
+	/* Only now: the database, and its directory, may be another user's. */
+	if (!err)
+		err = user_restrict();
+	if (!err)
+		err = login_open(connect_authenticated);
 	if (!err)
 		err = adopt_all();
 	if (!err)

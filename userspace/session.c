@@ -13,6 +13,7 @@
 #include "retained.h"
 #include "sink.h"
 #include "store.h"
+#include "user.h"
 
 static const struct config *settings;
 static TAILQ_HEAD(, session) all = TAILQ_HEAD_INITIALIZER(all);
@@ -342,6 +343,7 @@ int session_open(const struct config *config, void (*committed)(void))
 		.will = load_will,
 		.inbound = load_inbound,
 		.retained = load_retained,
+		.done = user_restrict,
 	};
 	char *path;
 	int err;

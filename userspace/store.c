@@ -624,7 +624,9 @@ int store_open(const char *path, const struct store_loader *loader,
 	err = store.path ? database_open(path, loader, &store.next_sid,
 					 &store.reached) : -ENOMEM;
 	if (!err) {
-		err = start();
+		err = loader->done ? loader->done() : 0;
+		if (!err)
+			err = start();
 		if (err) {
 			log_print(LOG_TYPE_ERROR,
 				  "Error: Unable to start the store: %s.",

@@ -130,6 +130,7 @@ struct store_delivery {
  * @inbound: a packet identifier of a QoS 2 message that the session's client
  *	published and has not released
  * @retained: a retained message; the reference is the callee's
+ * @done: all is open and has been read; the thread comes next
  *
  * What they return, if not 0, ends store_open().
  */
@@ -140,6 +141,7 @@ struct store_loader {
 	int (*will)(u64 sid, const struct store_will *will);
 	int (*inbound)(u64 sid, u16 packet_id);
 	int (*retained)(struct message *message);
+	int (*done)(void);
 };
 
 /**

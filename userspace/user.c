@@ -28,6 +28,18 @@ static int keep_only_net_admin(void)
 	return syscall(SYS_capset, &header, data);
 }
 
+int user_restrict(void)
+{
+	int err;
+
+	if (geteuid() || !keep_only_net_admin())
+		return 0;
+	err = -errno;
+	log_print(LOG_TYPE_ERROR, "Error: Unable to drop capabilities: %s.",
+		  strerror(-err));
+	return err;
+}
+
 int user_become(const char *name)
 {
 	const struct passwd *entry = getpwnam(name);

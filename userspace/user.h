@@ -12,4 +12,11 @@
  */
 int user_become(const char *name);
 
+/*
+ * Without another user to become, root keeps CAP_NET_ADMIN, and no other
+ * capability: this thread, and those that it starts from then on. 0, or -errno,
+ * which has been logged.
+ */
+int user_restrict(void);
+
 #endif /* _KMQTTD_USER_H_ */

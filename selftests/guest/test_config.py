@@ -237,24 +237,45 @@ def no_capability(broker):
     assert "CAP_NET_ADMIN" in said, said
 
 
+def statuses(broker):
+    """Return the /proc/PID/status of each of the daemon's threads."""
+    tasks = pathlib.Path(f"/proc/{broker.daemon.pid}/task")
+    return [dict(line.split(":\t") for line in
+                 (task / "status").read_text().splitlines())
+            for task in tasks.iterdir()]
+
+
+@cases([(f"root without user keeps that one capability, {name}", persistent)
+        for name, persistent in (("in memory", False), ("persistence", True))])
+def root_restricted(broker, persistent):
+    broker.restart(broker.persistent() if persistent else CONFIG)
+    with client() as one:
+        one.publish("a", b"", 1)
+        found = statuses(broker)
+        assert len(found) >= 2 + persistent, "threads"
+        equal({(status["Uid"].split()[1], int(status["CapEff"], 16),
+                int(status["CapPrm"], 16)) for status in found},
+              {("0", 1 << 12, 1 << 12)})
+
+
 @test("as another user: the daemon becomes it, with that one capability")
 def becomes(broker):
+    broker.stop()
     os.chown(broker.directory, NOBODY, NOBODY)  # for the pid file
-    broker.restart(CONFIG + "user nobody\n")
-    status = dict(
-        line.split(":\t") for line in
-        open(f"/proc/{broker.daemon.pid}/status").read().splitlines())
+    broker.start_daemon(CONFIG + "user nobody\n")
+    status = statuses(broker)[0]
     equal(status["Uid"].split(), [str(NOBODY)] * 4, "user")
     equal(int(status["CapEff"], 16), 1 << 12, "capabilities")
     equal(int(status["CapPrm"], 16), 1 << 12, "capabilities")
     equal(status["NoNewPrivs"], "1", "no new privileges")
-    for task in os.listdir(f"/proc/{broker.daemon.pid}/task"):
-        path = f"/proc/{broker.daemon.pid}/task/{task}/status"
-        assert "\nSeccomp:\t2\n" in open(path).read(), "filtered"
+    equal({status["Seccomp"] for status in statuses(broker)}, {"2"}, "filtered")
     with client() as one:
         one.subscribe("a")
         one.publish("a")
         equal(one.message(), ("a", b""))
+    broker.stop()
+    os.chown(broker.directory, 0, 0)
+    broker.start_daemon(CONFIG)
 
 
 @test("log_dest file, log_type, log_timestamp")

@@ -217,10 +217,11 @@ def reload_nothing(broker):
 
 @test("SIGHUP as another user: his log file; a file that he cannot read is said")
 def reload_as_user(broker):
+    broker.stop()
     os.chown(broker.directory, NOBODY, NOBODY)
     log = broker.directory / "log"
     config = broker.users(f"user nobody\nlog_dest stderr\nlog_dest file {log}\n")
-    broker.restart(config)
+    broker.start_daemon(config)
     log.rename(broker.directory / "log.1")
     broker.reload(config)
     assert log.stat().st_uid == NOBODY
