@@ -413,6 +413,9 @@ void hold_forget(struct client *client);
 bool subscribe_handle(struct client *client, bool subscribe, size_t header,
 		      size_t size);
 
+/* The module has heard of the snapshot: more of the packet may follow. */
+void subscribe_go_on(struct client *client);
+
 /*
  * Tells the module the subscriptions of a session that goes on; then calls
  * @then.

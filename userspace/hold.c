@@ -107,6 +107,8 @@ static void trim_done(struct kmod_request *request,
 	(void)reply;
 	client->trimming = false;
 	if (client->state != CLIENT_ENDING) {
+		if (client->subscribing)
+			subscribe_go_on(client);
 		hold_sent(client);
 		client_pump(client);
 	}

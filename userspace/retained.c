@@ -243,6 +243,13 @@ int retained_match(const void *text, u16 len,
 	}
 }
 
+u32 retained_cost(const void *text, u16 len)
+{
+	/* Without wildcards there is one way down. */
+	return memchr(text, '+', len) || memchr(text, '#', len) ?
+	       edges.count + 1 : 1;
+}
+
 u32 retained_count(void)
 {
 	return count;

@@ -29,6 +29,9 @@ int retained_match(const void *filter, u16 len,
 		   int (*found)(struct message *message, void *arg), void *arg);
 
 /* How many there are, and their payloads' bytes. */
+/* Nodes that retained_match() may look at, at most. */
+u32 retained_cost(const void *filter, u16 len);
+
 u32 retained_count(void);
 u64 retained_bytes(void);
 

@@ -2,7 +2,9 @@
 /*
  * SUBSCRIBE and UNSUBSCRIBE: what they ask of the module, in as few messages as
  * hold it; then of the session; and then the acknowledgment: a SUBACK promises
- * that all have the subscriptions. Retained messages follow it.
+ * that all have the subscriptions. Retained messages follow it, or come before
+ * (section 3.8.4): of filters that take long to compare with them, no more are
+ * worked on at once than leave time for other clients.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -18,6 +20,11 @@
 #include "store.h"
 #include "topic.h"
 
+/* Nodes of retained messages that are looked at before others have their turn, but
+ * for those of one filter.
+ */
+#define BATCH_COST	65536
+
 /**
  * struct subscribing - a packet being worked on, at the head of @client->in
  * @subscribe: it is a SUBSCRIBE
@@ -30,7 +37,10 @@
  * @count: filters
  * @fresh: filters in the message to the module that the session has not got; one
  *	that is there twice counts twice
- * @filters_at: where the first filter is
+ * @batch_at: where the first filter is whose retained messages have not been sent
+ * @batch: its number
+ * @cost: retained_cost() of those before the next one
+ * @full: so much that their messages are to be sent first
  * @id: packet identifier
  * @codes: reason codes, one a filter
  */
@@ -44,7 +54,10 @@ struct subscribing {
 	u32 first;
 	u32 count;
 	u32 fresh;
-	size_t filters_at;
+	size_t batch_at;
+	u32 batch;
+	u64 cost;
+	bool full;
 	u16 id;
 	u8 codes[];
 };
@@ -159,6 +172,20 @@ static size_t filter_room(u16 len)
 	return 3 * MNL_ATTR_HDRLEN + MNL_ALIGN(len) + MNL_ALIGN(sizeof(u8));
 }
 
+/* Whether the filter belongs to this batch. */
+static bool take_cost(struct subscribing *subscribing,
+		      const struct filter *filter)
+{
+	u32 cost = subscribing->subscribe ?
+		   retained_cost(filter->topic.data, filter->topic.len) : 0;
+
+	subscribing->full = subscribing->cost &&
+			    subscribing->cost + cost > BATCH_COST;
+	if (!subscribing->full)
+		subscribing->cost += cost;
+	return !subscribing->full;
+}
+
 /* As many filters as fit; next_valid() has found that there is one. */
 static void build(struct kmod_request *request, struct nlmsghdr *message,
 		  size_t room)
@@ -174,7 +201,8 @@ static void build(struct kmod_request *request, struct nlmsghdr *message,
 	subscribing->first_at = subscribing->at;
 	subscribing->first = subscribing->index;
 	while (next_valid(client, &filter)) {
-		if (end - message->nlmsg_len < filter_room(filter.topic.len))
+		if (end - message->nlmsg_len < filter_room(filter.topic.len) ||
+		    !take_cost(subscribing, &filter))
 			return;
 		put_filter(message, filter.topic.data, filter.topic.len,
 			   filter.qos);
@@ -267,17 +295,18 @@ static int send_retained(struct message *message, void *arg)
 	return outbound_add(wanted->session, &delivery) ? 0 : -ENOBUFS;
 }
 
-static void send_all_retained(struct client *client)
+/* Of the filters that are there by now. */
+static void send_batch(struct client *client)
 {
 	struct subscribing *subscribing = client->subscribing;
 	struct wanted wanted = { .session = client->session };
-	size_t at = subscribing->filters_at;
 	struct filter filter;
 	u32 i;
 
-	for (i = 0; i < subscribing->count; i++) {
-		read_filter(client, at, &filter);
-		at = filter.next;
+	for (; subscribing->batch < subscribing->index; subscribing->batch++) {
+		i = subscribing->batch;
+		read_filter(client, subscribing->batch_at, &filter);
+		subscribing->batch_at = filter.next;
 		if (subscribing->codes[i] == PACKET_SUBACK_FAILURE)
 			continue;
 		wanted.qos = filter.qos;
@@ -316,7 +345,7 @@ static void acknowledge(struct client *client)
 
 	send_ack(client);
 	if (subscribing->subscribe)
-		send_all_retained(client);
+		send_batch(client);
 	client->subscribing = NULL;
 	subscribe_free(subscribing);
 	if (client->held_up)
@@ -339,6 +368,18 @@ static void await_sink(struct client *client)
 	hold_await_sink(client, acknowledge_later);
 }
 
+/* Each batch has a snapshot of its own. */
+static void end_batch(struct client *client)
+{
+	send_batch(client);
+	client->subscribing->cost = 0;
+	client->subscribing->full = false;
+	if (client->held_up)
+		hold_snapshot(client);
+	else
+		subscribe_go_on(client);
+}
+
 /* Asks the module for the rest. True when there was none: it is acknowledged.
  */
 static bool go_on(struct client *client)
@@ -358,6 +399,10 @@ static bool go_on(struct client *client)
 	struct filter filter;
 	u64 change;
 
+	if (subscribing->full) {
+		hold_await_sink(client, end_batch);
+		return false;
+	}
 	if (next_valid(client, &filter)) {
 		client_request(client,
 			       subscribing->subscribe ? &sub_add : &sub_del);
@@ -370,6 +415,16 @@ static bool go_on(struct client *client)
 	}
 	acknowledge(client);
 	return true;
+}
+
+void subscribe_go_on(struct client *client)
+{
+	size_t size = client->subscribing->size;
+
+	if (!go_on(client))
+		return;
+	client_consume(client, size);
+	client_pump(client);
 }
 
 static void log_refused(struct client *client, const char *what,
@@ -417,7 +472,6 @@ static void held_up(struct client *client, const struct kmod_reply *reply)
 static void done(struct kmod_request *request, const struct kmod_reply *reply)
 {
 	struct client *client = client_of_request(request);
-	size_t size = client->subscribing->size;
 
 	if (!client_answered(client))
 		return;
@@ -429,10 +483,7 @@ static void done(struct kmod_request *request, const struct kmod_reply *reply)
 		client_end(client, NULL);
 		return;
 	}
-	if (!go_on(client))
-		return;
-	client_consume(client, size);
-	client_pump(client);
+	subscribe_go_on(client);
 }
 
 static struct subscribing *make(bool subscribe,
@@ -446,7 +497,7 @@ static struct subscribing *make(bool subscribe,
 	subscribing->subscribe = subscribe;
 	subscribing->id = filters->id;
 	subscribing->at = filters->at;
-	subscribing->filters_at = filters->at;
+	subscribing->batch_at = filters->at;
 	subscribing->count = filters->count;
 	return subscribing;
 }

@@ -13,8 +13,8 @@ import time
 
 from broker import CONFIG, client
 from hostile import Hostile, cut, figure
-from ktap import FACTOR, cases, equal, main, seed, test, times
-from mqtt import (CONNACK, PUBCOMP, PUBREC, PUBREL, Client, Closed,
+from ktap import FACTOR, cases, equal, main, note, seed, test, times
+from mqtt import (CONNACK, PUBCOMP, PUBREC, PUBREL, SUBACK, Client, Closed,
                   acknowledge, connect, disconnect, packet, ping, publish,
                   subscribe, unsubscribe)
 
@@ -227,6 +227,47 @@ def retained_bomb(broker):
             one.send(publish(f"kept/{n}/x/y", b"", 1))
         one.ping()
         equal({whole.topic.split("/")[0] for whole in one.inbox}, {"kept"})
+
+
+@test("a SUBSCRIBE of many filters, each compared with all that is retained, "
+      "keeps nobody waiting")
+def retained_walks(broker):
+    topics, live = 2000, "kept/0/live"
+    with client("publisher") as other, client("walker") as one:
+        for n in range(topics):
+            other.send(publish(f"kept/{n}/x/y", b"x", 1))
+        other.publish(live, b"0", retain=True)
+        other.ping()
+        with client() as late:
+            late.subscribe(f"kept/{topics - 1}/#")
+            late.message()
+        filters = [f"kept/+/+/{n}" for n in range(400)]
+        begin = time.monotonic()
+        one.send(subscribe(1, "kept/0/+", *filters))
+        delays, answers = [], []
+        while not answers:
+            with contextlib.suppress(TimeoutError):
+                came = one.packet(0.001)
+                (answers if came.kind == SUBACK else one.inbox).append(came)
+            asked = time.monotonic()
+            other.publish(live, b"%d" % (len(delays) + 1), retain=True)
+            other.unsubscribe("what the daemon answers")
+            delays.append(time.monotonic() - asked)
+        whole = time.monotonic() - begin
+        note(f"{len(delays)} requests in {whole:.2f} s, at most "
+             f"{max(delays):.2f} s each")
+        assert max(delays) < whole / 4, "it was worked on in one go"
+        equal(set(answers[0].codes), {0})
+        one.ping()
+        got = [int(message.payload) for message in one.inbox
+               if message.topic == live]
+        equal(got, sorted(got), "the order of what is retained")
+        equal(got[-1], len(delays), "the last value")
+        equal(sorted(set(got)), list(range(got[0], got[-1] + 1)), "all values")
+        for n in range(topics):
+            other.send(publish(f"kept/{n}/x/y", b"", 1))
+        other.send(publish(live, b"", 1))
+        other.ping()
 
 
 # Sequences and races
