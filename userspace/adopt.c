@@ -31,10 +31,16 @@ static void go_on(struct client *client)
 		client->state = CLIENT_CONNECTING;
 		client_pump(client);
 	} else if (client->kernel_state == KMQTT_CONN_WAITING) {
-		connect_activate(client);
+		client->state = CLIENT_GREETING;
+		if (buffer_used(&client->sent))
+			client_send_rest(client);
+		else
+			connect_activate(client);
 	} else {
 		client->state = CLIENT_ACTIVE;
 		client_greeted(client);
+		if (buffer_used(&client->sent))
+			client_send_rest(client);
 		outbound_adopt(client->session, client->now.seq);
 		outbound_resume(client->session);
 		hold_sent(client);
@@ -60,7 +66,7 @@ static void build_done(struct kmod_request *request, struct nlmsghdr *message,
 
 	(void)room;
 	mnl_attr_put_u32(message, KMQTT_A_CONN_ID, client->conn_id);
-	mnl_attr_put_u64(message, KMQTT_A_CONN_DONE, client->handled);
+	mnl_attr_put_u64(message, KMQTT_A_CONN_DONE, client->told);
 	if (client->session)
 		acl_put_anew(message, client->session);
 }
@@ -119,7 +125,8 @@ static void conn_adopt_done(struct kmod_request *request,
 		return;
 	}
 	adopted++;
-	client->told = client->handled;
+	if (client->told < client->handled)
+		client->told = client->handled;
 	client->judged = client->session;
 	under_way++;
 	client_request(client, &done);
@@ -133,12 +140,47 @@ static void build_adopt(struct kmod_request *request, struct nlmsghdr *message,
 			 client_of_request(request)->conn_id);
 }
 
+/* What was being sent goes on after what has been @accepted; or it is done. */
+static void trim_rest(struct former *former, u64 accepted)
+{
+	struct half *rest = &former->rest;
+
+	if (accepted < rest->at || accepted >= former->now.sent ||
+	    rest->at + buffer_used(&rest->bytes) != former->now.sent)
+		buffer_free(&rest->bytes);
+	else
+		buffer_consume(&rest->bytes, accepted - rest->at);
+}
+
+static bool rest_follows(const struct former *former)
+{
+	return buffer_used(&former->rest.bytes);
+}
+
+/* Whether the client's stream goes on where the kernel has it, @done bytes on. */
+static bool trim_head(struct former *former, const struct progress *progress,
+		      u64 done)
+{
+	struct half *head = &former->head;
+
+	if (progress->done >= done) {
+		buffer_free(&head->bytes);
+		return true;
+	}
+	return head->at == progress->done &&
+	       head->at + buffer_used(&head->bytes) == done;
+}
+
 /* What the journal says of it becomes the client's. */
 static void inherit(struct client *client, struct former *former,
 		    const struct progress *progress)
 {
-	client->before = *progress;
+	client->before = rest_follows(former) ? former->before : *progress;
 	client->now = *progress;
+	client->sent = former->rest.bytes;
+	client->in = former->head.bytes;
+	former->rest.bytes = (struct buffer){ 0 };
+	former->head.bytes = (struct buffer){ 0 };
 	client->handled = progress->done;
 	client->published = progress->seq;
 	client->level = former->level;
@@ -191,21 +233,28 @@ bool adopt(const struct kmod_reply *record)
 	u64 accepted = kmod_u64(record, KMQTT_A_CONN_ACCEPTED);
 	u64 cookie = kmod_u64(record, KMQTT_A_CONN_COOKIE);
 	struct former *former = former_find(cookie);
+	u64 done = kmod_u64(record, KMQTT_A_CONN_DONE);
 	struct progress progress = { 0 };
 	struct client *client;
 
-	if (kmod_u8(record, KMQTT_A_CONN_PARTIAL))
-		return false;
 	if (former && !accepted) {
 		start_again(former);
 		former = NULL;
 	}
-	/* A send that was not accepted is as if it had never begun. */
-	if (former)
-		progress = accepted >= former->now.sent ? former->now
-							: former->before;
+	/*
+	 * A send that was not accepted is as if it had never begun; unless there
+	 * is the rest of it.
+	 */
+	if (former) {
+		trim_rest(former, accepted);
+		progress = accepted >= former->now.sent ||
+			   rest_follows(former) ? former->now : former->before;
+	}
+	if (kmod_u8(record, KMQTT_A_CONN_PARTIAL) &&
+	    !(former && rest_follows(former)))
+		return false;
 	if ((accepted && (!former || !former->session)) ||
-	    progress.done < kmod_u64(record, KMQTT_A_CONN_DONE))
+	    (former ? !trim_head(former, &progress, done) : done))
 		return false;
 
 	client = client_new(cookie);
@@ -217,6 +266,7 @@ bool adopt(const struct kmod_reply *record)
 	}
 	if (former)
 		inherit(client, former, &progress);
+	client->told = done;
 	client->kernel_state = kmod_u8(record, KMQTT_A_CONN_STATE);
 	client->held_up = kmod_u8(record, KMQTT_A_CONN_HELD);
 	client->held_from = client->handled;

@@ -73,6 +73,7 @@ static u32 count;
 static u64 next_cookie;
 static bool adopting;
 static bool quiescing;
+static bool bequeathing;
 
 /* For differences: it wraps. */
 static u32 milliseconds(void)
@@ -1297,9 +1298,20 @@ void client_record(const struct kmod_reply *record)
 		kernel_ended(client);
 }
 
-void client_quiesce(void)
+void client_quiesce(bool on)
 {
-	quiescing = true;
+	struct client *client, *next;
+
+	quiescing = on;
+	for (client = TAILQ_FIRST(&clients); client && !on; client = next) {
+		next = TAILQ_NEXT(client, link);
+		if (client->state != CLIENT_ACTIVE &&
+		    client->state != CLIENT_CONNECTING)
+			continue;
+		if (client->session)
+			outbound_pump(client->session);
+		client_pump(client);
+	}
 }
 
 bool client_quiet(void)
@@ -1311,6 +1323,77 @@ bool client_quiet(void)
 		    client->requesting || client->told > client->handled)
 			return false;
 	return true;
+}
+
+/* The kernel has forgotten the beginning of a packet that is not here wholly. */
+static bool has_head(const struct client *client)
+{
+	return client->told > client->handled;
+}
+
+/* And what was before that packet cannot be told from it. */
+static bool is_stuck(const struct client *client)
+{
+	return has_head(client) &&
+	       (!client->session || answered(client) != client->handled);
+}
+
+bool client_can_bequeath(bool stuck)
+{
+	const struct client *client;
+
+	TAILQ_FOREACH(client, &clients, link)
+		if (client->requesting || (!stuck && is_stuck(client)))
+			return false;
+	return true;
+}
+
+/* What is being sent, and what waits, as one send that has begun. */
+static void journal_halves(const struct client *client)
+{
+	size_t begun = buffer_used(&client->sent);
+	size_t more = buffer_used(&client->out);
+
+	if (begun + more)
+		journal_append2(JOURNAL_CONN_REST, client->cookie,
+				client->now.sent - begun - more, 0, 0,
+				buffer_head(&client->sent), begun,
+				buffer_head(&client->out), more);
+	if (has_head(client) && !is_stuck(client))
+		journal_append2(JOURNAL_CONN_HEAD, client->cookie,
+				client->handled, 0, 0,
+				buffer_head(&client->in),
+				client->told - client->handled, NULL, 0);
+}
+
+/* Whether another daemon will know of it. */
+static bool is_journaled(const struct client *client)
+{
+	return client->session && client->session->client == client;
+}
+
+void client_bequeath(void)
+{
+	struct client *client;
+	size_t more;
+
+	bequeathing = true;
+	TAILQ_FOREACH(client, &clients, link) {
+		if (!is_journaled(client))
+			continue;
+		more = buffer_used(&client->out);
+		if (more || answered(client) != client->now.done)
+			note_progress(client, more);
+		journal_halves(client);
+	}
+}
+
+void client_send_rest(struct client *client)
+{
+	client->sending = true;
+	client->ops++;
+	ring_send(&client->send, client->fd, buffer_head(&client->sent),
+		  buffer_used(&client->sent));
 }
 
 void client_adopting(bool on)
@@ -1341,9 +1424,11 @@ void client_rewrite(void)
 	const struct client *client;
 
 	TAILQ_FOREACH(client, &clients, link) {
-		if (!client->session || client->session->client != client)
+		if (!is_journaled(client))
 			continue;
 		client_journal(client);
 		journal_held(client);
+		if (bequeathing)
+			journal_halves(client);
 	}
 }

@@ -248,12 +248,21 @@ void client_resume_publishers(void);
 
 /*
  * Another daemon is to take all clients over: handles no more packets, but for
- * those of which the kernel has forgotten the beginning.
+ * those of which the kernel has forgotten the beginning. With !@on, goes on.
  */
-void client_quiesce(void);
+void client_quiesce(bool on);
 
 /* Whether no packet is half sent or half received any more. */
 bool client_quiet(void);
+
+/*
+ * Whether what is half can be finished by another daemon; with @stuck, but for
+ * clients in the middle of a large packet whose last ones are not done with.
+ */
+bool client_can_bequeath(bool stuck);
+
+/* Writes what is half to the journal. Nothing may be done for clients then. */
+void client_bequeath(void);
 
 /* Ends all clients. */
 void client_end_all(const char *reason);
@@ -356,6 +365,9 @@ static inline bool client_is_judged(const struct client *client)
 
 /* @len bytes of packets at the head of @client->in have been handled. */
 void client_consume(struct client *client, size_t len);
+
+/* Sends @client->sent, which another daemon has begun to. */
+void client_send_rest(struct client *client);
 
 /* Notes in the journal that it is there, before CONNACK says so. */
 void client_journal(const struct client *client);

@@ -35,6 +35,8 @@ void former_free(struct former *former)
 {
 	table_del(&by_cookie, &former->node);
 	forget_will(former);
+	buffer_free(&former->rest.bytes);
+	buffer_free(&former->head.bytes);
 	free(former);
 }
 
@@ -77,6 +79,13 @@ static int add(const struct journal_record *record)
 	return 0;
 }
 
+static int take_half(struct half *half, const struct journal_record *record)
+{
+	buffer_free(&half->bytes);
+	half->at = record->a;
+	return buffer_append(&half->bytes, record->bytes, record->len);
+}
+
 int former_journaled(const struct journal_record *record)
 {
 	struct former *former;
@@ -96,6 +105,10 @@ int former_journaled(const struct journal_record *record)
 	case JOURNAL_CONN_DISCONNECTED:
 		forget_will(former);
 		break;
+	case JOURNAL_CONN_REST:
+		return take_half(&former->rest, record);
+	case JOURNAL_CONN_HEAD:
+		return take_half(&former->head, record);
 	case JOURNAL_CONN_DEL:
 		former_free(former);
 		break;
@@ -153,10 +166,22 @@ static void each(void (*function)(struct former *former))
 	}
 }
 
+static void write_half(u64 cookie, enum journal_type type,
+		       const struct half *half)
+{
+	if (buffer_used(&half->bytes))
+		journal_append2(type, cookie, half->at, 0, 0,
+				buffer_head(&half->bytes),
+				buffer_used(&half->bytes), NULL, 0);
+}
+
 static void write_one(struct former *former)
 {
-	if (former->session)
-		former_write(former);
+	if (!former->session)
+		return;
+	former_write(former);
+	write_half(former->cookie, JOURNAL_CONN_REST, &former->rest);
+	write_half(former->cookie, JOURNAL_CONN_HEAD, &former->head);
 }
 
 void former_rewrite(void)

@@ -6,6 +6,7 @@
 #ifndef _KMQTTD_FORMER_H_
 #define _KMQTTD_FORMER_H_
 
+#include "buffer.h"
 #include "journal.h"
 #include "message.h"
 #include "session.h"
@@ -24,6 +25,16 @@ struct progress {
 };
 
 /**
+ * struct half - part of a stream
+ * @at: where in it
+ * @bytes: what is there
+ */
+struct half {
+	u64 at;
+	struct buffer bytes;
+};
+
+/**
  * struct former - a connection
  * @node: by cookie
  * @cookie: its name in the journal and in the kernel
@@ -31,6 +42,9 @@ struct progress {
  * @will: or NULL
  * @before: the last send but one, which has been accepted if there was another
  * @now: the last
+ * @rest: what it was being sent, from byte @rest.at of the stream on, up to
+ *	@now.sent
+ * @head: the beginning of a packet from it, likewise
  * @keepalive: seconds
  * @level: protocol level
  * @clean: it asked for a clean session
@@ -43,6 +57,8 @@ struct former {
 	struct message *will;
 	struct progress before;
 	struct progress now;
+	struct half rest;
+	struct half head;
 	u16 keepalive;
 	u8 level;
 	bool clean;

@@ -55,6 +55,11 @@
  *	bytes, @b bytes from the client have been answered, and deliveries up to
  *	place @c have been sent
  * @JOURNAL_CONN_DISCONNECTED: DISCONNECT has come: there is no will
+ * @JOURNAL_CONN_REST: this is what a daemon that hands over was sending to it: the
+ *	bytes begin at byte @a of those to the client, and end with the last
+ *	JOURNAL_CONN_SENT
+ * @JOURNAL_CONN_HEAD: this is the beginning of a packet from it, which the kernel
+ *	has forgotten: from byte @a on
  * @JOURNAL_CONN_DEL: it is no more, and its will, if any, published
  * @JOURNAL_SINK: what the sink had up to record @a has been handled, if the store
  *	has reached mark @b
@@ -79,6 +84,8 @@ enum journal_type {
 	JOURNAL_CONN,
 	JOURNAL_CONN_SENT,
 	JOURNAL_CONN_DISCONNECTED,
+	JOURNAL_CONN_REST,
+	JOURNAL_CONN_HEAD,
 	JOURNAL_CONN_DEL,
 	JOURNAL_SINK,
 	JOURNAL_INJECTION,

@@ -45,11 +45,14 @@
 #define EXIT_ERROR	1
 #define EXIT_CONFIG	3
 
-/*
- * Seconds that connections have to end in when the daemon does, or packets when
- * another is to take over.
- */
+/* Seconds that connections have to end in when the daemon does. */
 #define FAREWELL	5
+/*
+ * Seconds in which what the daemon has begun must come to its end when another
+ * is to take over; what clients have begun, or are slow to take, in the first.
+ */
+#define HANDOVER	5
+#define HANDOVER_SLOW	1
 
 struct arguments {
 	const char *config_file;
@@ -344,6 +347,8 @@ static int load_journal(const struct journal_record *record)
 	case JOURNAL_CONN:
 	case JOURNAL_CONN_SENT:
 	case JOURNAL_CONN_DISCONNECTED:
+	case JOURNAL_CONN_REST:
+	case JOURNAL_CONN_HEAD:
 	case JOURNAL_CONN_DEL:
 		return former_journaled(record);
 	case JOURNAL_SINK:
@@ -439,19 +444,38 @@ static int start(const struct config *config, struct acl *acl)
 	return err;
 }
 
-/* Not beyond the time: who does not read would hold up all others. */
-static int hand_over(void)
+/* Waits until all clients can be handed over; false if that takes too long. */
+static bool quiesce(int *err)
 {
-	unsigned int until = uptime + FAREWELL;
-	int err = 0;
+	unsigned int begin = uptime;
 
+	client_quiesce(true);
+	while (!*err && !client_quiet() &&
+	       !(uptime > begin + HANDOVER_SLOW &&
+		 client_can_bequeath(false)) &&
+	       uptime <= begin + HANDOVER)
+		*err = turn();
+	return !*err && client_can_bequeath(true);
+}
+
+/* True: another daemon comes. No connection ends for it. */
+static bool hand_over(int *err)
+{
+	handing_over = false;
 	notify("RELOADING=1");
 	log_print(LOG_TYPE_NOTICE, "Handing over to %s.", program);
-	client_quiesce();
-	while (!err && !client_quiet() && uptime < until)
-		err = turn();
+	if (!quiesce(err)) {
+		log_print(LOG_TYPE_ERROR,
+			  "Error: Not handed over: the kernel module does not answer.");
+		client_quiesce(false);
+		notify("READY=1");
+		return false;
+	}
+	client_bequeath();
+	journal_commit();
 	successor_start();
-	return err;
+	handing_over = true;
+	return true;
 }
 
 static int serve(void)
@@ -463,15 +487,16 @@ static int serve(void)
 	log_print(LOG_TYPE_INFORMATION,
 		  "kmqttd version " KMQTT_VERSION " running");
 	listener_accept_all();
-	while (!err && !stopping && !handing_over) {
+	while (!err && !stopping) {
 		err = turn();
 		if (!err)
 			err = failure;
+		if (!err && handing_over && hand_over(&err))
+			return 0;
 	}
 	if (err)
 		return err;
-	if (handing_over && !stopping)
-		return hand_over();
+	handing_over = false;
 
 	notify("STOPPING=1");
 	listener_close_all();
@@ -519,7 +544,7 @@ static int run(const struct arguments *arguments, struct config *config,
 		err = serve();
 	if (store_enabled() && store_close() && !err)
 		err = -EIO;
-	if (handing_over && !stopping && !err)
+	if (handing_over && !err)
 		return 0;
 	if (!err)
 		journal_forget();

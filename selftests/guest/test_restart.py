@@ -258,6 +258,32 @@ def handover(broker):
         one.close()
 
 
+@test("handover in the middle of packets, both ways: they are finished after it")
+def halves(broker):
+    large = publish("large", bytes(range(250)) * 1200, 2, 7)
+    with client("reader", receive_buffer=4096) as reader, \
+            client("writer") as writer, client("other") as other:
+        reader.subscribe(("huge", 1), ("small", 1))
+        other.subscribe(("large", 1))
+        writer.publish("huge", bytes(range(256)) * 4000, 1)
+        writer.publish("small", b"behind it", 1)
+        wait_until(lambda: broker.record(reader)["partial"], "half sent")
+        writer.send(large[:200000])
+        wait_until(lambda: broker.record(writer)["done"] > 100000,
+                   "half received")
+        with broker.counted():
+            for _ in range(3):
+                broker.hand_over()
+            writer.send(large[200000:])
+            writer.acknowledged(PUBACK, 7)
+            equal(other.message(), ("large", bytes(range(250)) * 1200))
+            equal(reader.message(), ("huge", bytes(range(256)) * 4000))
+            equal(reader.message(), ("small", b"behind it"))
+            writer.publish("small", b"and on", 1)
+            equal(reader.message(), ("small", b"and on"))
+            reader.quiet()
+
+
 @cases([("in memory", False), ("persistence", True)])
 def kill_loop(broker, persistent):
     if persistent:
