@@ -7,6 +7,7 @@
 #include <net/tcp.h>
 
 #include "access.h"
+#include "alias.h"
 #include "compat.h"
 #include "hold.h"
 #include "netlink.h"
@@ -49,6 +50,7 @@ static struct kmqtt_conn *conn_new(struct kmqtt_ns *ns, struct file *file,
 void kmqtt_conn_free(struct kmqtt_conn *conn)
 {
 	kmqtt_access_free(conn);
+	kmqtt_aliases_free(conn);
 	kfree(conn->user_name);
 	kfree(conn->client_id);
 	kfree(conn);

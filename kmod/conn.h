@@ -24,6 +24,7 @@
 
 struct file;
 struct kmqtt_access;
+struct kmqtt_aliases;
 struct kmqtt_ns;
 struct kmqtt_run;
 struct kmqtt_worker;
@@ -45,13 +46,16 @@ enum {
  * enum kmqtt_rx_mode - what the next byte of the stream is
  * @KMQTT_RX_HEADER: of a fixed header
  * @KMQTT_RX_PUBLISH: of a PUBLISH collected in kmqtt_rx.msg
+ * @KMQTT_RX_HEAD: of the variable header of a PUBLISH for the user queue, which
+ *	may have a topic alias, collected in kmqtt_rx.msg
  * @KMQTT_RX_USER_BEGIN: of a packet for the user queue, which is still to get
- *	the header
+ *	the header, or what is in kmqtt_rx.msg
  * @KMQTT_RX_USER: of a packet for the user queue
  */
 enum kmqtt_rx_mode {
 	KMQTT_RX_HEADER,
 	KMQTT_RX_PUBLISH,
+	KMQTT_RX_HEAD,
 	KMQTT_RX_USER_BEGIN,
 	KMQTT_RX_USER,
 };
@@ -63,8 +67,9 @@ enum kmqtt_rx_mode {
  * @header_len: of the header that @msg begins with
  * @since: jiffies, when the packet began, or reading was resumed
  * @left: bytes of the packet still to come
- * @have: bytes of @msg that have come
- * @msg: PUBLISH being collected; NULL until there is memory for it
+ * @have: bytes of @msg that have come, or have been passed on
+ * @msg: PUBLISH, or its beginning, being collected; NULL until there is memory
+ *	for it
  */
 struct kmqtt_rx {
 	struct kmqtt_frame frame;
@@ -81,10 +86,12 @@ struct kmqtt_rx {
  * @run: the run, with a reference
  * @tag: kmqtt_msg_tag() of its only message, which a snapshot may replace; 0:
  *	none may
+ * @id: as kmqtt_sub.id, if the run's form has one
  */
 struct kmqtt_entry {
 	struct kmqtt_run *run;
 	u64 tag;
+	u32 id;
 };
 
 enum { KMQTT_RING_INLINE = 4 };
@@ -127,6 +134,24 @@ struct kmqtt_limits {
 	u32 packet_timeout;
 };
 
+/**
+ * enum kmqtt_drop - why messages for a connection are dropped
+ * @KMQTT_DROP_MESSAGES: limits.ring_messages of them wait
+ * @KMQTT_DROP_BYTES: limits.ring_bytes of them wait
+ * @KMQTT_DROP_NOMEM: no memory
+ * @KMQTT_DROP_TOO_LARGE: larger than max_send
+ * @KMQTT_DROP_EXPIRED: they waited for longer than they are of use
+ */
+enum kmqtt_drop {
+	KMQTT_DROP_MESSAGES,
+	KMQTT_DROP_BYTES,
+	KMQTT_DROP_NOMEM,
+	KMQTT_DROP_TOO_LARGE,
+	KMQTT_DROP_EXPIRED,
+
+	KMQTT_DROPS
+};
+
 /* Bytes of messages of one publisher that workers have not taken: enough for
  * full batches, little enough that it is paused when they fall behind.
  */
@@ -146,6 +171,9 @@ enum { KMQTT_CREDIT = 256 * 1024 };
  * @next_touched: next connection of that fan-out; the worker's
  * @next_dirty: next connection to send for; the worker's
  * @touched_qos: highest QoS granted by the filters that matched; the worker's
+ * @touched_form: form that they ask for, together; the worker's
+ * @touched_ids: 1 and index of one of them with an identifier in
+ *	kmqtt_worker.ids, or 0; the worker's
  * @touched_before: one of them is older than the hold; the worker's
  * @touched_readable: it may read all that one of them matches; the worker's
  * @dirty: linked by @next_dirty; the worker's
@@ -172,6 +200,7 @@ enum { KMQTT_CREDIT = 256 * 1024 };
  * @credit: bytes of messages that workers have not taken; atomic
  * @sink_wait: link in kmqtt_sink.waiting; under the sink's lock
  * @rx: parser; the worker's
+ * @aliases: its topic aliases, NULL until it uses one; the worker's
  * @access: what it may do; NULL: everything; readers need RCU
  * @max_packet: bytes; set by netlink
  * @max_send: bytes of the largest packet that the client accepts; likewise
@@ -213,11 +242,7 @@ enum { KMQTT_CREDIT = 256 * 1024 };
  * @rx_bytes: bytes received
  * @tx_messages: messages sent
  * @tx_bytes: bytes of them
- * @dropped_messages: messages dropped at limits.ring_messages
- * @dropped_bytes: messages dropped at limits.ring_bytes
- * @dropped_nomem: messages dropped for want of memory
- * @dropped_too_large: messages dropped at @max_send
- * @dropped_expired: messages dropped because they had expired
+ * @dropped: messages dropped, by enum kmqtt_drop
  * @denied_publishes: publishes denied by its rules
  * @denied_deliveries: deliveries likewise
  * @rcu: deferred freeing: socket callbacks find it under RCU
@@ -228,9 +253,12 @@ struct kmqtt_conn {
 	struct sock *sk;
 	struct kmqtt_ring ring;
 	u64 stamp;
+	u32 touched_ids;
+	u32 max_send;
 	struct kmqtt_conn *next_touched;
 	struct kmqtt_conn *next_dirty;
 	u8 touched_qos;
+	u8 touched_form;
 	bool touched_before;
 	bool touched_readable;
 	bool dirty;
@@ -259,9 +287,9 @@ struct kmqtt_conn {
 	atomic_t credit;
 	struct list_head sink_wait;
 	struct kmqtt_rx rx;
+	struct kmqtt_aliases *aliases;
 	struct kmqtt_access __rcu *access;
 	u32 max_packet;
-	u32 max_send;
 	u32 publish_rate;
 	u64 tokens;
 	unsigned long tokens_at;
@@ -300,11 +328,7 @@ struct kmqtt_conn {
 	bool events_read;
 	u8 end;
 	struct sockaddr_in6 remote;
-	u64 dropped_messages;
-	u64 dropped_bytes;
-	u64 dropped_nomem;
-	u64 dropped_too_large;
-	u64 dropped_expired;
+	u64 dropped[KMQTT_DROPS];
 	u64 denied_publishes;
 	u64 denied_deliveries;
 	struct rcu_head rcu;

@@ -118,3 +118,30 @@ enum kmqtt_end kmqtt_head_parse(struct kmqtt_head *head, const u8 *packet,
 		end = kmqtt_properties_parse(head, packet, off, len);
 	return end ?: check_topic(head, packet, level);
 }
+
+/**
+ * kmqtt_head_want() - how much there is of a variable header of MQTT 5
+ * @data: the first bytes of it
+ * @have: how many
+ * @id: there is a packet identifier
+ *
+ * Return: @have if it ends there, or if it is found to be malformed; else bytes
+ * of it that tell more.
+ */
+u32 kmqtt_head_want(const u8 *data, u32 have, bool id)
+{
+	u32 off, size;
+	unsigned int n;
+
+	if (have < 2)
+		return 2;
+	off = 2 + (data[0] << 8 | data[1]) + (id ? 2 : 0);
+	for (n = 0; n < KMQTT_VARINT_BYTES; n++) {
+		if (have <= off + n)
+			return off + n + 1;
+		if (!(data[off + n] & 0x80))
+			break;
+	}
+	n = kmqtt_varint_read(data + off, have - off, &size);
+	return n ? off + n + size : have;
+}

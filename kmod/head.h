@@ -44,6 +44,7 @@ enum { KMQTT_ALIAS_SIZE = 3 };
 
 enum kmqtt_end kmqtt_head_parse(struct kmqtt_head *head, const u8 *packet,
 				u32 off, u32 len, u8 level);
+u32 kmqtt_head_want(const u8 *data, u32 have, bool id);
 enum kmqtt_end kmqtt_properties_parse(struct kmqtt_head *head, const u8 *packet,
 				      u32 off, u32 len);
 

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "msg.h"
 
+#include <linux/jiffies.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 
 #include "conn.h"
+#include "form.h"
+#include "head.h"
 #include "match.h"
 #include "ns.h"
 #include "run.h"
@@ -29,9 +32,12 @@ static struct kmqtt_msg *msg_new(struct kmqtt_ns *ns, u8 *data, u32 len,
 	msg->page = NULL;
 	msg->data = data;
 	msg->len = len;
+	msg->form = 0;
+	msg->expiry = 0;
 	msg->qos = 0;
 	msg->sink = 0;
 	msg->counted = false;
+	msg->conn_id = 0;
 	msg->seq = 0;
 	return msg;
 }
@@ -110,6 +116,32 @@ struct kmqtt_msg *kmqtt_msg_alloc(struct kmqtt_ns *ns, u32 len, gfp_t gfp)
 	return msg;
 }
 
+/* A message from kmqtt_msg_alloc() has fewer bytes than there was room for. */
+void kmqtt_msg_shrink(struct kmqtt_msg *msg, u32 len)
+{
+	atomic64_sub(msg->len - len, &msg->ns->memory.used);
+	msg->len = len;
+}
+
+/**
+ * kmqtt_msg_parts() - note where the parts of a message are
+ * @msg: the message, whose packet is whole
+ * @head: its variable header
+ * @level: protocol level that it is encoded in
+ */
+void kmqtt_msg_parts(struct kmqtt_msg *msg, const struct kmqtt_head *head,
+		     u8 level)
+{
+	msg->topic_off = head->topic;
+	msg->topic_len = head->topic_len;
+	msg->payload = head->payload;
+	msg->property_bytes = head->property_bytes;
+	msg->expiry = head->expiry;
+	if (head->expiry)
+		msg->expires = jiffies + (u64)head->expiry_interval * HZ;
+	msg->form = level >= 5 ? KMQTT_FORM_5 : 0;
+}
+
 /* A copy in memory of its own, which keeps neither publisher nor chunk. */
 struct kmqtt_msg *kmqtt_msg_copy(const struct kmqtt_msg *msg, gfp_t gfp)
 {
@@ -122,6 +154,10 @@ struct kmqtt_msg *kmqtt_msg_copy(const struct kmqtt_msg *msg, gfp_t gfp)
 	copy->topic_len = msg->topic_len;
 	copy->payload = msg->payload;
 	copy->property_bytes = msg->property_bytes;
+	copy->conn_id = msg->conn_id;
+	copy->expiry = msg->expiry;
+	copy->expires = msg->expires;
+	copy->form = msg->form;
 	copy->qos = msg->qos;
 	copy->sink = msg->sink;
 	return copy;

@@ -14,6 +14,7 @@
 #include <linux/kmqtt.h>
 
 struct kmqtt_conn;
+struct kmqtt_head;
 struct kmqtt_match;
 struct kmqtt_msg;
 struct kmqtt_ns;
@@ -71,10 +72,14 @@ struct kmqtt_msg_ticket {
  * @topic_len: bytes of the topic name
  * @payload: where in @data the payload begins
  * @property_bytes: bytes of the properties, which are right before it
+ * @expiry: where in @data the value of the message expiry interval is, 0: it has
+ *	none
+ * @expires: jiffies, when it does, with @expiry
+ * @form: how @data is encoded: KMQTT_FORM_5 or 0
  * @qos: QoS it was published at; the packet itself always says 0
  * @sink: KMQTT_SINK_*; the packet itself never says that it was retained
  * @counted: its bytes are, in kmqtt_ns.memory
- * @conn_id: in the sink: who published it
+ * @conn_id: who published it; 0: nobody that matters
  * @seq: of its record in the sink; 0: it has none, since it was injected
  * @first: ticket for the first target, so that the common case allocates none
  */
@@ -91,10 +96,13 @@ struct kmqtt_msg {
 	u16 topic_len;
 	u32 payload;
 	u32 property_bytes;
+	u32 expiry;
+	u8 form;
 	u8 qos;
 	u8 sink;
 	bool counted;
 	u32 conn_id;
+	unsigned long expires;
 	u64 seq;
 	struct kmqtt_msg_ticket first;
 };
@@ -104,6 +112,9 @@ struct kmqtt_msg *kmqtt_msg_in_chunk(struct kmqtt_ns *ns, struct page *page,
 				     u8 *data, u32 len, gfp_t gfp);
 struct kmqtt_msg *kmqtt_msg_alloc(struct kmqtt_ns *ns, u32 len, gfp_t gfp);
 struct kmqtt_msg *kmqtt_msg_copy(const struct kmqtt_msg *msg, gfp_t gfp);
+void kmqtt_msg_shrink(struct kmqtt_msg *msg, u32 len);
+void kmqtt_msg_parts(struct kmqtt_msg *msg, const struct kmqtt_head *head,
+		     u8 level);
 
 static inline void kmqtt_msg_hold(struct kmqtt_msg *msg)
 {

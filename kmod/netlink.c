@@ -12,8 +12,10 @@
 #include "access.h"
 #include "compat.h"
 #include "conn.h"
+#include "head.h"
 #include "hold.h"
 #include "ns.h"
+#include "property.h"
 #include "sock.h"
 #include "sub.h"
 #include "topic.h"
@@ -329,19 +331,19 @@ static int fill_counters(struct sk_buff *skb, const struct kmqtt_conn *conn)
 		       READ_ONCE(conn->tx_messages)) ||
 	       put_u64(skb, KMQTT_A_CONN_TX_BYTES, READ_ONCE(conn->tx_bytes)) ||
 	       put_u64(skb, KMQTT_A_CONN_DROPPED_MESSAGES,
-		       READ_ONCE(conn->dropped_messages)) ||
+		       READ_ONCE(conn->dropped[KMQTT_DROP_MESSAGES])) ||
 	       put_u64(skb, KMQTT_A_CONN_DROPPED_BYTES,
-		       READ_ONCE(conn->dropped_bytes)) ||
+		       READ_ONCE(conn->dropped[KMQTT_DROP_BYTES])) ||
 	       put_u64(skb, KMQTT_A_CONN_DROPPED_NOMEM,
-		       READ_ONCE(conn->dropped_nomem)) ||
+		       READ_ONCE(conn->dropped[KMQTT_DROP_NOMEM])) ||
 	       put_u64(skb, KMQTT_A_CONN_DENIED_PUBLISHES,
 		       READ_ONCE(conn->denied_publishes)) ||
 	       put_u64(skb, KMQTT_A_CONN_DENIED_DELIVERIES,
 		       READ_ONCE(conn->denied_deliveries)) ||
 	       put_u64(skb, KMQTT_A_CONN_DROPPED_TOO_LARGE,
-		       READ_ONCE(conn->dropped_too_large)) ||
+		       READ_ONCE(conn->dropped[KMQTT_DROP_TOO_LARGE])) ||
 	       put_u64(skb, KMQTT_A_CONN_DROPPED_EXPIRED,
-		       READ_ONCE(conn->dropped_expired));
+		       READ_ONCE(conn->dropped[KMQTT_DROP_EXPIRED]));
 }
 
 /* Who it is to its rules, if it has any. */
@@ -620,6 +622,15 @@ static int conn_set_check(struct kmqtt_conn *conn, struct genl_info *info)
 	if ((active || next) &&
 	    READ_ONCE(conn->state) == KMQTT_CONN_CONNECTING) {
 		NL_SET_ERR_MSG(info->extack, "no packet was passed up yet");
+		return -EBUSY;
+	}
+	if (attrs[KMQTT_A_CONN_MAX_TOPIC_ALIAS] && READ_ONCE(conn->aliases)) {
+		NL_SET_ERR_MSG(info->extack, "a topic alias has been used");
+		return -EBUSY;
+	}
+	if (attrs[KMQTT_A_CONN_LEVEL] && conn->nr_subs &&
+	    (nla_get_u8(attrs[KMQTT_A_CONN_LEVEL]) < 5) != (conn->level < 5)) {
+		NL_SET_ERR_MSG(info->extack, "there are subscriptions");
 		return -EBUSY;
 	}
 	if (attrs[KMQTT_A_CONN_TRIM] && !attrs[KMQTT_A_CONN_HOLD_SEQ]) {
@@ -919,8 +930,27 @@ static int kmqtt_nl_conn_adopt_doit(struct sk_buff *skb, struct genl_info *info)
 struct filter {
 	const u8 *topic;
 	u32 len;
-	u8 qos;
+	u8 flags;
+	u32 sub_id;
+	struct kmqtt_sub_options options;
 };
+
+/* What a subscription asks for, in the terms of delivery. */
+static void filter_options(struct filter *filter, const struct kmqtt_conn *conn)
+{
+	struct kmqtt_sub_options *options = &filter->options;
+
+	if (conn->level < 5)
+		return;
+	options->form = KMQTT_FORM_5;
+	if (filter->flags & KMQTT_SUB_NO_LOCAL)
+		options->form |= KMQTT_FORM_NO_LOCAL;
+	if (filter->flags & KMQTT_SUB_RETAIN_AS_PUBLISHED)
+		options->form |= KMQTT_FORM_RETAIN;
+	if (filter->sub_id)
+		options->form |= KMQTT_FORM_ID *
+			kmqtt_varint_write((u8 *)&options->id, filter->sub_id);
+}
 
 static int parse_filter(const struct nlattr *nest, struct filter *filter,
 			struct netlink_ext_ack *extack)
@@ -938,8 +968,12 @@ static int parse_filter(const struct nlattr *nest, struct filter *filter,
 	}
 	filter->topic = nla_data(attrs[KMQTT_A_FILTER_TOPIC]);
 	filter->len = nla_len(attrs[KMQTT_A_FILTER_TOPIC]);
-	filter->qos = attrs[KMQTT_A_FILTER_QOS] ?
-		      nla_get_u8(attrs[KMQTT_A_FILTER_QOS]) : 0;
+	memset(&filter->options, 0, sizeof(filter->options));
+	filter->options.qos = attrs[KMQTT_A_FILTER_QOS] ?
+			      nla_get_u8(attrs[KMQTT_A_FILTER_QOS]) : 0;
+	filter->flags = attrs[KMQTT_A_FILTER_FLAGS] ?
+			nla_get_u8(attrs[KMQTT_A_FILTER_FLAGS]) : 0;
+	filter->sub_id = get_u32(attrs, KMQTT_A_FILTER_SUB_ID, 0);
 	if (kmqtt_topic_filter_check(filter->topic, filter->len)) {
 		NL_SET_ERR_MSG_ATTR(extack, attrs[KMQTT_A_FILTER_TOPIC],
 				    "not a topic filter");
@@ -986,9 +1020,11 @@ static int change_subs(struct kmqtt_conn *conn, struct genl_info *info,
 		if (nla_type(attr) != KMQTT_A_SUB_FILTER)
 			continue;
 		err = parse_filter(attr, &filter, info->extack);
-		if (!err && add)
+		if (!err && add) {
+			filter_options(&filter, conn);
 			err = kmqtt_sub_add(conn, filter.topic, filter.len,
-					    filter.qos, changes);
+					    &filter.options, changes);
+		}
 		if (err)
 			return err;
 		if (!add)
@@ -1073,6 +1109,22 @@ static int kmqtt_nl_sub_del_doit(struct sk_buff *skb, struct genl_info *info)
 	return sub_change(kmqtt_ns_of(genl_info_net(info)), info);
 }
 
+static int fill_options(struct sk_buff *skb, const struct kmqtt_sub *sub)
+{
+	u8 form = READ_ONCE(sub->form), flags = 0;
+	u32 id = READ_ONCE(sub->id), sub_id = 0;
+
+	if (form & KMQTT_FORM_NO_LOCAL)
+		flags |= KMQTT_SUB_NO_LOCAL;
+	if (form & KMQTT_FORM_RETAIN)
+		flags |= KMQTT_SUB_RETAIN_AS_PUBLISHED;
+	if (kmqtt_form_id(form))
+		kmqtt_varint_read((u8 *)&id, sizeof(id), &sub_id);
+	return nla_put_u8(skb, KMQTT_A_FILTER_QOS, READ_ONCE(sub->qos)) ||
+	       nla_put_u8(skb, KMQTT_A_FILTER_FLAGS, flags) ||
+	       (sub_id && nla_put_u32(skb, KMQTT_A_FILTER_SUB_ID, sub_id));
+}
+
 static int fill_sub(struct sk_buff *skb, const struct kmqtt_sub *sub)
 {
 	const struct kmqtt_node *node = sub->leaf->node;
@@ -1085,8 +1137,7 @@ static int fill_sub(struct sk_buff *skb, const struct kmqtt_sub *sub)
 	if (!nest)
 		return -EMSGSIZE;
 	topic = nla_reserve(skb, KMQTT_A_FILTER_TOPIC, len);
-	if (!topic ||
-	    nla_put_u8(skb, KMQTT_A_FILTER_QOS, READ_ONCE(sub->qos)))
+	if (!topic || fill_options(skb, sub))
 		return -EMSGSIZE;
 	kmqtt_trie_filter(node, nla_data(topic), len);
 	nla_nest_end(skb, nest);
@@ -1223,15 +1274,24 @@ static int payload_read(const struct payload *payload, u8 *to)
 	return 0;
 }
 
-/* Write the PUBLISH packet that a request describes. */
+/* Write the PUBLISH packet that a request describes: one of MQTT 5 if it has
+ * properties, which precede the payload.
+ */
 static struct kmqtt_msg *msg_build(struct kmqtt_ns *ns, const u8 *topic,
-				   u32 topic_len, const struct payload *payload)
+				   u32 topic_len, const struct payload *payload,
+				   u32 properties)
 {
-	u32 remaining = 2 + topic_len + payload->len;
-	u8 header[KMQTT_HEADER_MAX];
+	u8 header[KMQTT_HEADER_MAX], varint[KMQTT_VARINT_BYTES];
+	u32 varint_len = 0, remaining, len;
+	struct kmqtt_head head = {};
 	struct kmqtt_msg *msg;
-	u32 len;
 	int err;
+
+	if (properties > payload->len)
+		return ERR_PTR(-EINVAL);
+	if (properties)
+		varint_len = kmqtt_varint_write(varint, properties);
+	remaining = 2 + topic_len + varint_len + payload->len;
 
 	if (remaining > KMQTT_PACKET_MAX - KMQTT_HEADER_MAX)
 		return ERR_PTR(-EMSGSIZE);
@@ -1242,16 +1302,21 @@ static struct kmqtt_msg *msg_build(struct kmqtt_ns *ns, const u8 *topic,
 
 	memcpy(msg->data, header, len);
 	put_unaligned_be16(topic_len, msg->data + len);
-	msg->topic_off = len + 2;
-	msg->topic_len = topic_len;
-	msg->payload = msg->topic_off + topic_len;
-	msg->property_bytes = 0;
-	memcpy(msg->data + msg->topic_off, topic, topic_len);
-	err = payload_read(payload, msg->data + msg->topic_off + topic_len);
+	head.topic = len + 2;
+	head.topic_len = topic_len;
+	head.payload = head.topic + topic_len;
+	memcpy(msg->data + head.topic, topic, topic_len);
+	memcpy(msg->data + head.payload, varint, varint_len);
+	err = payload_read(payload, msg->data + head.payload + varint_len);
+	if (!err && properties &&
+	    (kmqtt_properties_parse(&head, msg->data, head.payload, msg->len) ||
+	     head.topic_alias))
+		err = -EINVAL;
 	if (err) {
 		kmqtt_msg_put(msg);
 		return ERR_PTR(err);
 	}
+	kmqtt_msg_parts(msg, &head, properties ? 5 : 4);
 	return msg;
 }
 
@@ -1279,11 +1344,15 @@ static int kmqtt_nl_publish_doit(struct sk_buff *skb, struct genl_info *info)
 	err = payload_open(&payload, info);
 	if (err)
 		return err;
-	msg = msg_build(ns, topic, topic_len, &payload);
+	msg = msg_build(ns, topic, topic_len, &payload,
+			get_u32(attrs, KMQTT_A_MSG_PROPERTIES, 0));
 	if (payload.file)
 		fput(payload.file);
+	if (msg == ERR_PTR(-EINVAL))
+		NL_SET_ERR_MSG(info->extack, "not properties of PUBLISH");
 	if (IS_ERR(msg))
 		return PTR_ERR(msg);
+	msg->conn_id = get_u32(attrs, KMQTT_A_MSG_CONN_ID, 0);
 	if (attrs[KMQTT_A_MSG_QOS])
 		msg->qos = nla_get_u8(attrs[KMQTT_A_MSG_QOS]);
 	if (nla_get_flag(attrs[KMQTT_A_MSG_RETAIN]))

@@ -4,7 +4,7 @@
 #include <linux/slab.h>
 #include <linux/kmqtt.h>
 
-#include "msg.h"
+#include "compat.h"
 #include "ns.h"
 
 static struct kmqtt_run *run_new(struct kmqtt_run_pool *pool)
@@ -18,15 +18,8 @@ static struct kmqtt_run *run_new(struct kmqtt_run_pool *pool)
 	if (!run)
 		return NULL;
 
+	memset(run, 0, sizeof(*run));
 	run->refs = 1;
-	run->nr = 0;
-	run->nr_kv = 0;
-	run->bytes = 0;
-	run->retained = false;
-	run->splice = false;
-	run->body = NULL;
-	run->copy = NULL;
-	run->ns = NULL;
 	return run;
 }
 
@@ -77,7 +70,15 @@ void kmqtt_run_add(struct kmqtt_run *run, struct kmqtt_msg *msg)
 	}
 	if (msg->page && kmqtt_run_splice(kv))
 		run->splice = true;
+	if (!run->nr) {
+		run->form = msg->form;
+		run->expiring = msg->expiry;
+		run->expires = msg->expires;
+	} else if (run->form != msg->form) {
+		run->form = KMQTT_FORM_MIXED;
+	}
 	run->bytes += msg->len;
+	run->largest = max(run->largest, msg->len);
 	run->retained |= msg->sink & KMQTT_SINK_RETAIN;
 	run->end[run->nr++] = run->bytes;
 	*msgs = msg;
@@ -107,33 +108,77 @@ void kmqtt_run_put(struct kmqtt_run_pool *pool, struct kmqtt_run *run)
 	run_free(pool, run);
 }
 
-/* Copy the first @nr messages into one allocation of the right size: how the
- * run lies in it is what a settled run looks like. NULL without memory.
- */
-static struct kvec *copy_messages(const struct kmqtt_run *run, u32 nr)
+/* Whether a message's own bytes are what @form makes of it. */
+static bool as_it_is(const struct kmqtt_msg *msg, u8 form)
 {
-	size_t left = kmqtt_run_bytes(run, nr);
-	struct kvec *kv, *from = run->kv;
-	u32 *end;
+	return msg->form == form;
+}
+
+/* Bytes of messages in a form; 0: at least one of them cannot have it. */
+static size_t encoded_bytes(struct kmqtt_msg *const *msgs, u32 nr, u8 form,
+			    const struct kmqtt_ids *ids)
+{
+	size_t bytes = 0, n;
+	u32 i;
+
+	for (i = 0; i < nr; i++) {
+		n = as_it_is(msgs[i], form) && !ids->len ?
+		    msgs[i]->len : kmqtt_form_size(msgs[i], form, ids->len);
+		if (!n)
+			return 0;
+		bytes += n;
+	}
+	return bytes <= U32_MAX ? bytes : 0;
+}
+
+/* How many numbers an encoding has of each message: where it ends, and with
+ * properties where its identifier and its expiry interval are.
+ */
+static u32 numbers(u8 form)
+{
+	return form & KMQTT_FORM_5 ? 3 : 1;
+}
+
+/* Write messages in a form into one allocation of the right size: its bytes, and
+ * in front of them the numbers. NULL without memory, or if that cannot be.
+ */
+static struct kvec *encode(struct kmqtt_msg *const *msgs, u32 nr, u8 form,
+			   const struct kmqtt_ids *ids)
+{
+	size_t bytes = encoded_bytes(msgs, nr, form, ids);
+	u32 *end, *id, *expiry, off = 0, i;
+	struct kvec *kv;
 	u8 *data;
 
-	kv = kvmalloc(sizeof(*kv) + nr * sizeof(*end) + left,
+	if (!bytes)
+		return NULL;
+	kv = kvmalloc(sizeof(*kv) + numbers(form) * nr * sizeof(*end) + bytes,
 		      GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	if (!kv)
 		return NULL;
 
 	end = (u32 *)(kv + 1);
-	memcpy(end, run->end, nr * sizeof(*end));
-	data = (u8 *)(end + nr);
-	kv->iov_base = data;
-	kv->iov_len = left;
-	for (; left; from++) {
-		size_t n = min(left, from->iov_len);
+	id = end + nr;
+	expiry = id + nr;
+	data = (u8 *)(end + numbers(form) * nr);
+	for (i = 0; i < nr; i++) {
+		const struct kmqtt_msg *msg = msgs[i];
+		u32 id_off = 0, expiry_off = msg->expiry, n = msg->len;
 
-		memcpy(data, from->iov_base, n);
-		data += n;
-		left -= n;
+		if (as_it_is(msg, form) && !ids->len)
+			memcpy(data + off, msg->data, n);
+		else
+			n = kmqtt_form_write(msg, form, ids, data + off,
+					     &id_off, &expiry_off);
+		if (form & KMQTT_FORM_5) {
+			id[i] = id_off ? off + id_off : 0;
+			expiry[i] = expiry_off ? off + expiry_off : 0;
+		}
+		off += n;
+		end[i] = off;
 	}
+	kv->iov_base = data;
+	kv->iov_len = off;
 	return kv;
 }
 
@@ -143,22 +188,86 @@ static void count(struct kmqtt_run *run, struct kmqtt_ns *ns)
 	atomic64_add(run->bytes, &ns->memory.used);
 }
 
-static void use_copy(struct kmqtt_run *run, struct kvec *kv, u32 nr,
+static void use_copy(struct kmqtt_run *run, struct kvec *kv, u32 nr, u8 form,
 		     struct kmqtt_ns *ns)
 {
+	u32 i;
+
 	run->copy = kv;
 	run->splice = false;
+	run->form = form;
+	run->left = U32_MAX;
 	run->kv = kv;
 	run->nr_kv = 1;
 	run->end = (u32 *)(kv + 1);
+	run->ids = form & KMQTT_FORM_5 ? run->end + nr : NULL;
+	run->expiries = form & KMQTT_FORM_5 ? run->ids + nr : NULL;
 	run->nr = nr;
 	run->bytes = kmqtt_run_bytes(run, nr);
+	run->largest = run->end[0];
+	for (i = 1; i < nr; i++)
+		run->largest = max(run->largest, run->end[i] - run->end[i - 1]);
 	count(run, ns);
 }
 
-static struct kmqtt_ns *run_ns(const struct kmqtt_run *run)
+/**
+ * kmqtt_run_encode() - a run of messages of another, in a form
+ * @pool: the worker's
+ * @source: the other, not settled
+ * @first: the first message
+ * @nr: how many, at least 1
+ * @form: the form
+ * @ids: subscription identifiers
+ *
+ * If @form has an identifier, @ids is room for it, as long: kmqtt_run_write()
+ * fills it in, for one subscriber after the other.
+ *
+ * Return: the run, with one reference, or NULL: no memory, or a message would be
+ * larger than a packet can be.
+ */
+struct kmqtt_run *kmqtt_run_encode(struct kmqtt_run_pool *pool,
+				   const struct kmqtt_run *source, u32 first,
+				   u32 nr, u8 form,
+				   const struct kmqtt_ids *ids)
 {
-	return run->body ? run->body->msgs[0]->ns : run->ns;
+	struct kmqtt_msg **msgs = source->body->msgs + first;
+	struct kmqtt_run *run = run_new(pool);
+	struct kvec *kv;
+
+	if (!run)
+		return NULL;
+	kv = encode(msgs, nr, form, ids);
+	if (!kv) {
+		run_free(pool, run);
+		return NULL;
+	}
+	run->retained = source->retained;
+	run->expiring = source->expiring;
+	run->expires = source->expires;
+	use_copy(run, kv, nr, form, msgs[0]->ns);
+	return run;
+}
+
+/* The first @nr messages of an encoding, as encode(). */
+static struct kvec *cut(const struct kmqtt_run *run, u32 nr)
+{
+	u32 bytes = kmqtt_run_bytes(run, nr), *end;
+	struct kvec *kv;
+
+	kv = kvmalloc(sizeof(*kv) + numbers(run->form) * nr * sizeof(*end) +
+		      bytes, GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	if (!kv)
+		return NULL;
+	end = (u32 *)(kv + 1);
+	kv->iov_base = end + numbers(run->form) * nr;
+	kv->iov_len = bytes;
+	memcpy(end, run->end, nr * sizeof(*end));
+	if (run->ids) {
+		memcpy(end + nr, run->ids, nr * sizeof(*end));
+		memcpy(end + 2 * nr, run->expiries, nr * sizeof(*end));
+	}
+	memcpy(kv->iov_base, run->kv->iov_base, bytes);
+	return kv;
 }
 
 /**
@@ -174,51 +283,64 @@ static struct kmqtt_ns *run_ns(const struct kmqtt_run *run)
 struct kmqtt_run *kmqtt_run_prefix(struct kmqtt_run_pool *pool,
 				   const struct kmqtt_run *run, u32 nr)
 {
-	struct kmqtt_run *prefix = run_new(pool);
+	static const struct kmqtt_ids none;
+	struct kmqtt_run *prefix;
 	struct kvec *kv;
 
+	if (run->body)
+		return kmqtt_run_encode(pool, run, 0, nr, run->form, &none);
+	prefix = run_new(pool);
 	if (!prefix)
 		return NULL;
-	kv = copy_messages(run, nr);
+	kv = cut(run, nr);
 	if (!kv) {
 		run_free(pool, prefix);
 		return NULL;
 	}
-	use_copy(prefix, kv, nr, run_ns(run));
+	prefix->retained = run->retained;
+	prefix->expiring = run->expiring;
+	prefix->expires = run->expires;
+	use_copy(prefix, kv, nr, run->form, run->ns);
 	return prefix;
 }
 
-/**
- * kmqtt_run_single() - a run of one message of another
- * @pool: the worker's
- * @run: the other, not settled
- * @i: which message
- *
- * Return: the run, with one reference, or NULL without memory.
+/* What is left of the interval: less whole seconds of waiting
+ * [MQTT-3.3.2-6].
  */
-struct kmqtt_run *kmqtt_run_single(struct kmqtt_run_pool *pool,
-				   const struct kmqtt_run *run, u32 i)
+static void write_left(struct kmqtt_run *run)
 {
-	const struct kmqtt_msg *msg = run->body->msgs[i];
-	struct kmqtt_run *single = run_new(pool);
-	struct kvec *kv;
-	u32 *end;
+	u32 left = DIV_ROUND_UP(max((long)(run->expires - jiffies), 0L), HZ);
+	u8 *data = run->kv->iov_base;
+	u32 i;
 
-	if (!single)
-		return NULL;
-	kv = kvmalloc(sizeof(*kv) + sizeof(*end) + msg->len,
-		      GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
-	if (!kv) {
-		run_free(pool, single);
-		return NULL;
-	}
-	end = (u32 *)(kv + 1);
-	end[0] = msg->len;
-	kv->iov_base = end + 1;
-	kv->iov_len = msg->len;
-	memcpy(kv->iov_base, msg->data, msg->len);
-	use_copy(single, kv, 1, msg->ns);
-	return single;
+	if (left == run->left)
+		return;
+	run->left = left;
+	for (i = 0; i < run->nr; i++)
+		put_unaligned_be32(left, data + run->expiries[i]);
+}
+
+/**
+ * kmqtt_run_write() - fill in what depends on the subscriber and the time
+ * @run: a run that is about to be sent
+ * @id: the subscriber's kmqtt_sub.id, if the run's form has one
+ *
+ * Of a run that is no encoding nothing can be written, since its bytes are
+ * others' too: it is as old as the pass.
+ */
+void kmqtt_run_write(struct kmqtt_run *run, const u32 *id)
+{
+	u32 len = kmqtt_form_id(run->form), i;
+	u8 *data;
+
+	if (!run->ids)
+		return;
+	data = run->kv->iov_base;
+	if (len)
+		for (i = 0; i < run->nr; i++)
+			memcpy(data + run->ids[i], id, len);
+	if (run->expiring)
+		write_left(run);
 }
 
 /**
@@ -228,27 +350,31 @@ struct kmqtt_run *kmqtt_run_single(struct kmqtt_run_pool *pool,
  *
  * A message may pin a chunk much larger than itself, so the messages' bytes
  * move to one allocation of the right size, shared by everybody who waits. A
- * large message has memory of its own already, or most of a chunk, and stays.
- * Without memory everything stays as it is.
+ * large message has memory of its own already, or most of a chunk, and stays,
+ * unless its expiry interval has to be written. Without memory everything stays
+ * as it is.
  */
 void kmqtt_run_settle(struct kmqtt_run_pool *pool, struct kmqtt_run *run)
 {
+	static const struct kmqtt_ids none;
+	struct kmqtt_msg **msgs;
 	struct kmqtt_ns *ns;
 	struct kvec *kv;
 
 	if (!run->body)
 		return;
-	ns = run_ns(run);
-	if (run->nr == 1 && kmqtt_msg_fills(run->body->msgs[0])) {
-		if (!run->body->msgs[0]->counted)
+	msgs = run->body->msgs;
+	ns = msgs[0]->ns;
+	if (run->nr == 1 && kmqtt_msg_fills(msgs[0]) && !run->expiring) {
+		if (!msgs[0]->counted)
 			count(run, ns);
 		return;
 	}
-	kv = copy_messages(run, run->nr);
+	kv = encode(msgs, run->nr, run->form, &none);
 	if (!kv)
 		return;
 	body_release(pool, run);
-	use_copy(run, kv, run->nr, ns);
+	use_copy(run, kv, run->nr, run->form, ns);
 }
 
 void kmqtt_run_pool_purge(struct kmqtt_run_pool *pool)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * A run: consecutive messages that go to the same subscribers, gathered once
- * for all of them. It belongs to one worker, so that its references need no
+ * for all of them. Subscribers who want another form of them (form.h) get
+ * another run, which is an encoding of the first. It belongs to one worker, so that its references need no
  * atomics, and has one for each subscriber that it waits for.
  *
  * Everything here is the worker's.
@@ -9,11 +10,14 @@
 #ifndef _KMQTT_RUN_H_
 #define _KMQTT_RUN_H_
 
+#include <linux/jiffies.h>
 #include <linux/mm.h>
 #include <linux/types.h>
 #include <linux/uio.h>
 
-struct kmqtt_msg;
+#include "form.h"
+#include "msg.h"
+
 struct kmqtt_ns;
 
 /* Messages in a run, and bytes in a run of several. */
@@ -48,12 +52,20 @@ struct kmqtt_run_body {
  * @nr: messages
  * @nr_kv: elements of @kv
  * @bytes: of all messages
+ * @largest: bytes of the largest
  * @retained: one of them was published with RETAIN
+ * @expiring: they all expire, as one, give or take a second
  * @splice: kmqtt_run_splice() is true for some of @kv
+ * @form: of all messages, or KMQTT_FORM_MIXED
+ * @left: seconds until they expire, as an encoding says now
+ * @expires: jiffies, when they do
  * @kv: their bytes
  * @end: where each ends
- * @body: what @kv and @end are in, until the run is settled
- * @copy: what they are in afterwards
+ * @ids: of an encoding with KMQTT_FORM_5: where in its bytes the value of each
+ *	one's first subscription identifier is; 0: it has none
+ * @expiries: likewise of the message expiry interval
+ * @body: what @kv and @end are in, unless the run is an encoding
+ * @copy: what they are in, if it is; and a run that is settled is one
  * @ns: in whose memory @bytes are counted, or NULL
  */
 struct kmqtt_run {
@@ -62,10 +74,17 @@ struct kmqtt_run {
 	u32 nr;
 	u32 nr_kv;
 	u32 bytes;
+	u32 largest;
 	bool retained;
+	bool expiring;
 	bool splice;
+	u8 form;
+	u32 left;
+	unsigned long expires;
 	struct kvec *kv;
 	u32 *end;
+	u32 *ids;
+	u32 *expiries;
 	struct kmqtt_run_body *body;
 	void *copy;
 	struct kmqtt_ns *ns;
@@ -83,20 +102,37 @@ struct kmqtt_run_pool {
 
 struct kmqtt_run *kmqtt_run_alloc(struct kmqtt_run_pool *pool);
 void kmqtt_run_add(struct kmqtt_run *run, struct kmqtt_msg *msg);
+struct kmqtt_run *kmqtt_run_encode(struct kmqtt_run_pool *pool,
+				   const struct kmqtt_run *source, u32 first,
+				   u32 nr, u8 form,
+				   const struct kmqtt_ids *ids);
 struct kmqtt_run *kmqtt_run_prefix(struct kmqtt_run_pool *pool,
 				   const struct kmqtt_run *run, u32 nr);
-struct kmqtt_run *kmqtt_run_single(struct kmqtt_run_pool *pool,
-				   const struct kmqtt_run *run, u32 i);
+void kmqtt_run_write(struct kmqtt_run *run, const u32 *id);
 void kmqtt_run_put(struct kmqtt_run_pool *pool, struct kmqtt_run *run);
 void kmqtt_run_settle(struct kmqtt_run_pool *pool, struct kmqtt_run *run);
 void kmqtt_run_pool_purge(struct kmqtt_run_pool *pool);
 
-/* Whether a message of @len bytes would be too much. */
+/* Whether one more message, of @len bytes, would be too much. */
 static inline bool kmqtt_run_full(const struct kmqtt_run *run, u32 len)
 {
-	return run->nr == KMQTT_RUN_MAX ||
-	       (run->nr && (run->bytes >= KMQTT_RUN_BYTES ||
-			    len > KMQTT_RUN_BYTES - run->bytes));
+	return run->nr == KMQTT_RUN_MAX || run->bytes >= KMQTT_RUN_BYTES ||
+	       len > KMQTT_RUN_BYTES - run->bytes;
+}
+
+/* Whether a message can follow those of a run: it must expire with them. */
+static inline bool kmqtt_run_takes(const struct kmqtt_run *run,
+				   const struct kmqtt_msg *msg)
+{
+	if (kmqtt_run_full(run, msg->len) || run->expiring != !!msg->expiry)
+		return false;
+	return likely(!run->expiring) ||
+	       abs((long)(msg->expires - run->expires)) < HZ;
+}
+
+static inline bool kmqtt_run_expired(const struct kmqtt_run *run)
+{
+	return unlikely(run->expiring) && time_after_eq(jiffies, run->expires);
 }
 
 /* Whether an element of a run's @kv is to be spliced, if any is. */

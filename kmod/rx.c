@@ -8,10 +8,12 @@
 #include <net/tcp.h>
 
 #include "access.h"
+#include "alias.h"
 #include "compat.h"
 #include "conn.h"
 #include "head.h"
 #include "ns.h"
+#include "topic.h"
 
 /* What one connection may take of a pass before the others have their turn. */
 enum { RX_BUDGET_PACKETS = 64, RX_BUDGET_BYTES = 64 * 1024 };
@@ -35,6 +37,12 @@ enum { RX_LIFE_LEFT = 1000 };
  */
 enum { RX_AFTER_FLUSH = 2048 };
 
+/* Of a PUBLISH for user space that may have a topic alias, bytes of variable
+ * header that there is room for at first, and at the most: topic name,
+ * properties of 64 KiB, and some.
+ */
+enum { RX_HEAD_FIRST = 256, RX_HEAD_MAX = 192 * 1024 };
+
 /* Bytes of messages being collected, all connections together, and the part of
  * memory that they may take: a few bytes of header reserve a whole message.
  */
@@ -46,6 +54,7 @@ enum { RX_COLLECT_SHARE = 16 };
  * @RX_GO: it did not
  * @RX_FLUSH: messages received must be on their way first
  * @RX_ALLOC: memory for rx.msg is needed
+ * @RX_HEAD: the variable header in rx.msg is to be resolved
  * @RX_REFILL: the chunk is full
  * @RX_BUDGET: the others have their turn
  * @RX_PAUSE: somebody else will kick the connection
@@ -55,6 +64,7 @@ enum rx_stop {
 	RX_GO,
 	RX_FLUSH,
 	RX_ALLOC,
+	RX_HEAD,
 	RX_REFILL,
 	RX_BUDGET,
 	RX_PAUSE,
@@ -189,22 +199,6 @@ static bool publish_here(const struct kmqtt_conn *conn, u8 first)
 		READ_ONCE(conn->ns->sink.opened));
 }
 
-/* Check the variable header of a whole PUBLISH, and note where its parts are. */
-static enum kmqtt_end msg_head(struct kmqtt_msg *msg, u32 header_len, u8 level)
-{
-	struct kmqtt_head head;
-	enum kmqtt_end end;
-
-	end = kmqtt_head_parse(&head, msg->data, header_len, msg->len, level);
-	if (end)
-		return end;
-	msg->topic_off = head.topic;
-	msg->topic_len = head.topic_len;
-	msg->payload = head.payload;
-	msg->property_bytes = head.property_bytes;
-	return KMQTT_END_NONE;
-}
-
 /* A message is to be retained, which its subscribers are not told
  * [MQTT-3.3.1-9]. If it fills the sink, it is the last until there is room.
  */
@@ -217,20 +211,16 @@ static void msg_retained(struct rx_batch *batch, struct kmqtt_msg *msg)
 		batch->stop = RX_FLUSH;
 }
 
-/* A message is whole: check it and append it to the batch. */
+/* A message is whole: append it to the batch. It is checked when the socket is
+ * not locked any more: its properties may be long.
+ */
 static void msg_received(struct rx_batch *batch, struct kmqtt_msg *msg,
 			 u32 header_len)
 {
 	struct kmqtt_conn *conn = batch->conn;
-	enum kmqtt_end end;
 
-	end = msg_head(msg, header_len, conn->level);
-	if (end) {
-		kmqtt_msg_put(msg);
-		rx_end(batch, end);
-		return;
-	}
-
+	msg->topic_off = header_len + 2;
+	msg->conn_id = conn->id;
 	if (unlikely(msg->data[0] & KMQTT_FLAG_RETAIN))
 		msg_retained(batch, msg);
 	kmqtt_conn_hold(conn);
@@ -287,8 +277,12 @@ static void packet_begin(struct rx_batch *batch)
 	}
 	rx->left = rx->frame.remaining;
 	rx->have = 0;
-	rx->mode = publish_here(conn, rx->frame.first) ? KMQTT_RX_PUBLISH
-						       : KMQTT_RX_USER_BEGIN;
+	if (publish_here(conn, rx->frame.first))
+		rx->mode = KMQTT_RX_PUBLISH;
+	else if (type == KMQTT_PUBLISH && READ_ONCE(conn->max_topic_alias))
+		rx->mode = KMQTT_RX_HEAD;
+	else
+		rx->mode = KMQTT_RX_USER_BEGIN;
 }
 
 static void parse_header(struct rx_batch *batch, const u8 **pos, const u8 *end)
@@ -478,6 +472,7 @@ static void parse_user_begin(struct rx_batch *batch)
 	struct kmqtt_rx *rx = &conn->rx;
 	bool publish = kmqtt_frame_type(&rx->frame) == KMQTT_PUBLISH;
 	u8 header[KMQTT_HEADER_MAX];
+	const u8 *data = header;
 	u32 len;
 
 	if (batch->first) {
@@ -491,10 +486,18 @@ static void parse_user_begin(struct rx_batch *batch)
 		return;
 	}
 
-	len = kmqtt_frame_build(header, rx->frame.first, rx->frame.remaining);
-	rx->have += user_push(batch, header + rx->have, len - rx->have);
+	if (rx->msg) {
+		data = rx->msg->data;
+		len = rx->msg->len;
+	} else {
+		len = kmqtt_frame_build(header, rx->frame.first,
+					rx->frame.remaining);
+	}
+	rx->have += user_push(batch, data + rx->have, len - rx->have);
 	if (rx->have < len)
 		return;
+	if (rx->msg)
+		kmqtt_msg_put(collect_end(rx));
 	if (publish)
 		take_token(conn);
 	rx->mode = KMQTT_RX_USER;
@@ -521,7 +524,138 @@ static void parse_user(struct rx_batch *batch, const u8 **pos, const u8 *end)
 		user_done(batch);
 }
 
-/* Parse what has come; KMQTT_RX_USER_BEGIN needs no bytes.
+/* Memory for the first @len bytes of the variable header of a PUBLISH for user
+ * space, behind its fixed header. What has come of it stays.
+ */
+static bool head_alloc(struct kmqtt_conn *conn, u32 len, gfp_t gfp)
+{
+	struct kmqtt_rx *rx = &conn->rx;
+	u8 header[KMQTT_HEADER_MAX];
+	struct kmqtt_msg *msg;
+	u32 size;
+
+	rx->header_len = kmqtt_frame_build(header, rx->frame.first,
+					   rx->frame.remaining);
+	size = rx->header_len + len;
+	if (!collect_begin(size))
+		return false;
+	msg = kmqtt_msg_alloc(conn->ns, size, gfp);
+	if (!msg) {
+		atomic_long_sub(size, &collecting);
+		return false;
+	}
+	memcpy(msg->data, header, rx->header_len);
+	if (rx->msg) {
+		memcpy(msg->data, rx->msg->data, rx->header_len + rx->have);
+		kmqtt_msg_put(collect_end(rx));
+	}
+	rx->msg = msg;
+	return true;
+}
+
+/* Bytes of the variable header that are wanted next, as far as is known. */
+static u32 head_want(const struct kmqtt_rx *rx)
+{
+	if (!rx->msg)
+		return 2;
+	return kmqtt_head_want(rx->msg->data + rx->header_len, rx->have,
+			       kmqtt_frame_qos(&rx->frame));
+}
+
+/* Room for it, if that can be had under the socket lock. */
+static bool head_ready(struct rx_batch *batch, u32 want)
+{
+	struct kmqtt_conn *conn = batch->conn;
+	struct kmqtt_rx *rx = &conn->rx;
+
+	if (rx->msg && rx->header_len + want <= rx->msg->len)
+		return true;
+	if (!rx->msg)
+		want = max(want, min_t(u32, rx->frame.remaining, RX_HEAD_FIRST));
+	if (want <= RX_ATOMIC_MAX && head_alloc(conn, want, GFP_ATOMIC))
+		return true;
+	batch->stop = RX_ALLOC;
+	return false;
+}
+
+/* The variable header of a PUBLISH for user space, which may have a topic alias.
+ * It is collected in steps, since it says itself how long it is.
+ */
+static void parse_head(struct rx_batch *batch, const u8 **pos, const u8 *end)
+{
+	struct kmqtt_rx *rx = &batch->conn->rx;
+	u32 want = head_want(rx), n;
+
+	if (!rx->msg && !may_take(batch))
+		return;
+	if (want > rx->frame.remaining) {
+		rx_end(batch, KMQTT_END_MALFORMED);
+		return;
+	}
+	if (want > RX_HEAD_MAX) {
+		rx_end(batch, KMQTT_END_TOO_LARGE);
+		return;
+	}
+	if (!head_ready(batch, want))
+		return;
+	n = min_t(size_t, want - rx->have, end - *pos);
+	memcpy(rx->msg->data + rx->header_len + rx->have, *pos, n);
+	*pos += n;
+	rx->have += n;
+	rx->left -= n;
+	if (head_want(rx) == rx->have)
+		batch->stop = RX_HEAD;
+}
+
+/* Such a variable header is there: have what is passed on begin with it, the
+ * topic alias resolved. Process context.
+ */
+static void head_resolve(struct rx_batch *batch)
+{
+	struct kmqtt_conn *conn = batch->conn;
+	const struct kmqtt_alias *alias;
+	struct kmqtt_rx *rx = &conn->rx;
+	struct kmqtt_msg *msg = rx->msg;
+	struct kmqtt_head head;
+	enum kmqtt_end end;
+
+	/* The room may have been larger. */
+	atomic_long_sub(msg->len - rx->header_len - rx->have, &collecting);
+	kmqtt_msg_shrink(msg, rx->header_len + rx->have);
+
+	end = kmqtt_head_parse(&head, msg->data, rx->header_len, msg->len,
+			       conn->level);
+	if (!end && head.topic_alias) {
+		end = kmqtt_alias_resolve(conn, msg->data, &head, &alias);
+		if (!end)
+			msg = kmqtt_alias_replace(msg, &head, alias, rx->left);
+	}
+	if (msg == ERR_PTR(-EMSGSIZE))
+		end = KMQTT_END_TOO_LARGE;
+	if (end) {
+		rx_end(batch, end);
+	} else if (IS_ERR(msg)) {
+		rx_retry(batch);
+	} else {
+		if (msg != rx->msg) {
+			atomic_long_add(msg->len, &collecting);
+			kmqtt_msg_put(collect_end(rx));
+			rx->msg = msg;
+		}
+		rx->have = 0;
+		rx->mode = KMQTT_RX_USER_BEGIN;
+	}
+}
+
+/* Whether there is something to do without more bytes. */
+static bool needs_no_bytes(const struct kmqtt_rx *rx)
+{
+	return rx->mode == KMQTT_RX_USER_BEGIN ||
+	       (rx->mode == KMQTT_RX_HEAD && rx->msg &&
+		head_want(rx) == rx->have);
+}
+
+/* Parse what has come.
  *
  * Return: how many bytes are dealt with.
  */
@@ -531,8 +665,7 @@ static u32 parse(struct rx_batch *batch, u8 *data, u32 len)
 	struct kmqtt_rx *rx = &conn->rx;
 	u8 *pos = data, *end = data + len;
 
-	while (batch->stop == RX_GO &&
-	       (pos < end || rx->mode == KMQTT_RX_USER_BEGIN)) {
+	while (batch->stop == RX_GO && (pos < end || needs_no_bytes(rx))) {
 		switch (rx->mode) {
 		case KMQTT_RX_HEADER:
 			if (!rx->frame.seen && publish_here(conn, *pos) &&
@@ -543,6 +676,9 @@ static u32 parse(struct rx_batch *batch, u8 *data, u32 len)
 			break;
 		case KMQTT_RX_PUBLISH:
 			parse_publish(batch, (const u8 **)&pos, end);
+			break;
+		case KMQTT_RX_HEAD:
+			parse_head(batch, (const u8 **)&pos, end);
 			break;
 		case KMQTT_RX_USER_BEGIN:
 			parse_user_begin(batch);
@@ -711,21 +847,93 @@ static void rx_deny(struct rx_batch *batch, struct kmqtt_msg *msg)
 	kmqtt_publish_drop(msg);
 }
 
+/* There was no memory for a message. */
+static void rx_forget(struct rx_batch *batch, struct kmqtt_msg *msg)
+{
+	kmqtt_count(batch->worker, batch->conn->ns,
+		    KMQTT_A_COUNTER_DROPPED_NOMEM, 1);
+	kmqtt_publish_drop(msg);
+}
+
+/* Replace the topic alias of a message; its credit changes with its size. */
+static enum kmqtt_end msg_unalias(struct kmqtt_conn *conn,
+				  struct kmqtt_msg **msg,
+				  struct kmqtt_head *head)
+{
+	const struct kmqtt_alias *alias;
+	struct kmqtt_msg *copy;
+	enum kmqtt_end end;
+
+	end = kmqtt_alias_resolve(conn, (*msg)->data, head, &alias);
+	if (end)
+		return end;
+	copy = kmqtt_alias_replace(*msg, head, alias, 0);
+	if (copy == ERR_PTR(-EMSGSIZE))
+		return KMQTT_END_TOO_LARGE;
+	if (IS_ERR(copy)) {
+		/* To be dropped, for its topic name that is not there. */
+		head->topic_len = 0;
+		return KMQTT_END_NONE;
+	}
+	copy->sink = (*msg)->sink;
+	copy->conn_id = conn->id;
+	copy->next = (*msg)->next;
+	copy->publisher = (*msg)->publisher;
+	(*msg)->publisher = NULL;
+	atomic_add(kmqtt_msg_charge(copy) - kmqtt_msg_charge(*msg),
+		   &conn->credit);
+	kmqtt_msg_put(*msg);
+	*msg = copy;
+	return kmqtt_head_parse(head, copy->data, copy->topic_off - 2,
+				copy->len, conn->level);
+}
+
+/* Check a message, and note where its parts are. */
+static enum kmqtt_end msg_check(struct kmqtt_conn *conn, struct kmqtt_msg **msg)
+{
+	u8 level = conn->level;
+	struct kmqtt_head head;
+	enum kmqtt_end end;
+
+	end = kmqtt_head_parse(&head, (*msg)->data, (*msg)->topic_off - 2,
+			       (*msg)->len, level);
+	if (unlikely(!end && head.topic_alias))
+		end = msg_unalias(conn, msg, &head);
+	if (unlikely(!end && head.payload_format && conn->check_format) &&
+	    kmqtt_text_check((*msg)->data + head.payload,
+			     (*msg)->len - head.payload))
+		end = KMQTT_END_PAYLOAD_FORMAT;
+	if (!end)
+		kmqtt_msg_parts(*msg, &head, level);
+	return end;
+}
+
 /* Send the messages of a batch on their way. */
 static void rx_flush(struct rx_batch *batch)
 {
 	struct kmqtt_worker *worker = batch->worker;
 	struct kmqtt_ns *ns = batch->conn->ns;
 	struct kmqtt_msg *msg = batch->first;
+	enum kmqtt_end wrong = KMQTT_END_NONE;
 	u32 nr = 0, bytes = 0;
 	bool sunk = false;
 
 	while (msg) {
 		struct kmqtt_msg *next = msg->next;
 
+		if (!wrong)
+			wrong = msg_check(batch->conn, &msg);
+		if (unlikely(wrong)) {
+			/* Nor does anything behind it count. */
+			kmqtt_publish_drop(msg);
+			msg = next;
+			continue;
+		}
 		nr++;
 		bytes += msg->len;
-		if (kmqtt_may_publish(batch->conn, msg->data + msg->topic_off,
+		if (unlikely(!msg->topic_len))
+			rx_forget(batch, msg);
+		else if (kmqtt_may_publish(batch->conn, msg->data + msg->topic_off,
 				      msg->topic_len))
 			sunk |= kmqtt_publish_chain(worker, ns, msg);
 		else
@@ -735,6 +943,8 @@ static void rx_flush(struct rx_batch *batch)
 	batch->first = NULL;
 	batch->last = &batch->first;
 	batch->retained = 0;
+	if (unlikely(wrong))
+		rx_end(batch, wrong);
 	if (!nr)
 		return;
 	kmqtt_publish_flush(worker);
@@ -754,8 +964,17 @@ static void rx_pings(struct rx_batch *batch)
 		    batch->pings);
 	while (batch->pings) {
 		batch->pings--;
-		kmqtt_tx_append(worker, batch->conn, worker->pingresp);
+		kmqtt_tx_append(worker, batch->conn, worker->pingresp,
+				NULL, 0);
 	}
+}
+
+/* Memory for what is being collected. */
+static bool collect_alloc(struct kmqtt_conn *conn)
+{
+	if (conn->rx.mode == KMQTT_RX_HEAD)
+		return head_alloc(conn, head_want(&conn->rx), GFP_KERNEL);
+	return msg_alloc(conn, GFP_KERNEL);
 }
 
 /* One turn: read, then do what cannot be done under the socket lock.
@@ -795,10 +1014,13 @@ static bool rx_turn(struct rx_batch *batch)
 		batch->worker->chunk.off = batch->worker->chunk.size;
 		return true;
 	case RX_ALLOC:
-		if (msg_alloc(conn, GFP_KERNEL))
+		if (collect_alloc(conn))
 			return true;
 		rx_retry(batch);
 		return false;
+	case RX_HEAD:
+		head_resolve(batch);
+		return batch->stop == RX_HEAD;
 	default:
 		return false;
 	}

@@ -82,7 +82,6 @@ struct kmqtt_msg *kmqtt_sink_push(struct kmqtt_sink *sink,
 	struct kmqtt_msg *record = record_of(msg);
 	u64 *oldest = sinking(sink, worker);
 
-	record->conn_id = msg->publisher->id;
 	record->next = NULL;
 	kmqtt_msg_hold(record);
 

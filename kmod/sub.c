@@ -200,6 +200,20 @@ static void sub_unlink(struct kmqtt_ns *ns, struct kmqtt_sub *sub)
 	kmqtt_trie_put(&ns->trie, node);
 }
 
+/* A dump of the subscriptions may look meanwhile. */
+static void set_options(struct kmqtt_sub *sub,
+			const struct kmqtt_sub_options *options)
+{
+	WRITE_ONCE(sub->qos, options->qos);
+	WRITE_ONCE(sub->form, options->form);
+	WRITE_ONCE(sub->id, options->id);
+}
+
+static bool is_no_local(const struct kmqtt_sub *sub)
+{
+	return sub->form & KMQTT_FORM_NO_LOCAL;
+}
+
 static int sub_new(struct kmqtt_conn *conn, struct kmqtt_node *node,
 		   struct kmqtt_leaf *leaf, bool readable,
 		   struct kmqtt_change *change)
@@ -225,7 +239,7 @@ static int sub_new(struct kmqtt_conn *conn, struct kmqtt_node *node,
 	sub->leaf = leaf;
 	sub->last = false;
 	sub->readable = readable;
-	sub->qos = change->qos;
+	set_options(sub, &change->options);
 	rb_add(&sub->of_conn, &conn->subs, sub_less);
 	leaf->count++;
 	ns->nr_subs++;
@@ -248,7 +262,7 @@ free_sub:
  * @conn: the connection
  * @filter: the filter, checked
  * @len: its bytes
- * @qos: granted
+ * @options: what it asks for
  * @changes: gets one more change, for which it has room
  *
  * Takes effect for publishers at once, for delivery with
@@ -256,7 +270,8 @@ free_sub:
  *
  * Return: 0 or -ENOMEM, having changed nothing.
  */
-int kmqtt_sub_add(struct kmqtt_conn *conn, const u8 *filter, size_t len, u8 qos,
+int kmqtt_sub_add(struct kmqtt_conn *conn, const u8 *filter, size_t len,
+		  const struct kmqtt_sub_options *options,
 		  struct kmqtt_changes *changes)
 {
 	struct kmqtt_change *change = &changes->changes[changes->nr];
@@ -269,7 +284,7 @@ int kmqtt_sub_add(struct kmqtt_conn *conn, const u8 *filter, size_t len, u8 qos,
 	if (!node)
 		return -ENOMEM;
 
-	change->qos = qos;
+	change->options = *options;
 	change->subs = NULL;
 	leaf = leaf_find(conn->ns, node, conn->worker);
 	change->sub = sub_find(conn, leaf);
@@ -371,7 +386,7 @@ static void leaf_insert(struct kmqtt_change *change, u32 hold)
 		kvfree(leaf->subs);
 		leaf->subs = change->subs;
 	}
-	sub->qos = change->qos;
+	leaf->nr_no_local += is_no_local(sub);
 	sub->hold = hold;
 	sub->index = leaf->nr;
 	leaf->subs[leaf->nr++] = sub;
@@ -379,11 +394,20 @@ static void leaf_insert(struct kmqtt_change *change, u32 hold)
 		leaf->cleared = READ_ONCE(kmqtt_access_generation) - 1;
 }
 
+static void sub_set(struct kmqtt_sub *sub,
+		    const struct kmqtt_sub_options *options)
+{
+	sub->leaf->nr_no_local -= is_no_local(sub);
+	set_options(sub, options);
+	sub->leaf->nr_no_local += is_no_local(sub);
+}
+
 static void sub_free(struct kmqtt_sub *sub)
 {
 	struct kmqtt_leaf *leaf = sub->leaf;
 	struct kmqtt_sub *moved = leaf->subs[--leaf->nr];
 
+	leaf->nr_no_local -= is_no_local(sub);
 	leaf->subs[sub->index] = moved;
 	moved->index = sub->index;
 	if (sub->last)
@@ -406,7 +430,7 @@ void kmqtt_changes_apply(struct kmqtt_changes *changes)
 			leaf_insert(change, hold);
 			break;
 		case KMQTT_CHANGE_SET:
-			WRITE_ONCE(change->sub->qos, change->qos);
+			sub_set(change->sub, &change->options);
 			break;
 		case KMQTT_CHANGE_DEL:
 			sub_free(change->sub);

@@ -13,6 +13,7 @@
 #include <linux/rcupdate.h>
 #include <linux/refcount.h>
 
+#include "form.h"
 #include "msg.h"
 
 struct kmqtt_conn;
@@ -30,6 +31,9 @@ struct netlink_ext_ack;
  * @hold: kmqtt_conn.hold when it came, if it came with the hold, or 0; the
  *	worker's
  * @qos: granted QoS; the worker's, once delivered to it
+ * @form: form that it asks for, and KMQTT_FORM_NO_LOCAL; likewise
+ * @id: if @form has one, its subscription identifier: the bytes of a variable
+ *	byte integer, as they lie in memory; likewise
  * @readable: its connection may read all that the filter matches
  * @last: the last of its leaf, which is not in the trie any more; set before
  *	the worker is told to free it
@@ -40,7 +44,9 @@ struct kmqtt_sub {
 	struct rb_node of_conn;
 	u32 index;
 	u32 hold;
+	u32 id;
 	u8 qos;
+	u8 form;
 	bool readable;
 	bool last;
 };
@@ -54,6 +60,7 @@ struct kmqtt_sub {
  * @count: subscribers; under kmqtt_ns.lock
  * @room: entries that @subs will have room for; under kmqtt_ns.lock
  * @nr: entries of @subs; the worker's
+ * @nr_no_local: those with KMQTT_FORM_NO_LOCAL; the worker's
  * @subs: subscribers; the worker's
  * @cleared: kmqtt_access_generation as of which all of them were readable, while
  *	it is in use; the worker's
@@ -67,6 +74,7 @@ struct kmqtt_leaf {
 	u32 count;
 	u32 room;
 	u32 nr;
+	u32 nr_no_local;
 	struct kmqtt_sub **subs;
 	union {
 		u64 cleared;
@@ -77,7 +85,7 @@ struct kmqtt_leaf {
 /**
  * enum kmqtt_change_op - what changes
  * @KMQTT_CHANGE_ADD: a subscription is new
- * @KMQTT_CHANGE_SET: its granted QoS changes
+ * @KMQTT_CHANGE_SET: what it asks for changes
  * @KMQTT_CHANGE_DEL: it ends, and is freed by the worker
  */
 enum kmqtt_change_op {
@@ -87,16 +95,28 @@ enum kmqtt_change_op {
 };
 
 /**
+ * struct kmqtt_sub_options - what a subscription asks for
+ * @id: see struct kmqtt_sub
+ * @qos: likewise
+ * @form: likewise
+ */
+struct kmqtt_sub_options {
+	u32 id;
+	u8 qos;
+	u8 form;
+};
+
+/**
  * struct kmqtt_change - one changed subscription
  * @op: enum kmqtt_change_op
- * @qos: of ADD and SET
+ * @options: of ADD and SET
  * @old_room: ADD with @subs: kmqtt_leaf.room before, to undo it
  * @sub: which
  * @subs: ADD: a larger list to move to, or NULL
  */
 struct kmqtt_change {
 	u8 op;
-	u8 qos;
+	struct kmqtt_sub_options options;
 	u32 old_room;
 	struct kmqtt_sub *sub;
 	struct kmqtt_sub **subs;
@@ -118,7 +138,8 @@ struct kmqtt_changes {
 
 /* The control half: under kmqtt_ns.lock, may sleep. */
 struct kmqtt_changes *kmqtt_changes_alloc(u32 nr);
-int kmqtt_sub_add(struct kmqtt_conn *conn, const u8 *filter, size_t len, u8 qos,
+int kmqtt_sub_add(struct kmqtt_conn *conn, const u8 *filter, size_t len,
+		  const struct kmqtt_sub_options *options,
 		  struct kmqtt_changes *changes);
 void kmqtt_sub_del(struct kmqtt_conn *conn, const u8 *filter, size_t len,
 		   struct kmqtt_changes *changes);

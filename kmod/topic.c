@@ -61,6 +61,27 @@ int kmqtt_utf8_check(const u8 *s, size_t len)
 	return 0;
 }
 
+/**
+ * kmqtt_text_check() - is this UTF-8, as a payload may say (MQTT 5, 3.3.2.3.2)?
+ * @s: its bytes
+ * @len: how many
+ *
+ * Unlike in a string, U+0000 may be in it.
+ */
+int kmqtt_text_check(const u8 *s, size_t len)
+{
+	size_t i = 0;
+
+	while (i < len) {
+		size_t n = s[i] < 0x80 ? 1 : utf8_char(s + i, len - i);
+
+		if (!n)
+			return -EINVAL;
+		i += n;
+	}
+	return 0;
+}
+
 /* What a byte means for a topic name. */
 enum { NAME_PLAIN = 0, NAME_BAD = 1, NAME_HIGH = 2 };
 

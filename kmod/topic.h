@@ -11,6 +11,7 @@
 #include <linux/types.h>
 
 int kmqtt_utf8_check(const u8 *s, size_t len);
+int kmqtt_text_check(const u8 *s, size_t len);
 int kmqtt_topic_name_check(const u8 *s, size_t len);
 int kmqtt_topic_filter_check(const u8 *s, size_t len);
 

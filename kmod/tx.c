@@ -58,11 +58,26 @@ static void ring_pop(struct kmqtt_worker *worker, struct kmqtt_ring *ring)
 	kmqtt_run_put(&worker->pool, entry->run);
 }
 
-static void drop(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
-		 u64 *conn_counter, enum kmqtt_a_counter counter, u32 nr)
+/**
+ * kmqtt_tx_drop() - count messages that a connection does not get
+ * @worker: the worker
+ * @conn: a connection of its
+ * @why: enum kmqtt_drop
+ * @nr: how many
+ */
+void kmqtt_tx_drop(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
+		   enum kmqtt_drop why, u32 nr)
 {
-	WRITE_ONCE(*conn_counter, *conn_counter + nr);
-	kmqtt_count(worker, conn->ns, counter, nr);
+	static const u8 counters[KMQTT_DROPS] = {
+		[KMQTT_DROP_MESSAGES] = KMQTT_A_COUNTER_DROPPED_MESSAGES,
+		[KMQTT_DROP_BYTES] = KMQTT_A_COUNTER_DROPPED_BYTES,
+		[KMQTT_DROP_NOMEM] = KMQTT_A_COUNTER_DROPPED_NOMEM,
+		[KMQTT_DROP_TOO_LARGE] = KMQTT_A_COUNTER_DROPPED_TOO_LARGE,
+		[KMQTT_DROP_EXPIRED] = KMQTT_A_COUNTER_DROPPED_EXPIRED,
+	};
+
+	WRITE_ONCE(conn->dropped[why], conn->dropped[why] + nr);
+	kmqtt_count(worker, conn->ns, counters[why], nr);
 	kmqtt_conn_event(conn, KMQTT_EVENT_DROPPED);
 }
 
@@ -84,8 +99,7 @@ static u32 admit(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
 	room = limits->ring_messages - min(limits->ring_messages,
 					   ring->messages);
 	if (unlikely(nr > room)) {
-		drop(worker, conn, &conn->dropped_messages,
-		     KMQTT_A_COUNTER_DROPPED_MESSAGES, nr - room);
+		kmqtt_tx_drop(worker, conn, KMQTT_DROP_MESSAGES, nr - room);
 		nr = room;
 	}
 
@@ -98,13 +112,20 @@ static u32 admit(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
 	if (!fit && !ring->nr)
 		fit = 1;
 	if (fit < nr)
-		drop(worker, conn, &conn->dropped_bytes,
-		     KMQTT_A_COUNTER_DROPPED_BYTES, nr - fit);
+		kmqtt_tx_drop(worker, conn, KMQTT_DROP_BYTES, nr - fit);
 	return fit;
 }
 
-static void append(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
-		   struct kmqtt_run *run, u64 tag)
+/**
+ * kmqtt_tx_append() - let a run wait for a connection's socket
+ * @worker: the worker
+ * @conn: a connection of its
+ * @run: the run; messages beyond the connection's bounds are dropped for it
+ * @id: the subscriber's kmqtt_sub.id, if the run's form has one
+ * @tag: of its only message, for kmqtt_tx_trim() to find it; or 0
+ */
+void kmqtt_tx_append(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
+		     struct kmqtt_run *run, const u32 *id, u64 tag)
 {
 	struct kmqtt_ring *ring = &conn->ring;
 	struct kmqtt_entry *entry;
@@ -112,6 +133,10 @@ static void append(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
 
 	if (unlikely(kmqtt_conn_ended(conn)))
 		return;
+	if (unlikely(run->largest > conn->max_send)) {
+		kmqtt_tx_drop(worker, conn, KMQTT_DROP_TOO_LARGE, run->nr);
+		return;
+	}
 	nr = admit(worker, conn, run);
 	if (unlikely(!nr))
 		return;
@@ -127,50 +152,15 @@ static void append(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
 	entry = ring_at(ring, ring->nr++);
 	entry->run = run;
 	entry->tag = tag;
+	if (unlikely(id))
+		entry->id = *id;
 	ring->messages += nr;
 	ring->bytes += run->bytes;
 	kmqtt_tx_mark(worker, conn);
 	return;
 
 no_memory:
-	drop(worker, conn, &conn->dropped_nomem, KMQTT_A_COUNTER_DROPPED_NOMEM,
-	     nr);
-}
-
-/**
- * kmqtt_tx_append() - let a run wait for a connection's socket
- * @worker: the worker
- * @conn: a connection of its
- * @run: the run; messages beyond the connection's bounds are dropped for it
- */
-void kmqtt_tx_append(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
-		     struct kmqtt_run *run)
-{
-	append(worker, conn, run, 0);
-}
-
-/* As kmqtt_tx_append(), for kmqtt_tx_trim() to find the retained messages. */
-void kmqtt_tx_append_tagged(struct kmqtt_worker *worker,
-			    struct kmqtt_conn *conn, struct kmqtt_run *run)
-{
-	u32 i;
-
-	if (run->nr == 1) {
-		append(worker, conn, run, kmqtt_msg_tag(run->body->msgs[0]));
-		return;
-	}
-	for (i = 0; i < run->nr; i++) {
-		struct kmqtt_run *single;
-
-		single = kmqtt_run_single(&worker->pool, run, i);
-		if (!single) {
-			drop(worker, conn, &conn->dropped_nomem,
-			     KMQTT_A_COUNTER_DROPPED_NOMEM, 1);
-			continue;
-		}
-		append(worker, conn, single, kmqtt_msg_tag(run->body->msgs[i]));
-		kmqtt_run_put(&worker->pool, single);
-	}
+	kmqtt_tx_drop(worker, conn, KMQTT_DROP_NOMEM, nr);
 }
 
 /**
@@ -230,8 +220,7 @@ void kmqtt_tx_shed(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 	}
 	ring->nr = kept;
 	if (dropped)
-		drop(worker, conn, &conn->dropped_nomem,
-		     KMQTT_A_COUNTER_DROPPED_NOMEM, dropped);
+		kmqtt_tx_drop(worker, conn, KMQTT_DROP_NOMEM, dropped);
 }
 
 /* Have kmqtt_tx_flush() look at a connection. */
@@ -281,6 +270,7 @@ static u32 gather(struct kmqtt_worker *worker, struct kmqtt_ring *ring,
 	*splice = false;
 	if (ring->nr == 1) {
 		/* The run as it is, shared with all its subscribers. */
+		kmqtt_run_write(entry->run, &entry->id);
 		kv = entry->run->kv;
 		nr_kv = entry->run->nr_kv;
 		bytes = entry->run->bytes;
@@ -288,11 +278,14 @@ static u32 gather(struct kmqtt_worker *worker, struct kmqtt_ring *ring,
 		nr_kv = 0;
 		bytes = 0;
 		for (i = 0; i < ring->nr; i++) {
-			struct kmqtt_run *run = ring_at(ring, i)->run;
+			struct kmqtt_run *run;
 
-			if (run->splice ||
+			entry = ring_at(ring, i);
+			run = entry->run;
+			if (run->splice || (i && kmqtt_run_expired(run)) ||
 			    nr_kv + run->nr_kv > KMQTT_SEND_KVECS)
 				break;
+			kmqtt_run_write(run, &entry->id);
 			memcpy(kv + nr_kv, run->kv, run->nr_kv * sizeof(*kv));
 			nr_kv += run->nr_kv;
 			bytes += run->bytes;
@@ -317,6 +310,34 @@ static u32 begun(struct kmqtt_ring *ring)
 	for (i = 0; run->end[i] < ring->sent; i++)
 		;
 	return run->end[i] - ring->sent;
+}
+
+/* Messages of a run that end within its first @bytes. */
+static u32 whole(const struct kmqtt_run *run, u32 bytes)
+{
+	u32 nr = 0;
+
+	while (nr < run->nr && run->end[nr] <= bytes)
+		nr++;
+	return nr;
+}
+
+/* Drop what has expired before TCP got the first byte of it [MQTT-3.3.2-5]. */
+static void expire(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
+{
+	struct kmqtt_ring *ring = &conn->ring;
+
+	while (ring->nr && kmqtt_run_expired(ring_at(ring, 0)->run) &&
+	       !begun(ring)) {
+		struct kmqtt_run *run = ring_at(ring, 0)->run;
+		u32 sent = whole(run, ring->sent);
+
+		conn->tx_messages += sent;
+		kmqtt_count(worker, conn->ns, KMQTT_A_COUNTER_DELIVERIES, sent);
+		kmqtt_tx_drop(worker, conn, KMQTT_DROP_EXPIRED, run->nr - sent);
+		ring->bytes -= run->bytes - ring->sent;
+		ring_pop(worker, ring);
+	}
 }
 
 static void consume(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
@@ -366,7 +387,8 @@ static int send_locked(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 	int ret;
 
 	bytes = gather(worker, &conn->ring, &msg.msg_iter, &splice);
-	if (unlikely(conn->user_waiting || conn->held)) {
+	if (unlikely(conn->user_waiting || conn->held ||
+		     kmqtt_run_expired(ring_at(&conn->ring, 0)->run))) {
 		bytes = min(bytes, begun(&conn->ring));
 		iov_iter_truncate(&msg.msg_iter, bytes);
 	} else if (bytes < conn->ring.bytes) {
@@ -398,8 +420,9 @@ static int send_locked(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 }
 
 /* Whether it is our turn to send, under the socket lock. */
-static bool may_send(struct kmqtt_conn *conn)
+static bool may_send(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 {
+	expire(worker, conn);
 	if (!conn->ring.nr || conn->user_busy || conn->tx_wait)
 		return false;
 	if (likely(!conn->user_waiting && !conn->held) || begun(&conn->ring))
@@ -423,7 +446,7 @@ static void tx_conn(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 		bh_unlock_sock(sk);
 		return;
 	}
-	while (may_send(conn)) {
+	while (may_send(worker, conn)) {
 		ret = send_locked(worker, conn);
 		if (ret < 0)
 			break;

@@ -236,6 +236,7 @@ static void worker_free(struct kmqtt_worker *worker)
 	kmqtt_run_pool_purge(&worker->pool);
 	if (worker->chunk.page)
 		put_page(worker->chunk.page);
+	kvfree(worker->ids.entries);
 	kfree(worker->chains);
 	kvfree(worker);
 }

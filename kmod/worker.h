@@ -15,12 +15,13 @@
 #include <linux/uio.h>
 #include <linux/kmqtt.h>
 
+#include "conn.h"
 #include "match.h"
 #include "msg.h"
 #include "run.h"
 
-struct kmqtt_conn;
 struct kmqtt_ns;
+struct kmqtt_sub;
 struct page;
 struct task_struct;
 
@@ -51,6 +52,28 @@ struct kmqtt_chain {
 };
 
 /**
+ * struct kmqtt_touched_id - a subscription with an identifier that matches
+ * @sub: the subscription
+ * @next: 1 and index of another one of its connection, or 0
+ */
+struct kmqtt_touched_id {
+	const struct kmqtt_sub *sub;
+	u32 next;
+};
+
+/**
+ * struct kmqtt_touched_ids - those of the fan-out at hand; grows, and is kept
+ * @entries: the subscriptions
+ * @nr: how many
+ * @room: for how many
+ */
+struct kmqtt_touched_ids {
+	struct kmqtt_touched_id *entries;
+	u32 nr;
+	u32 room;
+};
+
+/**
  * struct kmqtt_worker - a worker
  * @inbox: tickets; anybody adds, the worker takes
  * @ready: connections that want attention; likewise
@@ -68,6 +91,11 @@ struct kmqtt_chain {
  * @run_match: whom it goes to
  * @run_target: its part of @run_match
  * @run_qos: QoS its messages were published at
+ * @run_alone: they must have one publisher
+ * @run_conn_id: then it is this
+ * @variants: encodings of it, by form
+ * @formed: bit n: there is the nth of them
+ * @ids: identifiers of the subscriptions that match it
  * @runs: runs of this pass
  * @runs_tail: the last
  * @dirty: connections to send for
@@ -94,6 +122,11 @@ struct kmqtt_worker {
 	struct kmqtt_match *run_match;
 	struct kmqtt_target *run_target;
 	u8 run_qos;
+	bool run_alone;
+	u32 run_conn_id;
+	u32 formed;
+	struct kmqtt_run *variants[KMQTT_FORMS];
+	struct kmqtt_touched_ids ids;
 	struct kmqtt_run *runs;
 	struct kmqtt_conn *dirty;
 	struct kmqtt_conn **dirty_tail;
@@ -134,9 +167,9 @@ void kmqtt_fanout_settle(struct kmqtt_worker *worker);
 
 /* tx.c: from rings to sockets. */
 void kmqtt_tx_append(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
-		     struct kmqtt_run *run);
-void kmqtt_tx_append_tagged(struct kmqtt_worker *worker,
-			    struct kmqtt_conn *conn, struct kmqtt_run *run);
+		     struct kmqtt_run *run, const u32 *id, u64 tag);
+void kmqtt_tx_drop(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
+		   enum kmqtt_drop why, u32 nr);
 void kmqtt_tx_trim(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
 		   u64 limit);
 void kmqtt_tx_shed(struct kmqtt_worker *worker, struct kmqtt_conn *conn);

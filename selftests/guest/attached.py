@@ -25,14 +25,14 @@ class Attached(Client):
         if active:
             self.activate()
 
-    def activate(self, **values):
+    def activate(self, level=4, **values):
         """Take CONNECT from the client, answer it, and make it active."""
         whole = connect("attached")
         self.send(whole)
         equal(self.from_client(len(whole)), whole)
         self.server.sendall(b"\x20\2\0\0")
         self.connected()
-        self.netlink.conn_set(self.id, level=4, active=True, **values)
+        self.netlink.conn_set(self.id, level=level, active=True, **values)
 
     def from_client(self, size):
         """Receive as the daemon does, and say that it is done with."""

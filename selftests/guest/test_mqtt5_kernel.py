@@ -1,0 +1,494 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0
+"""MQTT 5 in the module: QoS 0 between versions, without the daemon."""
+
+import errno
+import itertools
+import struct
+import threading
+import time
+
+from attached import Attached, Netlinked
+from broker import refused
+from ktap import TIMEOUT, cases, equal, main, seed, test, wait_until
+from mqtt import PINGRESP, PUBLISH, length, ping, publish, text
+from nl import END, NLM_F_DUMP, STATE
+from sink import Sink
+
+NO_LOCAL, AS_PUBLISHED = 1, 2
+RETAIN = 1
+
+FORMAT = b"\x01\x01"
+USER = b"\x26" + text("name") + text("value")
+CONTENT = b"\x03" + text("text/plain")
+RESPONSE = b"\x08" + text("answers/here")
+CORRELATION = b"\x09\x00\x03\0\x01\xff"
+
+
+def expiry(seconds):
+    """A message expiry interval."""
+    return struct.pack("!BI", 2, seconds)
+
+
+def alias(number):
+    """A topic alias."""
+    return struct.pack("!BH", 0x23, number)
+
+
+def identifier(number):
+    """A subscription identifier."""
+    return b"\x0b" + length(number)
+
+
+def publish5(topic, payload=b"", properties=b"", flags=0, number=None):
+    """A PUBLISH of MQTT 5."""
+    body = (text(topic) + (struct.pack("!H", number) if number else b"") +
+            length(len(properties)) + properties + payload)
+    return bytes([PUBLISH << 4 | flags]) + length(len(body)) + body
+
+
+class Five(Attached):
+    """An attached connection of protocol level 5."""
+
+    def __init__(self, netlink, level=5, **values):
+        limits = {name: values.pop(name) for name in list(values)
+                  if name in ("ring_messages", "ring_bytes", "receive_buffer",
+                              "unsent_bytes", "max_packet")}
+        super().__init__(netlink, active=False, **limits)
+        self.activate(level, **values)
+
+    def options(self, topic, **values):
+        """Subscribe with options."""
+        self.netlink.request("sub_add", [
+            ("conn_id", self.id), ("filter", {"topic": topic, **values})])
+
+    def raw(self, timeout=TIMEOUT):
+        """The next packet as it came."""
+        whole = self.packet(timeout)
+        return (bytes([whole.kind << 4 | whole.flags]) +
+                length(len(whole.body)) + whole.body)
+
+    def nothing(self):
+        """Assert that nothing is on its way to it."""
+        self.send(ping)
+        equal(self.packet().kind, PINGRESP)
+
+
+def ends(one, reason):
+    """It ends for this reason."""
+    wait_until(lambda: one.record()["state"] == STATE["ended"], "ended")
+    equal(one.record()["end"], END[reason])
+
+
+@test("properties are forwarded byte for byte, and dropped for MQTT 3.1.1")
+def forwarded(module):
+    with Five(module.nl) as one, Five(module.nl) as five, \
+            Five(module.nl, level=4) as four:
+        five.sub("t")
+        four.sub("t")
+        for count in range(6):
+            for some in itertools.permutations(
+                    (FORMAT, USER, CONTENT, RESPONSE, CORRELATION), count):
+                properties = b"".join(some)
+                one.send(publish5("t", b"payload", properties))
+                equal(five.raw(), publish5("t", b"payload", properties))
+                equal(four.raw(), publish("t", b"payload"))
+
+
+@test("a message of MQTT 3.1.1 gets no properties")
+def upwards(module):
+    with Five(module.nl, level=4) as one, Five(module.nl) as five, \
+            Five(module.nl, level=4) as four:
+        five.sub("t")
+        four.sub("t")
+        for size in 0, 1, 121, 122, 123, 124, 125, 16376, 16377, 16378, 100000:
+            payload = bytes(size)
+            one.send(publish("t", payload))
+            equal(five.raw(), publish5("t", payload), size)
+            equal(four.raw(), publish("t", payload), size)
+
+
+@test("publishers of both versions in one run")
+def mixed(module):
+    with Five(module.nl, level=4) as old, Five(module.nl) as new, \
+            Five(module.nl) as five, Five(module.nl, level=4) as four:
+        five.sub("t")
+        four.sub("t")
+        for n in range(50):
+            old.send(publish("t", b"%d" % n))
+            new.send(publish5("t", b"%d" % n, USER))
+        got = [five.raw() for _ in range(100)]
+        equal([p for p in got if USER in p],
+              [publish5("t", b"%d" % n, USER) for n in range(50)])
+        equal([p for p in got if USER not in p],
+              [publish5("t", b"%d" % n) for n in range(50)])
+        equal(sorted(four.raw() for _ in range(100)),
+              sorted([publish("t", b"%d" % n) for n in range(50)] * 2))
+
+
+@cases([(f"subscription identifiers, {number}", number) for number in
+        (1, 127, 128, 16383, 16384, 2097151, 2097152, 268435455)])
+def identifiers(module, number):
+    with Five(module.nl) as one, Five(module.nl) as with_id, \
+            Five(module.nl) as another, Five(module.nl) as without:
+        with_id.options("t", sub_id=number)
+        another.options("t", sub_id=number - 1 or 1)
+        without.options("t")
+        for n in range(40):
+            one.send(publish5("t", b"%d" % n, USER))
+        for n in range(40):
+            equal(with_id.raw(), publish5("t", b"%d" % n,
+                                          identifier(number) + USER))
+            equal(another.raw(), publish5("t", b"%d" % n,
+                                          identifier(number - 1 or 1) + USER))
+            equal(without.raw(), publish5("t", b"%d" % n, USER))
+
+
+@test("all identifiers of filters that match, once each")
+def identifiers_of_all(module):
+    with Five(module.nl) as one, Five(module.nl) as many, \
+            Five(module.nl) as single:
+        many.options("a/b", sub_id=1)
+        many.options("a/+", sub_id=300)
+        many.options("a/#", sub_id=70000)
+        many.options("+/b")
+        single.options("a/#")
+        single.options("a/b", sub_id=5)
+        one.send(publish5("a/b", b"x", USER), publish5("a/c", b"y", USER))
+        got = many.raw()
+        wanted = {b"".join(order) for order in itertools.permutations(
+            [identifier(1), identifier(300), identifier(70000)])}
+        assert got in {publish5("a/b", b"x", ids + USER) for ids in wanted}, got
+        got = many.raw()
+        assert got in {publish5("a/c", b"y", first + second + USER)
+                       for first, second in itertools.permutations(
+                           [identifier(300), identifier(70000)])}, got
+        equal(single.raw(), publish5("a/b", b"x", identifier(5) + USER))
+        equal(single.raw(), publish5("a/c", b"y", USER))
+        # Replacing a subscription replaces its identifier.
+        single.options("a/b", sub_id=6)
+        one.send(publish5("a/b", b"z"))
+        equal(single.raw(), publish5("a/b", b"z", identifier(6)))
+        many.raw()
+        equal(sorted((s["filter"][0].get("sub_id"), s["filter"][0]["flags"])
+                     for s in module.nl.request(
+                         "sub_get", {"conn_id": single.id}, NLM_F_DUMP)
+                     if s["conn_id"] == single.id and
+                     s["filter"][0]["topic"] == b"a/b"), [(6, 0)])
+
+
+@test("no local")
+def no_local(module):
+    with Five(module.nl) as one, Five(module.nl) as other:
+        one.options("t", flags=NO_LOCAL)
+        one.options("u", flags=NO_LOCAL)
+        one.options("u/#")
+        other.options("#")
+        for n in range(20):
+            one.send(publish5("t", b"own"))
+            other.send(publish5("t", b"%d" % n))
+            one.send(publish5("u", b"own %d" % n))
+        got = [one.raw() for _ in range(40)]
+        equal([p for p in got if b"own" not in p],
+              [publish5("t", b"%d" % n) for n in range(20)])
+        # Another filter of its own that matches is not no-local.
+        equal([p for p in got if b"own" in p],
+              [publish5("u", b"own %d" % n) for n in range(20)])
+        one.nothing()
+        for _ in range(60):
+            other.raw()
+        # What the daemon injects has a publisher too.
+        module.nl.publish("t", b"injected", conn_id=one.id)
+        module.nl.publish("t", b"injected", conn_id=other.id)
+        equal(one.raw(), publish5("t", b"injected"))
+        one.nothing()
+        # It can be switched on and off.
+        one.options("t")
+        one.send(publish5("t", b"now"))
+        equal(one.raw(), publish5("t", b"now"))
+        one.options("t", flags=NO_LOCAL)
+        one.send(publish5("t", b"no more"))
+        one.nothing()
+
+
+@test("retain as published")
+def as_published(module):
+    with Sink(module.nl) as sink, Five(module.nl) as one, \
+            Five(module.nl) as keeps, Five(module.nl) as clears, \
+            Five(module.nl) as named, Five(module.nl, level=4) as four:
+        keeps.options("t", flags=AS_PUBLISHED)
+        named.options("t", flags=AS_PUBLISHED, sub_id=9)
+        clears.options("t")
+        four.sub("t")
+        one.send(publish5("t", b"1", USER, RETAIN), publish5("t", b"2"),
+                 publish5("t", b"3", b"", RETAIN))
+        equal([keeps.raw() for _ in range(3)],
+              [publish5("t", b"1", USER, RETAIN), publish5("t", b"2"),
+               publish5("t", b"3", b"", RETAIN)])
+        equal([named.raw() for _ in range(3)],
+              [publish5("t", b"1", identifier(9) + USER, RETAIN),
+               publish5("t", b"2", identifier(9)),
+               publish5("t", b"3", identifier(9), RETAIN)])
+        equal([clears.raw() for _ in range(3)],
+              [publish5("t", b"1", USER), publish5("t", b"2"),
+               publish5("t", b"3")])
+        equal([four.raw() for _ in range(3)],
+              [publish("t", b"%d" % n) for n in (1, 2, 3)])
+        equal([(r.topic, r.properties, r.payload) for r in sink.records(2)],
+              [("t", USER, b"1"), ("t", b"", b"3")])
+        module.nl.publish("t", b"injected", retain=True)
+        equal(keeps.raw(), publish5("t", b"injected", b"", RETAIN))
+        equal(clears.raw(), publish5("t", b"injected"))
+
+
+@test("messages that are held have their forms")
+def held(module):
+    with Sink(module.nl) as sink, Five(module.nl) as one, \
+            Five(module.nl) as five:
+        module.nl.request("sub_add", [
+            ("conn_id", five.id), ("hold", True),
+            ("filter", {"topic": "t", "sub_id": 200, "flags": AS_PUBLISHED})])
+        one.send(*[publish5("t", b"%d" % n, USER, RETAIN) for n in range(4)])
+        seq = sink.records(4)[1].seq
+        module.nl.conn_set(five.id, trim=True, hold_seq=seq, release=True)
+        for n in 2, 3:
+            equal(five.raw(), publish5("t", b"%d" % n, identifier(200) + USER,
+                                       RETAIN))
+
+
+@test("a client's maximum packet size")
+def too_large(module):
+    small = len(publish5("t", bytes(50), USER))
+    with Five(module.nl) as one, Five(module.nl, max_send=small) as five, \
+            Five(module.nl, max_send=small) as named, \
+            Five(module.nl, level=4) as four:
+        five.options("t")
+        named.options("t", sub_id=1)
+        four.sub("t")
+        sizes = [50, 51, 10, 49, 48, 47, 4000, 50] * 5
+        one.send(*[publish5("t", bytes(size), USER) for size in sizes])
+        equal([len(four.packet().payload) for _ in sizes], sizes)
+        for client, ids in (five, b""), (named, identifier(1)):
+            wanted = [publish5("t", bytes(size), ids + USER) for size in sizes]
+            fit = [p for p in wanted if len(p) <= small]
+            equal([client.raw() for _ in fit], fit)
+            client.nothing()
+            equal(client.record()["dropped_too_large"], len(wanted) - len(fit))
+
+
+@test("topic aliases, at every QoS")
+def aliases(module):
+    with Five(module.nl, max_topic_alias=10) as one, Five(module.nl) as five, \
+            Five(module.nl, level=4) as four, Sink(module.nl) as sink:
+        five.sub("#")
+        four.sub("#")
+
+        def comes(topic, payload, properties=b""):
+            equal(five.raw(), publish5(topic, payload, properties))
+            equal(four.raw(), publish(topic, payload))
+
+        one.send(publish5("first/topic", b"1", USER + alias(1) + FORMAT))
+        comes("first/topic", b"1", USER + FORMAT)
+        one.send(publish5("", b"2", alias(1)))
+        comes("first/topic", b"2")
+        one.send(publish5("", b"3", FORMAT + alias(1) + USER))
+        comes("first/topic", b"3", FORMAT + USER)
+        one.send(publish5("second", b"4", alias(10)),
+                 publish5("", b"5", alias(10)), publish5("", b"6", alias(1)))
+        comes("second", b"4")
+        comes("second", b"5")
+        comes("first/topic", b"6")
+        # It can be given anew, and by a PUBLISH for the daemon, which uses it.
+        whole = publish5("third", b"7", alias(1) + USER, 2, 77)
+        one.send(whole[:9], whole[9:], publish5("", b"8", alias(1)))
+        wanted = publish5("third", b"7", USER, 2, 77)
+        equal(one.from_client(len(wanted)), wanted)
+        comes("third", b"8")
+        one.send(publish5("", b"9", alias(1), 4, 78),
+                 publish5("plain", b"10", USER, 2, 79))
+        wanted = (publish5("third", b"9", b"", 4, 78) +
+                  publish5("plain", b"10", USER, 2, 79))
+        equal(one.from_client(len(wanted)), wanted)
+        # In the sink it is resolved, too.
+        one.send(publish5("", b"11", expiry(60) + alias(1), RETAIN))
+        record = sink.record()
+        equal((record.topic, record.properties, record.payload),
+              ("third", expiry(60), b"11"))
+        comes("third", b"11", expiry(60))
+        with refused(errno.EBUSY, "alias"):
+            module.nl.conn_set(one.id, max_topic_alias=5)
+
+
+@test("topic aliases in any segmentation")
+def aliases_cut(module):
+    random = seed()
+    with Five(module.nl, max_topic_alias=100) as one, Five(module.nl) as five:
+        five.sub("#")
+        stream, here, above = [], [], []
+        topics = {}
+        for n in range(300):
+            number = random.randint(1, 100)
+            payload = b"%d" % n + bytes(random.choice((0, 5, 300, 9000)))
+            before = USER * random.choice((0, 0, 1, 30, 3000))
+            qos = random.choice((0, 0, 1, 2))
+            if number not in topics or random.random() < 0.3:
+                topics[number] = topic = \
+                    "x" * random.choice((1, 20, 500)) + str(n)
+            else:
+                topic = ""
+            stream.append(publish5(topic, payload, before + alias(number),
+                                   qos << 1, qos and n + 1))
+            (above if qos else here).append(
+                publish5(topics[number], payload, before, qos << 1,
+                         qos and n + 1))
+        stream, at = b"".join(stream), 0
+        wanted = b"".join(above)
+
+        def feed():
+            nonlocal at
+            while at < len(stream):
+                n = random.choice((1, 2, 3, 7, 100, 5000, 40000))
+                one.send(stream[at:at + n])
+                at += n
+
+        thread = threading.Thread(target=feed)
+        thread.start()
+        reader = threading.Thread(
+            target=lambda: equal(one.from_client(len(wanted)), wanted))
+        reader.start()
+        for message in here:
+            equal(five.raw(), message)
+        thread.join()
+        reader.join()
+
+
+@cases([
+    ("no alias is allowed", 0, publish5("t", b"", alias(1)), "topic_alias"),
+    ("an alias above the maximum", 5, publish5("t", b"", alias(6)),
+     "topic_alias"),
+    ("the same above QoS 0", 5, publish5("t", b"", alias(6), 2, 1),
+     "topic_alias"),
+    ("alias 0", 5, publish5("t", b"", alias(0)), "topic_alias"),
+    ("an alias that is not known", 5, publish5("", b"", alias(3)), "protocol"),
+    ("the same above QoS 0", 5, publish5("", b"", alias(3), 2, 1), "protocol"),
+    ("no topic and no alias", 5, publish5("", b""), "protocol"),
+    ("two aliases", 5, publish5("t", b"", alias(1) * 2), "protocol"),
+    ("a wildcard", 5, publish5("t/+", b""), "malformed"),
+    ("too many levels", 5, publish5("/" * 200, b""), "topic"),
+    ("not UTF-8", 5, publish5(b"\xff", b""), "malformed"),
+    ("an unknown property", 5, publish5("t", b"", b"\x7f"), "malformed"),
+    ("one of CONNECT's", 5, publish5("t", b"", b"\x11\0\0\0\1"), "malformed"),
+    ("a subscription identifier", 5, publish5("t", b"", identifier(1)),
+     "protocol"),
+    ("payload format 2", 5, publish5("t", b"", b"\x01\x02"), "protocol"),
+    ("payload format twice", 5, publish5("t", b"", FORMAT * 2), "protocol"),
+    ("a response topic with a wildcard", 5,
+     publish5("t", b"", b"\x08" + text("a/#")), "protocol"),
+    ("a user property that is not UTF-8", 5,
+     publish5("t", b"", b"\x26" + text("a") + text(b"\xc0\x80")), "malformed"),
+    ("a property cut off", 5, publish5("t", b"", USER[:-1]), "malformed"),
+    ("properties beyond the packet", 5,
+     b"\x30\x05" + text("t") + b"\x05x", "malformed"),
+    ("the same above QoS 0", 5,
+     b"\x32\x07" + text("t") + b"\0\1\x05x", "malformed"),
+    ("a property length that is not in its shortest form", 5,
+     b"\x30\x05" + text("t") + b"\x80\x00", "malformed"),
+    ("payload that is not UTF-8", 5, publish5("t", b"\xff", FORMAT),
+     "payload_format"),
+])
+def broken(module, maximum, packet, reason):
+    with Five(module.nl, max_topic_alias=maximum, check_format=1) as one, \
+            Five(module.nl) as other:
+        other.sub("#")
+        one.send(publish5("t", b"before"), packet, publish5("t", b"after"))
+        equal(other.raw(), publish5("t", b"before"))
+        ends(one, reason)
+        other.nothing()
+        # The daemon can still say why.
+        one.server.sendall(b"\xd0\0")
+        module.nl.conn_del(one.id)
+        equal([p.kind for p in one.ended()], [PINGRESP])
+
+
+@test("payload format is checked only where that is wanted")
+def unchecked(module):
+    with Five(module.nl) as one, Five(module.nl, check_format=1) as strict, \
+            Five(module.nl) as other:
+        other.sub("#")
+        one.send(publish5("t", b"\xff", FORMAT))
+        equal(other.raw(), publish5("t", b"\xff", FORMAT))
+        strict.send(publish5("t", "\0ä€😀".encode(), FORMAT),
+                    publish5("t", b"\xff", b"\x01\0"))
+        equal(other.raw(), publish5("t", "\0ä€😀".encode(), FORMAT))
+        equal(other.raw(), publish5("t", b"\xff", b"\x01\0"))
+
+
+def _fill(module, one, five):
+    """Publish until messages wait for a subscriber that does not read."""
+    while not five.record()["ring_used_messages"]:
+        one.send(publish5("t", bytes(60000)))
+        wait_until(lambda: module.nl.conn(one.id)["user_used_bytes"] == 0, "")
+        time.sleep(0.001)
+
+
+@test("what waits expires, and the interval counts down")
+def expired(module):
+    with Five(module.nl) as one, \
+            Five(module.nl, receive_buffer=4096, unsent_bytes=4096,
+                 ring_bytes=1 << 24) as five:
+        five.sub("t")
+        five.options("u", sub_id=7)
+        _fill(module, one, five)
+        one.send(publish5("u", b"short", expiry(1) + USER),
+                 publish5("u", b"long", USER + expiry(1000)),
+                 publish5("t", b"none", USER))
+        begin = time.monotonic()
+        wait_until(lambda: time.monotonic() - begin > 2.2, "later", 100)
+        got = []
+        while not got or got[-1] != publish5("t", b"none", USER):
+            got.append(five.raw())
+        waited = time.monotonic() - begin
+        long, none = got[-2:]
+        assert b"short" not in b"".join(got)
+        interval = 1000 - int(waited)
+        assert any(long == publish5("u", b"long",
+                                    identifier(7) + USER + expiry(n))
+                   for n in range(interval - 1, 999)), (long, waited)
+        equal(five.record()["dropped_expired"], 1)
+
+
+@test("a message of interval 0 is delivered at once, or never")
+def at_once(module):
+    with Five(module.nl) as one, Five(module.nl) as five:
+        five.sub("t")
+        for n in range(100):
+            one.send(publish5("t", b"%d" % n, expiry(5)))
+        for n in range(100):
+            equal(five.raw(), publish5("t", b"%d" % n, expiry(5)))
+
+
+@test("inject with properties")
+def inject(module):
+    with Five(module.nl) as five, Five(module.nl, level=4) as four:
+        five.options("t", sub_id=1)
+        four.sub("t")
+        module.nl.publish("t", USER + b"payload", properties=len(USER))
+        equal(five.raw(), publish5("t", b"payload", identifier(1) + USER))
+        equal(four.raw(), publish("t", b"payload"))
+        for wrong in USER[:-1], alias(1), identifier(1), b"\x7f":
+            with refused(errno.EINVAL, "properties"):
+                module.nl.publish("t", wrong, properties=len(wrong))
+        with refused(errno.EINVAL, "properties"):
+            module.nl.publish("t", USER, properties=len(USER) + 1)
+
+
+@test("the level cannot change under subscriptions")
+def level(module):
+    with Five(module.nl) as five:
+        five.sub("t")
+        with refused(errno.EBUSY, "subscriptions"):
+            module.nl.conn_set(five.id, level=4)
+        module.nl.conn_set(five.id, level=5)
+
+
+main(Netlinked())
