@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "worker.h"
 
+#include <linux/jiffies.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
 
@@ -99,7 +100,7 @@ static void append_own(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
  * them, or because some are too large for the client.
  */
 static void append_each(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
-			  struct want *want)
+			struct want *want)
 {
 	u8 id[1 + KMQTT_VARINT_BYTES] = { KMQTT_PROP_SUBSCRIPTION_ID };
 	u32 i;
@@ -401,6 +402,85 @@ static void fanout_many(struct kmqtt_worker *worker)
 			append_touched(worker, conn);
 }
 
+/* Members of a group asked whether they keep up, before the first gets it. */
+enum { GROUP_ASKED = 64 };
+
+/* Whether a connection takes what is sent, now. */
+static bool keeps_up(const struct kmqtt_conn *conn)
+{
+	return !READ_ONCE(conn->tx_wait) && !conn->held &&
+	       !kmqtt_conn_ended(conn);
+}
+
+/* The member whose turn it is, but for those who do not keep up, and of those
+ * who do not the first; NULL without members.
+ */
+static struct kmqtt_sub *next_member(struct kmqtt_leaf *leaf)
+{
+	u32 asked = min_t(u32, leaf->nr, GROUP_ASKED), turn = leaf->turn++, i;
+
+	for (i = 0; i < asked; i++) {
+		struct kmqtt_sub *sub = leaf->subs[(turn + i) % leaf->nr];
+
+		if (keeps_up(sub->conn)) {
+			leaf->turn += i;
+			return sub;
+		}
+	}
+	return leaf->nr ? leaf->subs[turn % leaf->nr] : NULL;
+}
+
+/* One member of a group gets the run, which is one message. */
+static void fanout_shared(struct kmqtt_worker *worker)
+{
+	struct kmqtt_sub *sub = worker->run_member;
+
+	if (READ_ONCE(sub->readable) || may_read(worker, sub->conn))
+		append_sub(worker, sub);
+}
+
+static void ticket_drop(struct kmqtt_msg_ticket *ticket)
+{
+	struct kmqtt_msg *msg = ticket->msg;
+
+	kmqtt_msg_ticket_done(ticket);
+	kmqtt_msg_put(msg);
+}
+
+static struct kmqtt_leaf *first_leaf(const struct kmqtt_msg_ticket *ticket)
+{
+	return ticket->match->targets[ticket->target].leaves[0];
+}
+
+/* Whether a message is for a group. */
+static bool is_shared(const struct kmqtt_msg_ticket *ticket)
+{
+	return first_leaf(ticket)->group;
+}
+
+/* Choose the member of a group that gets a message. If none keeps up, those of
+ * other workers have it, and the next ones for a while.
+ *
+ * Return: whether the message has left, or nobody is there any more.
+ */
+static bool pass_on(struct kmqtt_worker *worker,
+		    struct kmqtt_msg_ticket *ticket)
+{
+	struct kmqtt_leaf *leaf = first_leaf(ticket);
+	struct kmqtt_sub *sub = next_member(leaf);
+
+	if (!sub || !keeps_up(sub->conn)) {
+		WRITE_ONCE(leaf->rests, jiffies + KMQTT_GROUP_REST);
+		if (kmqtt_publish_pass_on(ticket))
+			return true;
+	}
+	worker->run_member = sub;
+	if (sub)
+		return false;
+	ticket_drop(ticket);
+	return true;
+}
+
 /* The pass keeps a run until its end. */
 static void keep(struct kmqtt_worker *worker, struct kmqtt_run *run)
 {
@@ -419,13 +499,16 @@ void kmqtt_fanout_close(struct kmqtt_worker *worker)
 	if (!run)
 		return;
 
-	if (worker->run_target->nr == 1 && !run->retained)
+	if (unlikely(worker->run_member))
+		fanout_shared(worker);
+	else if (worker->run_target->nr == 1 && !run->retained)
 		fanout_list(worker, worker->run_target->leaves[0]);
 	else
 		fanout_many(worker);
 
 	kmqtt_match_put(worker->run_match);
 	worker->run = NULL;
+	worker->run_member = NULL;
 	keep(worker, run);
 	while (unlikely(worker->formed)) {
 		u32 form = __ffs(worker->formed);
@@ -471,6 +554,7 @@ static bool joins(const struct kmqtt_worker *worker,
 	const struct kmqtt_msg *msg = ticket->msg;
 
 	return worker->run_match == ticket->match &&
+	       worker->run_target == &ticket->match->targets[ticket->target] &&
 	       worker->run_qos == msg->qos &&
 	       (!worker->run_alone || worker->run_conn_id == msg->conn_id) &&
 	       kmqtt_run_takes(worker->run, msg);
@@ -489,17 +573,21 @@ void kmqtt_fanout(struct kmqtt_worker *worker, struct kmqtt_msg_ticket *ticket)
 
 	if (worker->run && !joins(worker, ticket))
 		kmqtt_fanout_close(worker);
+	if (unlikely(is_shared(ticket)) && pass_on(worker, ticket))
+		return;
 
 	if (!worker->run && fanout_open(worker, ticket)) {
 		if (msg->publisher)
 			kmqtt_count(worker, msg->publisher->ns,
 				    KMQTT_A_COUNTER_DROPPED_NOMEM, 1);
-		kmqtt_msg_ticket_done(ticket);
-		kmqtt_msg_put(msg);
+		worker->run_member = NULL;
+		ticket_drop(ticket);
 		return;
 	}
 	kmqtt_run_add(worker->run, msg);
 	kmqtt_msg_ticket_done(ticket);
+	if (unlikely(worker->run_member))
+		kmqtt_fanout_close(worker);
 }
 
 /* The pass ends: keep only the runs that somebody still waits for. */

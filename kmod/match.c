@@ -70,65 +70,104 @@ static void matcher_drop(struct kmqtt_matcher *matcher)
 		kmqtt_leaf_put(matcher->leaves[--matcher->nr]);
 }
 
+/* By group, those of none first, then by worker. */
 static int leaf_cmp(const void *a, const void *b)
 {
 	const struct kmqtt_leaf *x = *(struct kmqtt_leaf * const *)a;
 	const struct kmqtt_leaf *y = *(struct kmqtt_leaf * const *)b;
 
+	if (x->group != y->group)
+		return x->group < y->group ? -1 : 1;
 	return (int)x->worker->index - (int)y->worker->index;
 }
 
-static u32 matcher_targets(struct kmqtt_matcher *matcher)
+/* Whether a leaf begins another target than the one before it. */
+static bool begins_target(struct kmqtt_leaf *const *leaves, u32 i)
 {
-	u32 i, nr = 0;
+	return !i || leaves[i]->worker != leaves[i - 1]->worker ||
+	       leaves[i]->group != leaves[i - 1]->group;
+}
+
+static bool begins_choice(struct kmqtt_leaf *const *leaves, u32 i)
+{
+	return leaves[i]->group &&
+	       (!i || leaves[i]->group != leaves[i - 1]->group);
+}
+
+/* Sort the leaves found, and count targets and choices. */
+static void matcher_sort(struct kmqtt_matcher *matcher, u32 *targets,
+			 u32 *choices)
+{
+	u32 i;
 
 	if (matcher->nr > 1)
 		sort(matcher->leaves, matcher->nr, sizeof(*matcher->leaves),
 		     leaf_cmp, NULL);
-	for (i = 0; i < matcher->nr; i++)
-		nr += !i || matcher->leaves[i]->worker !=
-			    matcher->leaves[i - 1]->worker;
-	return nr;
+	*targets = 0;
+	*choices = 0;
+	for (i = 0; i < matcher->nr; i++) {
+		*targets += begins_target(matcher->leaves, i);
+		*choices += begins_choice(matcher->leaves, i);
+	}
 }
 
-/* One allocation: the match, its targets, their leaves, the topic. */
+/* Fill in the targets of a match, whose leaves are sorted. */
+static void match_fill(struct kmqtt_match *match, struct kmqtt_leaf **leaves)
+{
+	struct kmqtt_choice *choice = match->choices - 1;
+	struct kmqtt_target *target = match->targets - 1;
+	u32 i;
+
+	for (i = 0; i < match->nr_leaves; i++) {
+		if (begins_target(leaves, i)) {
+			target++;
+			target->worker = leaves[i]->worker;
+			target->leaves = leaves + i;
+			target->nr = 0;
+			if (begins_choice(leaves, i)) {
+				choice++;
+				choice->targets = target;
+				choice->nr = 0;
+			}
+			if (leaves[i]->group)
+				choice->nr++;
+			else
+				match->nr++;
+		}
+		target->nr++;
+	}
+}
+
+/* One allocation: the match, its targets, their leaves, choices, the topic. */
 static struct kmqtt_match *match_new(struct kmqtt_matcher *matcher,
 				     const u8 *topic, u16 len)
 {
-	u32 nr = matcher_targets(matcher);
-	struct kmqtt_target *target;
 	struct kmqtt_leaf **leaves;
 	struct kmqtt_match *match;
+	u32 targets, choices;
 	u8 *text;
-	u32 i;
 
-	match = kvmalloc(sizeof(*match) + nr * sizeof(*match->targets) +
+	matcher_sort(matcher, &targets, &choices);
+	match = kvmalloc(sizeof(*match) + targets * sizeof(*match->targets) +
+			 choices * sizeof(*match->choices) +
 			 matcher->nr * sizeof(*leaves) + len,
 			 GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	if (!match)
 		return NULL;
 
-	match->nr = nr;
+	match->nr = 0;
+	match->nr_choices = choices;
+	match->nr_targets = targets;
 	match->nr_leaves = matcher->nr;
 	match->sink = matcher->sink;
 	match->targets = (struct kmqtt_target *)(match + 1);
-	leaves = (struct kmqtt_leaf **)(match->targets + nr);
+	match->choices = (struct kmqtt_choice *)(match->targets + targets);
+	leaves = (struct kmqtt_leaf **)(match->choices + choices);
 	text = (u8 *)(leaves + matcher->nr);
 
-	target = match->targets - 1;
-	for (i = 0; i < matcher->nr; i++) {
-		struct kmqtt_leaf *leaf = matcher->leaves[i];
-
-		if (!i || leaf->worker != target->worker) {
-			target++;
-			target->worker = leaf->worker;
-			target->leaves = leaves + i;
-			target->nr = 0;
-		}
-		leaves[i] = leaf;
-		target->nr++;
-	}
+	memcpy(leaves, matcher->leaves, matcher->nr * sizeof(*leaves));
 	matcher->nr = 0;
+	match_fill(match, leaves);
 
 	memcpy(text, topic, len);
 	match->topic = text;
@@ -246,7 +285,7 @@ void kmqtt_match_free(struct kmqtt_match *match)
 {
 	u32 i, j;
 
-	for (i = 0; i < match->nr; i++)
+	for (i = 0; i < match->nr_targets; i++)
 		for (j = 0; j < match->targets[i].nr; j++)
 			kmqtt_leaf_put(match->targets[i].leaves[j]);
 	kvfree(match);

@@ -30,16 +30,30 @@ struct kmqtt_target {
 };
 
 /**
+ * struct kmqtt_choice - the part of a match that is a shared subscription: one
+ *	of its targets is chosen for each message
+ * @targets: of workers that have members, of one list each
+ * @nr: how many
+ */
+struct kmqtt_choice {
+	struct kmqtt_target *targets;
+	u32 nr;
+};
+
+/**
  * struct kmqtt_match - a match
  * @refs: the cache, tickets, and whoever made it
  * @generation: of the namespace, when it was made
  * @net_cookie: the namespace
  * @hash: of the topic
  * @topic_len: bytes of @topic
- * @nr: targets; 0: nobody subscribes, but perhaps the sink
+ * @nr: targets that get every message
+ * @nr_choices: shared subscriptions
+ * @nr_targets: those of @nr and of @choices
  * @sink: the sink subscribes
  * @nr_leaves: in all targets
- * @targets: a worker each
+ * @targets: a worker each; then those of @choices
+ * @choices: the shared subscriptions
  * @topic: the topic name
  */
 struct kmqtt_match {
@@ -49,9 +63,12 @@ struct kmqtt_match {
 	u32 hash;
 	u32 topic_len;
 	u32 nr;
+	u32 nr_choices;
+	u32 nr_targets;
 	u32 nr_leaves;
 	bool sink;
 	struct kmqtt_target *targets;
+	struct kmqtt_choice *choices;
 	const u8 *topic;
 };
 
@@ -103,6 +120,12 @@ struct kmqtt_match *kmqtt_match_get(struct kmqtt_match_cache *cache,
 				    const struct kmqtt_msg *msg, bool *cached);
 void kmqtt_match_cache_purge(struct kmqtt_match_cache *cache);
 void kmqtt_match_free(struct kmqtt_match *match);
+
+/* Whether nobody subscribes, nor the sink. */
+static inline bool kmqtt_match_empty(const struct kmqtt_match *match)
+{
+	return !match->nr_targets && !match->sink;
+}
 
 static inline void kmqtt_match_hold(struct kmqtt_match *match)
 {

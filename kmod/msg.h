@@ -46,12 +46,14 @@ struct kmqtt_ticket {
 /**
  * struct kmqtt_msg_ticket - a message for one worker
  * @ticket: of type KMQTT_TICKET_MSG
+ * @passed: another worker passed it on, whose members of a group do not keep up
  * @target: index of the worker in @match
  * @msg: the message; the ticket has a reference
  * @match: whom it goes to; the ticket has a reference
  */
 struct kmqtt_msg_ticket {
 	struct kmqtt_ticket ticket;
+	bool passed;
 	u32 target;
 	struct kmqtt_msg *msg;
 	struct kmqtt_match *match;

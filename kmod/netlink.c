@@ -613,7 +613,11 @@ static int conn_set_check(struct kmqtt_conn *conn, struct genl_info *info)
 	struct nlattr **attrs = info->attrs;
 	bool active = nla_get_flag(attrs[KMQTT_A_CONN_ACTIVE]);
 	bool next = nla_get_flag(attrs[KMQTT_A_CONN_NEXT]);
+	u8 level = conn->level;
 	int type;
+
+	if (attrs[KMQTT_A_CONN_LEVEL])
+		level = nla_get_u8(attrs[KMQTT_A_CONN_LEVEL]);
 
 	if (active && next) {
 		NL_SET_ERR_MSG(info->extack, "either active or next");
@@ -628,8 +632,9 @@ static int conn_set_check(struct kmqtt_conn *conn, struct genl_info *info)
 		NL_SET_ERR_MSG(info->extack, "a topic alias has been used");
 		return -EBUSY;
 	}
-	if (attrs[KMQTT_A_CONN_LEVEL] && conn->nr_subs &&
-	    (nla_get_u8(attrs[KMQTT_A_CONN_LEVEL]) < 5) != (conn->level < 5)) {
+	/* Between 5 and another: what is subscribed has a form. */
+	if (conn->nr_subs && level != conn->level &&
+	    max(level, conn->level) == LEVEL_MAX) {
 		NL_SET_ERR_MSG(info->extack, "there are subscriptions");
 		return -EBUSY;
 	}
@@ -928,8 +933,7 @@ static int kmqtt_nl_conn_adopt_doit(struct sk_buff *skb, struct genl_info *info)
 
 /* What a filter nest says, checked. */
 struct filter {
-	const u8 *topic;
-	u32 len;
+	struct kmqtt_filter filter;
 	u8 flags;
 	u32 sub_id;
 	struct kmqtt_sub_options options;
@@ -952,6 +956,25 @@ static void filter_options(struct filter *filter, const struct kmqtt_conn *conn)
 			kmqtt_varint_write((u8 *)&options->id, filter->sub_id);
 }
 
+/* The share name of a filter, if it has one. */
+static int parse_group(const struct nlattr *attr, struct filter *filter,
+		       struct netlink_ext_ack *extack)
+{
+	if (!attr)
+		return 0;
+	filter->filter.group = nla_data(attr);
+	filter->filter.group_len = nla_len(attr);
+	if (filter->filter.group_len + filter->filter.len > KMQTT_FILTER_MAX) {
+		NL_SET_ERR_MSG_ATTR(extack, attr, "filter too long");
+		return -EINVAL;
+	}
+	if (filter->flags & KMQTT_SUB_NO_LOCAL) {
+		NL_SET_ERR_MSG_ATTR(extack, attr, "no-local with a share name");
+		return -EINVAL;
+	}
+	return 0;
+}
+
 static int parse_filter(const struct nlattr *nest, struct filter *filter,
 			struct netlink_ext_ack *extack)
 {
@@ -966,20 +989,21 @@ static int parse_filter(const struct nlattr *nest, struct filter *filter,
 		NL_SET_ERR_MSG(extack, "topic filter missing");
 		return -EINVAL;
 	}
-	filter->topic = nla_data(attrs[KMQTT_A_FILTER_TOPIC]);
-	filter->len = nla_len(attrs[KMQTT_A_FILTER_TOPIC]);
-	memset(&filter->options, 0, sizeof(filter->options));
+	memset(filter, 0, sizeof(*filter));
+	filter->filter.topic = nla_data(attrs[KMQTT_A_FILTER_TOPIC]);
+	filter->filter.len = nla_len(attrs[KMQTT_A_FILTER_TOPIC]);
 	filter->options.qos = attrs[KMQTT_A_FILTER_QOS] ?
 			      nla_get_u8(attrs[KMQTT_A_FILTER_QOS]) : 0;
 	filter->flags = attrs[KMQTT_A_FILTER_FLAGS] ?
 			nla_get_u8(attrs[KMQTT_A_FILTER_FLAGS]) : 0;
 	filter->sub_id = get_u32(attrs, KMQTT_A_FILTER_SUB_ID, 0);
-	if (kmqtt_topic_filter_check(filter->topic, filter->len)) {
+	if (kmqtt_topic_filter_check(filter->filter.topic,
+				     filter->filter.len)) {
 		NL_SET_ERR_MSG_ATTR(extack, attrs[KMQTT_A_FILTER_TOPIC],
 				    "not a topic filter");
 		return -EINVAL;
 	}
-	return 0;
+	return parse_group(attrs[KMQTT_A_FILTER_GROUP], filter, extack);
 }
 
 /* Check all filters of a message. Return: how many, or an error. */
@@ -1020,15 +1044,22 @@ static int change_subs(struct kmqtt_conn *conn, struct genl_info *info,
 		if (nla_type(attr) != KMQTT_A_SUB_FILTER)
 			continue;
 		err = parse_filter(attr, &filter, info->extack);
+		if (!err && filter.filter.group_len && !conn->worker) {
+			NL_SET_ERR_MSG(info->extack, "the sink shares nothing");
+			err = -EINVAL;
+		}
 		if (!err && add) {
 			filter_options(&filter, conn);
-			err = kmqtt_sub_add(conn, filter.topic, filter.len,
+			err = kmqtt_sub_add(conn, &filter.filter,
 					    &filter.options, changes);
+			if (err == -E2BIG)
+				NL_SET_ERR_MSG(info->extack,
+					       "too many share names");
 		}
 		if (err)
 			return err;
 		if (!add)
-			kmqtt_sub_del(conn, filter.topic, filter.len, changes);
+			kmqtt_sub_del(conn, &filter.filter, changes);
 		cond_resched();
 		/* Rules take their time. What is deleted cannot be undone. */
 		if (add && fatal_signal_pending(current))
@@ -1111,6 +1142,7 @@ static int kmqtt_nl_sub_del_doit(struct sk_buff *skb, struct genl_info *info)
 
 static int fill_options(struct sk_buff *skb, const struct kmqtt_sub *sub)
 {
+	const struct kmqtt_group *group = sub->leaf->group;
 	u8 form = READ_ONCE(sub->form), flags = 0;
 	u32 id = READ_ONCE(sub->id), sub_id = 0;
 
@@ -1122,7 +1154,9 @@ static int fill_options(struct sk_buff *skb, const struct kmqtt_sub *sub)
 		kmqtt_varint_read((u8 *)&id, sizeof(id), &sub_id);
 	return nla_put_u8(skb, KMQTT_A_FILTER_QOS, READ_ONCE(sub->qos)) ||
 	       nla_put_u8(skb, KMQTT_A_FILTER_FLAGS, flags) ||
-	       (sub_id && nla_put_u32(skb, KMQTT_A_FILTER_SUB_ID, sub_id));
+	       (sub_id && nla_put_u32(skb, KMQTT_A_FILTER_SUB_ID, sub_id)) ||
+	       (group && nla_put(skb, KMQTT_A_FILTER_GROUP, group->len,
+				 group->name));
 }
 
 static int fill_sub(struct sk_buff *skb, const struct kmqtt_sub *sub)

@@ -3,10 +3,12 @@
 
 #include <linux/err.h>
 #include <linux/jhash.h>
+#include <linux/jiffies.h>
 #include <linux/sched.h>
 
 #include "conn.h"
 #include "ns.h"
+#include "sub.h"
 
 /* Bytes of injected messages that workers have not taken, and the bound. The
  * one daemon of a namespace is the publisher; namespaces share the bound, since
@@ -15,22 +17,109 @@
 enum { INJECT_CREDIT = 16 << 20 };
 static atomic_t injected;
 
+/* @nth: how many tickets the message has already. */
 static struct kmqtt_msg_ticket *ticket_new(struct kmqtt_msg *msg,
-					   struct kmqtt_match *match, u32 target)
+					   struct kmqtt_match *match,
+					   u32 target, u32 nth)
 {
 	struct kmqtt_msg_ticket *ticket = &msg->first;
 
-	if (target)
+	if (nth)
 		ticket = kmqtt_msg_ticket_alloc(GFP_KERNEL);
 	if (!ticket)
 		return NULL;
 
 	ticket->ticket.type = KMQTT_TICKET_MSG;
+	ticket->passed = false;
 	ticket->target = target;
 	ticket->msg = msg;
 	ticket->match = match;
 	kmqtt_match_hold(match);
 	return ticket;
+}
+
+/* Members that a target stands for; none while they do not keep up, unless that
+ * is all the same.
+ */
+static u32 weight(const struct kmqtt_target *target, bool rested)
+{
+	const struct kmqtt_leaf *leaf = target->leaves[0];
+
+	if (rested && time_before(jiffies, READ_ONCE(leaf->rests)))
+		return 0;
+	return READ_ONCE(leaf->count);
+}
+
+/* Whose turn it is: workers have as many as they have members. */
+static struct kmqtt_target *choose(const struct kmqtt_choice *choice)
+{
+	struct kmqtt_group *group = choice->targets[0].leaves[0]->group;
+	u32 turn = READ_ONCE(group->turn), total = 0, i;
+	bool rested = true;
+
+	/* Two who publish at once may take the same turn: no matter. */
+	WRITE_ONCE(group->turn, turn + 1);
+	for (i = 0; i < choice->nr; i++)
+		total += weight(&choice->targets[i], true);
+	if (!total) {
+		rested = false;
+		for (i = 0; i < choice->nr; i++)
+			total += weight(&choice->targets[i], false);
+	}
+	if (!total)
+		return &choice->targets[0];
+	turn %= total;
+	for (i = 0; i < choice->nr - 1; i++) {
+		u32 n = weight(&choice->targets[i], rested);
+
+		if (turn < n)
+			break;
+		turn -= n;
+	}
+	return &choice->targets[i];
+}
+
+/**
+ * kmqtt_publish_pass_on() - let another worker's members of a group have a message
+ * @ticket: the message, for a worker whose members do not keep up
+ *
+ * Once only, and not if those of all workers rest.
+ *
+ * Return: whether the ticket has left.
+ */
+bool kmqtt_publish_pass_on(struct kmqtt_msg_ticket *ticket)
+{
+	const struct kmqtt_match *match = ticket->match;
+	const struct kmqtt_target *mine = &match->targets[ticket->target];
+	const struct kmqtt_choice *choice = match->choices;
+	struct kmqtt_target *other;
+
+	if (ticket->passed)
+		return false;
+	while (mine >= choice->targets + choice->nr)
+		choice++;
+	other = choose(choice);
+	if (other == mine || !weight(other, true))
+		return false;
+	ticket->passed = true;
+	ticket->target = other - match->targets;
+	kmqtt_worker_post(other->worker, &ticket->ticket);
+	return true;
+}
+
+/* How many targets a message goes to. Above QoS 0 the daemon chooses. */
+static u32 nr_tickets(const struct kmqtt_match *match,
+		      const struct kmqtt_msg *msg)
+{
+	return match->nr + (msg->qos ? 0 : match->nr_choices);
+}
+
+/* The nth of them, as an index. */
+static u32 nth_target(const struct kmqtt_match *match, u32 nth)
+{
+	if (likely(nth < match->nr))
+		return nth;
+	return choose(&match->choices[nth - match->nr]) - match->targets;
 }
 
 /* A message's references and pending count, before any worker sees it: one a
@@ -104,7 +193,7 @@ bool kmqtt_publish_chain(struct kmqtt_worker *worker, struct kmqtt_ns *ns,
 {
 	struct kmqtt_match *match;
 	bool cached, sunk;
-	u32 i;
+	u32 nr, i;
 
 	match = match_and_sink(worker, ns, msg, &cached);
 	sunk = msg->sink;
@@ -117,15 +206,18 @@ bool kmqtt_publish_chain(struct kmqtt_worker *worker, struct kmqtt_ns *ns,
 	}
 	if (cached)
 		kmqtt_count(worker, ns, KMQTT_A_COUNTER_MATCH_CACHED, 1);
-	if (!match->nr && !match->sink)
+	if (kmqtt_match_empty(match))
 		kmqtt_count(worker, ns, KMQTT_A_COUNTER_NO_SUBSCRIBERS, 1);
 
-	msg_share(msg, match->nr);
-	for (i = 0; i < match->nr; i++) {
-		struct kmqtt_msg_ticket *ticket = ticket_new(msg, match, i);
+	nr = nr_tickets(match, msg);
+	msg_share(msg, nr);
+	for (i = 0; i < nr; i++) {
+		u32 target = nth_target(match, i);
+		struct kmqtt_msg_ticket *ticket;
 
+		ticket = ticket_new(msg, match, target, i);
 		if (ticket) {
-			chain_add(worker, match->targets[i].worker->index,
+			chain_add(worker, match->targets[target].worker->index,
 				  &ticket->ticket.node);
 			continue;
 		}
@@ -172,7 +264,7 @@ int kmqtt_publish(struct kmqtt_ns *ns, struct kmqtt_msg *msg)
 	const u8 *topic = msg->data + msg->topic_off;
 	struct kmqtt_match *match;
 	int err = 0;
-	u32 i;
+	u32 nr, i;
 
 	if (atomic_read(&injected) >= INJECT_CREDIT) {
 		kmqtt_msg_put(msg);
@@ -185,12 +277,15 @@ int kmqtt_publish(struct kmqtt_ns *ns, struct kmqtt_msg *msg)
 	}
 
 	atomic_add(kmqtt_msg_charge(msg), &injected);
-	msg_share(msg, match->nr);
-	for (i = 0; i < match->nr; i++) {
-		struct kmqtt_msg_ticket *ticket = ticket_new(msg, match, i);
+	nr = nr_tickets(match, msg);
+	msg_share(msg, nr);
+	for (i = 0; i < nr; i++) {
+		u32 target = nth_target(match, i);
+		struct kmqtt_msg_ticket *ticket;
 
+		ticket = ticket_new(msg, match, target, i);
 		if (ticket) {
-			kmqtt_worker_post(match->targets[i].worker,
+			kmqtt_worker_post(match->targets[target].worker,
 					  &ticket->ticket);
 			continue;
 		}

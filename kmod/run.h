@@ -2,8 +2,9 @@
 /*
  * A run: consecutive messages that go to the same subscribers, gathered once
  * for all of them. Subscribers who want another form of them (form.h) get
- * another run, which is an encoding of the first. It belongs to one worker, so that its references need no
- * atomics, and has one for each subscriber that it waits for.
+ * another run, which is an encoding of the first. A run belongs to one worker,
+ * so that its references need no atomics, and has one for each subscriber that
+ * it waits for.
  *
  * Everything here is the worker's.
  */

@@ -933,8 +933,9 @@ static void rx_flush(struct rx_batch *batch)
 		bytes += msg->len;
 		if (unlikely(!msg->topic_len))
 			rx_forget(batch, msg);
-		else if (kmqtt_may_publish(batch->conn, msg->data + msg->topic_off,
-				      msg->topic_len))
+		else if (kmqtt_may_publish(batch->conn,
+					   msg->data + msg->topic_off,
+					   msg->topic_len))
 			sunk |= kmqtt_publish_chain(worker, ns, msg);
 		else
 			rx_deny(batch, msg);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "sub.h"
 
+#include <linux/err.h>
+#include <linux/jiffies.h>
 #include <linux/mm.h>
 #include <linux/sched.h>
 #include <linux/log2.h>
@@ -76,11 +78,45 @@ static struct kmqtt_sub *sub_find(const struct kmqtt_conn *conn,
 	return sub && sub->leaf == leaf ? sub : NULL;
 }
 
+static struct kmqtt_group *group_new(const struct kmqtt_filter *filter)
+{
+	struct kmqtt_group *group;
+
+	group = kmalloc(struct_size(group, name, filter->group_len),
+			GFP_KERNEL_ACCOUNT);
+	if (!group)
+		return NULL;
+	refcount_set(&group->refs, 1);
+	group->turn = 0;
+	group->len = filter->group_len;
+	memcpy(group->name, filter->group, group->len);
+	return group;
+}
+
+static void group_put(struct kmqtt_group *group)
+{
+	if (group && refcount_dec_and_test(&group->refs))
+		kfree(group);
+}
+
+/* Whether a leaf is for the share name of a filter, or both have none. */
+static bool group_is(const struct kmqtt_leaf *leaf,
+		     const struct kmqtt_filter *filter)
+{
+	const struct kmqtt_group *group = leaf->group;
+
+	if (!group || !filter->group_len)
+		return !group && !filter->group_len;
+	return group->len == filter->group_len &&
+	       !memcmp(group->name, filter->group, group->len);
+}
+
 static void leaf_free(struct rcu_head *rcu)
 {
 	struct kmqtt_leaf *leaf = container_of(rcu, struct kmqtt_leaf, rcu);
 
 	kvfree(leaf->subs);
+	group_put(leaf->group);
 	kfree(leaf);
 }
 
@@ -92,28 +128,68 @@ void kmqtt_leaf_put(struct kmqtt_leaf *leaf)
 
 static struct kmqtt_leaf *leaf_find(struct kmqtt_ns *ns,
 				    struct kmqtt_node *node,
-				    const struct kmqtt_worker *worker)
+				    const struct kmqtt_worker *worker,
+				    const struct kmqtt_filter *filter)
 {
 	struct kmqtt_leaf *leaf;
 
 	leaf = rcu_dereference_protected(node->leaves,
 					 lockdep_is_held(&ns->lock));
-	while (leaf && leaf->worker != worker)
+	while (leaf && (leaf->worker != worker || !group_is(leaf, filter)))
 		leaf = rcu_dereference_protected(leaf->next,
 						 lockdep_is_held(&ns->lock));
 	return leaf;
 }
 
-static struct kmqtt_leaf *leaf_add(struct kmqtt_ns *ns, struct kmqtt_node *node,
-				   struct kmqtt_worker *worker)
+/* The group of a new leaf: another worker's, or a new one; with a reference.
+ * NULL for a filter without.
+ */
+static struct kmqtt_group *leaf_group(struct kmqtt_ns *ns,
+				      struct kmqtt_node *node,
+				      const struct kmqtt_filter *filter)
 {
-	struct kmqtt_leaf *leaf = kzalloc(sizeof(*leaf), GFP_KERNEL_ACCOUNT);
+	struct kmqtt_group *group;
+	struct kmqtt_leaf *leaf;
+	u32 nr = 0;
 
-	if (!leaf)
+	if (!filter->group_len)
 		return NULL;
+	leaf = rcu_dereference_protected(node->leaves,
+					 lockdep_is_held(&ns->lock));
+	for (; leaf; leaf = rcu_dereference_protected(leaf->next,
+						      lockdep_is_held(&ns->lock))) {
+		nr += !!leaf->group;
+		if (group_is(leaf, filter)) {
+			refcount_inc(&leaf->group->refs);
+			return leaf->group;
+		}
+	}
+	/* Every one of them is looked at, here and by each publish. */
+	if (nr >= KMQTT_GROUPS_MAX * kmqtt_nr_workers)
+		return ERR_PTR(-E2BIG);
+	group = group_new(filter);
+	return group ?: ERR_PTR(-ENOMEM);
+}
+
+static struct kmqtt_leaf *leaf_add(struct kmqtt_ns *ns, struct kmqtt_node *node,
+				   struct kmqtt_worker *worker,
+				   const struct kmqtt_filter *filter)
+{
+	struct kmqtt_group *group = leaf_group(ns, node, filter);
+	struct kmqtt_leaf *leaf;
+
+	if (IS_ERR(group))
+		return ERR_CAST(group);
+	leaf = kzalloc(sizeof(*leaf), GFP_KERNEL_ACCOUNT);
+	if (!leaf) {
+		group_put(group);
+		return ERR_PTR(-ENOMEM);
+	}
 
 	leaf->worker = worker;
 	leaf->node = node;
+	leaf->group = group;
+	leaf->rests = jiffies;
 	refcount_set(&leaf->refs, 1);
 	RCU_INIT_POINTER(leaf->next,
 			 rcu_dereference_protected(node->leaves,
@@ -215,7 +291,7 @@ static bool is_no_local(const struct kmqtt_sub *sub)
 }
 
 static int sub_new(struct kmqtt_conn *conn, struct kmqtt_node *node,
-		   struct kmqtt_leaf *leaf, bool readable,
+		   const struct kmqtt_filter *filter, struct kmqtt_leaf *leaf,
 		   struct kmqtt_change *change)
 {
 	struct kmqtt_ns *ns = conn->ns;
@@ -227,9 +303,11 @@ static int sub_new(struct kmqtt_conn *conn, struct kmqtt_node *node,
 		return -ENOMEM;
 
 	if (!leaf)
-		leaf = leaf_add(ns, node, conn->worker);
-	if (!leaf)
+		leaf = leaf_add(ns, node, conn->worker, filter);
+	if (IS_ERR(leaf)) {
+		err = PTR_ERR(leaf);
 		goto free_sub;
+	}
 
 	err = leaf_reserve(leaf, change);
 	if (err)
@@ -238,7 +316,7 @@ static int sub_new(struct kmqtt_conn *conn, struct kmqtt_node *node,
 	sub->conn = conn;
 	sub->leaf = leaf;
 	sub->last = false;
-	sub->readable = readable;
+	sub->readable = kmqtt_access_covers(conn, filter->topic, filter->len);
 	set_options(sub, &change->options);
 	rb_add(&sub->of_conn, &conn->subs, sub_less);
 	leaf->count++;
@@ -260,17 +338,16 @@ free_sub:
 /**
  * kmqtt_sub_add() - subscribe a connection, or change a subscription
  * @conn: the connection
- * @filter: the filter, checked
- * @len: its bytes
+ * @filter: the filter
  * @options: what it asks for
  * @changes: gets one more change, for which it has room
  *
  * Takes effect for publishers at once, for delivery with
  * kmqtt_changes_commit().
  *
- * Return: 0 or -ENOMEM, having changed nothing.
+ * Return: 0, -E2BIG: too many share names, or -ENOMEM, having changed nothing.
  */
-int kmqtt_sub_add(struct kmqtt_conn *conn, const u8 *filter, size_t len,
+int kmqtt_sub_add(struct kmqtt_conn *conn, const struct kmqtt_filter *filter,
 		  const struct kmqtt_sub_options *options,
 		  struct kmqtt_changes *changes)
 {
@@ -280,13 +357,13 @@ int kmqtt_sub_add(struct kmqtt_conn *conn, const u8 *filter, size_t len,
 	struct kmqtt_node *node;
 	int err;
 
-	node = kmqtt_trie_get(trie, filter, len);
+	node = kmqtt_trie_get(trie, filter->topic, filter->len);
 	if (!node)
 		return -ENOMEM;
 
 	change->options = *options;
 	change->subs = NULL;
-	leaf = leaf_find(conn->ns, node, conn->worker);
+	leaf = leaf_find(conn->ns, node, conn->worker, filter);
 	change->sub = sub_find(conn, leaf);
 	if (change->sub) {
 		change->op = KMQTT_CHANGE_SET;
@@ -297,8 +374,7 @@ int kmqtt_sub_add(struct kmqtt_conn *conn, const u8 *filter, size_t len,
 
 	/* The subscription keeps the reference of the node. */
 	change->op = KMQTT_CHANGE_ADD;
-	err = sub_new(conn, node, leaf, kmqtt_access_covers(conn, filter, len),
-		      change);
+	err = sub_new(conn, node, filter, leaf, change);
 	if (err) {
 		kmqtt_trie_put(trie, node);
 		return err;
@@ -308,17 +384,17 @@ int kmqtt_sub_add(struct kmqtt_conn *conn, const u8 *filter, size_t len,
 }
 
 /* As kmqtt_sub_add(), and cannot fail. */
-void kmqtt_sub_del(struct kmqtt_conn *conn, const u8 *filter, size_t len,
+void kmqtt_sub_del(struct kmqtt_conn *conn, const struct kmqtt_filter *filter,
 		   struct kmqtt_changes *changes)
 {
 	struct kmqtt_change *change = &changes->changes[changes->nr];
 	struct kmqtt_ns *ns = conn->ns;
 	struct kmqtt_node *node;
 
-	node = kmqtt_trie_find(&ns->trie, filter, len);
+	node = kmqtt_trie_find(&ns->trie, filter->topic, filter->len);
 	if (!node)
 		return;
-	change->sub = sub_find(conn, leaf_find(ns, node, conn->worker));
+	change->sub = sub_find(conn, leaf_find(ns, node, conn->worker, filter));
 	if (!change->sub)
 		return;
 

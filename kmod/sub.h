@@ -52,10 +52,32 @@ struct kmqtt_sub {
 };
 
 /**
+ * struct kmqtt_group - a shared subscription (MQTT 5, section 4.8.2)
+ * @refs: one a leaf of it
+ * @turn: whose it is, among the members of all workers; whoever publishes
+ * @len: bytes of @name
+ * @name: the share name
+ *
+ * It has a leaf for each worker that has members.
+ */
+struct kmqtt_group {
+	refcount_t refs;
+	u32 turn;
+	u32 len;
+	u8 name[];
+};
+
+/* Jiffies that a leaf of a group is passed over whose members do not keep up. */
+#define KMQTT_GROUP_REST	(HZ / 20)
+
+/**
  * struct kmqtt_leaf - one worker's subscribers to one filter
  * @next: other workers' leaves of the filter; readers need RCU
  * @worker: whose; NULL: the sink's
  * @node: the filter
+ * @group: whose members they are; NULL: of no group
+ * @rests: jiffies, until when its members do not keep up; the worker's
+ * @turn: whose it is among them; the worker's
  * @refs: one while it has subscribers, one a match
  * @count: subscribers; under kmqtt_ns.lock
  * @room: entries that @subs will have room for; under kmqtt_ns.lock
@@ -70,6 +92,9 @@ struct kmqtt_leaf {
 	struct kmqtt_leaf __rcu *next;
 	struct kmqtt_worker *worker;
 	struct kmqtt_node *node;
+	struct kmqtt_group *group;
+	unsigned long rests;
+	u32 turn;
 	refcount_t refs;
 	u32 count;
 	u32 room;
@@ -92,6 +117,20 @@ enum kmqtt_change_op {
 	KMQTT_CHANGE_ADD,
 	KMQTT_CHANGE_SET,
 	KMQTT_CHANGE_DEL,
+};
+
+/**
+ * struct kmqtt_filter - what is subscribed to
+ * @topic: the topic filter, checked
+ * @len: bytes of it
+ * @group_len: bytes of @group, 0: none
+ * @group: the share name
+ */
+struct kmqtt_filter {
+	const u8 *topic;
+	u32 len;
+	u32 group_len;
+	const u8 *group;
 };
 
 /**
@@ -138,10 +177,10 @@ struct kmqtt_changes {
 
 /* The control half: under kmqtt_ns.lock, may sleep. */
 struct kmqtt_changes *kmqtt_changes_alloc(u32 nr);
-int kmqtt_sub_add(struct kmqtt_conn *conn, const u8 *filter, size_t len,
+int kmqtt_sub_add(struct kmqtt_conn *conn, const struct kmqtt_filter *filter,
 		  const struct kmqtt_sub_options *options,
 		  struct kmqtt_changes *changes);
-void kmqtt_sub_del(struct kmqtt_conn *conn, const u8 *filter, size_t len,
+void kmqtt_sub_del(struct kmqtt_conn *conn, const struct kmqtt_filter *filter,
 		   struct kmqtt_changes *changes);
 void kmqtt_changes_commit(struct kmqtt_conn *conn,
 			  struct kmqtt_changes *changes);

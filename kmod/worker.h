@@ -93,6 +93,7 @@ struct kmqtt_touched_ids {
  * @run_qos: QoS its messages were published at
  * @run_alone: they must have one publisher
  * @run_conn_id: then it is this
+ * @run_member: if it is for a group, who gets it; else NULL
  * @variants: encodings of it, by form
  * @formed: bit n: there is the nth of them
  * @ids: identifiers of the subscriptions that match it
@@ -125,6 +126,7 @@ struct kmqtt_worker {
 	bool run_alone;
 	u32 run_conn_id;
 	u32 formed;
+	struct kmqtt_sub *run_member;
 	struct kmqtt_run *variants[KMQTT_FORMS];
 	struct kmqtt_touched_ids ids;
 	struct kmqtt_run *runs;
@@ -155,6 +157,7 @@ void kmqtt_rx_abandon(struct kmqtt_conn *conn);
 /* publish.c: hand a message, with its only reference, to those who match. */
 bool kmqtt_publish_chain(struct kmqtt_worker *worker, struct kmqtt_ns *ns,
 			 struct kmqtt_msg *msg);
+bool kmqtt_publish_pass_on(struct kmqtt_msg_ticket *ticket);
 void kmqtt_publish_drop(struct kmqtt_msg *msg);
 void kmqtt_publish_flush(struct kmqtt_worker *worker);
 int kmqtt_publish(struct kmqtt_ns *ns, struct kmqtt_msg *msg);

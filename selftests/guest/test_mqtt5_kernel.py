@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """MQTT 5 in the module: QoS 0 between versions, without the daemon."""
 
+from contextlib import ExitStack
 import errno
 import itertools
 import struct
@@ -11,8 +12,8 @@ import time
 from attached import Attached, Netlinked
 from broker import refused
 from ktap import TIMEOUT, cases, equal, main, seed, test, wait_until
-from mqtt import PINGRESP, PUBLISH, length, ping, publish, text
-from nl import END, NLM_F_DUMP, STATE
+from mqtt import PINGRESP, PUBLISH, iter_until, length, ping, publish, text
+from nl import END, LIMIT, NLM_F_DUMP, STATE
 from sink import Sink
 
 NO_LOCAL, AS_PUBLISHED = 1, 2
@@ -465,6 +466,97 @@ def at_once(module):
             one.send(publish5("t", b"%d" % n, expiry(5)))
         for n in range(100):
             equal(five.raw(), publish5("t", b"%d" % n, expiry(5)))
+
+
+@test("shared subscriptions: one member a message, in turn")
+def shared(module):
+    with ExitStack() as stack:
+        one, plain = (stack.enter_context(Five(module.nl)) for _ in range(2))
+        crowd = [stack.enter_context(Five(module.nl, level=4 + n % 2))
+                 for n in range(9)]
+        plain.sub("t/+")
+        for n, member in enumerate(crowd):
+            member.options("t/#", group="abc"[n % 3], **(
+                {"sub_id": n + 1} if n % 2 else {}))
+        crowd[0].sub("t/1")
+        for n in range(90):
+            one.send(publish5("t/1", b"%d" % n, USER))
+        for n in range(90):
+            equal(plain.raw(), publish5("t/1", b"%d" % n, USER))
+        for client in crowd:
+            client.send(ping)
+        seen = {group: [] for group in "abc"}
+        for n, member in enumerate(crowd):
+            got = list(iter_until(member.packet,
+                                  lambda whole: whole.kind == PINGRESP))
+            if n == 0:
+                # Its own subscription besides: every message, too.
+                equal(len(got), 90 + 30)
+                continue
+            equal(len(got), 30, n)
+            numbers = [int(p.body.rsplit(b"value")[-1] if n % 2
+                           else p.payload) for p in got]
+            equal(numbers, sorted(numbers), "order")
+            seen["abc"[n % 3]] += numbers
+            if n % 2:
+                assert all(identifier(n + 1) + USER in p.body for p in got)
+        equal([sorted(seen[group]) for group in "bc"], [list(range(90))] * 2)
+        equal(len(set(seen["a"])), 60)
+        # Above QoS 0 they are the daemon's.
+        module.nl.publish("t/1", b"above", qos=1)
+        equal(plain.raw(), publish5("t/1", b"above"))
+        crowd[0].raw()
+        for member in crowd:
+            member.nothing()
+        # Who leaves is not missed; who is last takes all.
+        for member in crowd[3:]:
+            module.nl.request("sub_del", [("conn_id", member.id), ("filter", {
+                "topic": "t/#", "group": "abc"[crowd.index(member) % 3]})])
+        one.send(*[publish5("t/2", b"%d" % n) for n in range(10)])
+        for member in crowd[:3]:
+            equal([member.packet().body[-1:] for _ in range(10)],
+                  [b"%d" % n for n in range(10)])
+        for member in crowd:
+            member.nothing()
+
+
+@test("of a group, who does not keep up is left out")
+def left_out(module):
+    with Five(module.nl) as one, Five(module.nl) as good, \
+            Five(module.nl, receive_buffer=4096, unsent_bytes=4096,
+                 ring_bytes=1 << 24) as stuck:
+        stuck.sub("fill")
+        while stuck.record()["ring_used_messages"] < 4:
+            one.send(publish5("fill", bytes(60000)))
+            one.nothing()
+        for member in good, stuck:
+            member.options("t", group="g")
+        one.send(*[publish5("t", b"%d" % n) for n in range(100)])
+        equal(sorted(good.raw() for _ in range(100)),
+              sorted(publish5("t", b"%d" % n) for n in range(100)))
+
+
+@cases([("no local", {"flags": NO_LOCAL}, "no-local"),
+        ("too long", {"topic": "t" * 32501, "group": "g" * 32500}, "too long"),
+        ("empty", {"group": ""}, "")])
+def shared_refused(module, values, word):
+    with Five(module.nl) as five:
+        with refused(errno.ERANGE if not word else errno.EINVAL, word):
+            five.options(**{"topic": "t", "group": "g", **values})
+    with refused(errno.EINVAL, "sink"):
+        module.nl.request("sub_add", [("conn_id", 0), ("filter", {
+            "topic": "t", "group": "g"})])
+
+
+@test("groups of one filter are bounded")
+def groups_bounded(module):
+    with Five(module.nl) as five:
+        for n in range(len(module.nl.stats()["worker"]) * LIMIT["groups_max"]):
+            five.options("t", group=str(n))
+        with refused(errno.E2BIG, "share names"):
+            five.options("t", group="more")
+        equal(len({s["filter"][0]["group"] for s in module.nl.request(
+            "sub_get", {"conn_id": five.id}, NLM_F_DUMP)}), n + 1)
 
 
 @test("inject with properties")

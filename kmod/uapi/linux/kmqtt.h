@@ -43,6 +43,8 @@
 
 /* Bytes in a topic filter. MQTT allows 65535; a netlink attribute does not. */
 #define KMQTT_FILTER_MAX	65000
+/* Share names that one filter may have: at least so many. */
+#define KMQTT_GROUPS_MAX	1000
 /* The largest subscription identifier of MQTT 5 (section 3.8.2.1.2). */
 #define KMQTT_SUB_ID_MAX	268435455
 /* Levels in a topic name or filter (mosquitto's limit, CVE-2019-11779). */
@@ -491,7 +493,9 @@ enum kmqtt_a_sub {
  *	least 1 byte, and with the topic at most KMQTT_FILTER_MAX. A filter with
  *	it is another than one without. Of the subscriptions with one share name
  *	and topic, one gets each message published at QoS 0; those above are the
- *	daemon's. Without no-local [MQTT-3.8.3-4]; not for the sink
+ *	daemon's. Members take turns; who does not keep up is left out. E2BIG: the
+ *	filter has KMQTT_GROUPS_MAX share names. Without no-local [MQTT-3.8.3-4];
+ *	not for the sink
  */
 enum kmqtt_a_filter {
 	KMQTT_A_FILTER_UNSPEC,
