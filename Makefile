@@ -32,7 +32,7 @@ PURE_CFLAGS := $(USER_CFLAGS) -Wno-unused-parameter -Ikmod/shim -Ikmod
 
 KMQTTD_SRC := $(wildcard userspace/*.c) kmod/frame.c kmod/head.c \
 	kmod/property.c kmod/rules.c kmod/topic.c kmod/trie.c
-KMQTTD_LIBS := -luring -lmnl -lsqlite3 -lcrypto -largon2 -lseccomp -lpthread
+KMQTTD_LIBS := -luring -lmnl -lsqlite3 -lcrypto -largon2 -lseccomp -lgsasl -lpthread
 CTL_SRC := $(wildcard tools/ctl/*.c)
 BENCH_SRC := $(wildcard tools/bench/*.c)
 

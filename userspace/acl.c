@@ -848,7 +848,8 @@ static void moved(struct kmod_request *request, const struct kmod_reply *reply)
 		log_print(LOG_TYPE_ERROR,
 			  "Error: The kernel module refused the access rules of connection %u: %s %s",
 			  move->conn_id, strerror(-reply->err), reply->text);
-		client_end_conn(move->conn_id, "access rules not in force");
+		client_fail_conn(move->conn_id, REASON_NOT_AUTHORIZED,
+				 "access rules not in force");
 	}
 	role_put(move->role);
 	role_put(move->old);
@@ -873,7 +874,7 @@ static void move_connection(const struct session *session, u32 conn_id,
 	move = calloc(1, sizeof(*move) + session->id_len + who->user_len);
 	if (!move) {
 		role_put(old);
-		client_end_conn(conn_id, "out of memory");
+		client_fail_conn(conn_id, REASON_QUOTA, "out of memory");
 		return;
 	}
 	move->role = role_hold(session->subject.role);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "adopt.h"
+#include "auth.h"
 #include "frame.h"
 #include "inject.h"
 #include "journal.h"
@@ -33,6 +34,8 @@
 #define HELD_EACH	64
 /* Milliseconds between two lines about dropped messages of one client. */
 #define DROPPED_EVERY	10000
+/* Milliseconds that a client has to take its last packet. */
+#define PARTING_TIME	2000
 /* Milliseconds between two lines about connections that are not let in. */
 #define DENIED_EVERY	1000
 /* Bytes done that the kernel is told of at once, and those that are the beginning
@@ -47,16 +50,18 @@
  * @change: that it waits for
  * @from: bytes that were handled before what it acknowledges
  * @inbound: packet identifier of a QoS 2 message, whose mark @change is, or 0
- * @len: bytes of @packet, 0: only the kernel will be told
- * @packet: to be sent then
+ * @type: of the packet to be sent then, 0: only the kernel will be told
+ * @reason: its reason code
+ * @id: its packet identifier
  */
 struct late_ack {
 	STAILQ_ENTRY(late_ack) link;
 	u64 change;
 	u64 from;
 	u16 inbound;
-	u8 len;
-	u8 packet[PACKET_ACK_SIZE];
+	u16 id;
+	u8 type;
+	u8 reason;
 };
 
 TAILQ_HEAD(clients, client);
@@ -65,6 +70,7 @@ const struct config *client_config;
 
 static struct clients clients = TAILQ_HEAD_INITIALIZER(clients);
 static struct clients greetings = TAILQ_HEAD_INITIALIZER(greetings);
+static struct clients parting = TAILQ_HEAD_INITIALIZER(parting);
 static struct clients unsent = TAILQ_HEAD_INITIALIZER(unsent);
 static struct clients committing = TAILQ_HEAD_INITIALIZER(committing);
 static struct clients paused = TAILQ_HEAD_INITIALIZER(paused);
@@ -146,6 +152,10 @@ static const char *end_text(enum kmqtt_end end)
 		return "topic name invalid";
 	case KMQTT_END_URGENT:
 		return "protocol error (TCP urgent data)";
+	case KMQTT_END_TOPIC_ALIAS:
+		return "topic alias invalid";
+	case KMQTT_END_PAYLOAD_FORMAT:
+		return "payload format invalid";
 	case KMQTT_END_FLUSHED:
 		return "administrative action";
 	default:
@@ -355,15 +365,30 @@ void client_greeted(struct client *client)
 	TAILQ_REMOVE(&greetings, client, greeting);
 }
 
+/* It is no longer among those whose time is limited. */
+static void forget_limit(struct client *client)
+{
+	if (client->state == CLIENT_PARTING)
+		TAILQ_REMOVE(&parting, client, greeting);
+	else if (client->state != CLIENT_ACTIVE)
+		client_greeted(client);
+}
+
+static void forget_login(struct client *client)
+{
+	if (client->login)
+		login_forget(client->login);
+	client->login = NULL;
+	auth_free(client->auth);
+	client->auth = NULL;
+}
+
 void client_end(struct client *client, const char *reason)
 {
 	if (client->state == CLIENT_ENDING)
 		return;
-	if (client->state != CLIENT_ACTIVE)
-		client_greeted(client);
-	if (client->login)
-		login_forget(client->login);
-	client->login = NULL;
+	forget_limit(client);
+	forget_login(client);
 	client->state = CLIENT_ENDING;
 	client->reason = reason;
 	/* Else client_answered() goes on. */
@@ -371,13 +396,72 @@ void client_end(struct client *client, const char *reason)
 		delete(client);
 }
 
-void client_end_all(const char *reason)
+void client_part(struct client *client, const char *reason)
+{
+	if (client_is_leaving(client))
+		return;
+	forget_limit(client);
+	forget_login(client);
+	client->state = CLIENT_PARTING;
+	client->reason = reason;
+	client->since = milliseconds();
+	TAILQ_INSERT_TAIL(&parting, client, greeting);
+}
+
+/*
+ * Whether a DISCONNECT may be sent: in MQTT 5 alone may a server, and only after
+ * CONNACK [MQTT-3.14.0-1].
+ */
+static bool may_dismiss(const struct client *client)
+{
+	return client->level == PACKET_LEVEL_5 && client->attached &&
+	       !client->broken &&
+	       ((client->state == CLIENT_GREETING && !client->awaited) ||
+		client->state == CLIENT_ACTIVATING ||
+		client->state == CLIENT_ACTIVE);
+}
+
+/* Both are in the DISCONNECT, and in the log. */
+static void dismiss(struct client *client, enum reason reason,
+		    const char *text)
+{
+	const char *reference = connect_reference(reason);
+	char name[CLIENT_NAME_SIZE];
+	size_t size;
+	u8 *to;
+
+	size = packet_build_disconnect(NULL, client->max_send, reason, text,
+				       reference);
+	to = size ? client_reserve(client, size) : NULL;
+	if (!to) {
+		client_end(client, text);
+		return;
+	}
+	packet_build_disconnect(to, client->max_send, reason, text, reference);
+	log_print(LOG_TYPE_DEBUG, "Sending DISCONNECT to %s (%u)",
+		  client_name(client, name), reason);
+	client_part(client, text);
+}
+
+void client_fail(struct client *client, enum reason reason, const char *text)
+{
+	if (!text)
+		text = reason_text(reason);
+	if (client_is_leaving(client))
+		return;
+	if (may_dismiss(client))
+		dismiss(client, reason, text);
+	else
+		client_end(client, text);
+}
+
+void client_fail_all(enum reason reason)
 {
 	struct client *client, *next;
 
 	for (client = TAILQ_FIRST(&clients); client; client = next) {
 		next = TAILQ_NEXT(client, link);
-		client_end(client, reason);
+		client_fail(client, reason, NULL);
 	}
 }
 
@@ -385,11 +469,14 @@ void client_end_all(const char *reason)
 void client_review(void)
 {
 	struct client *client, *next;
+	enum reason reason;
 
 	for (client = TAILQ_FIRST(&clients); client; client = next) {
 		next = TAILQ_NEXT(client, link);
-		if (client->session && !connect_permits(client))
-			client_end(client, "not authorised");
+		reason = client->session ? connect_review(client) :
+					   REASON_SUCCESS;
+		if (reason)
+			client_fail(client, reason, NULL);
 	}
 }
 
@@ -404,10 +491,9 @@ void client_request(struct client *client, const struct kmod_command *command)
 bool client_answered(struct client *client)
 {
 	client->requesting = false;
-	if (client->state != CLIENT_ENDING)
-		return true;
-	delete(client);
-	return false;
+	if (client->state == CLIENT_ENDING)
+		delete(client);
+	return !client_is_leaving(client);
 }
 
 /*
@@ -417,6 +503,7 @@ bool client_answered(struct client *client)
 static bool may_handle(const struct client *client)
 {
 	return (client->state == CLIENT_CONNECTING ||
+		client->state == CLIENT_EXCHANGING ||
 		client->state == CLIENT_ACTIVE) &&
 	       (!quiescing || client->told > client->handled) &&
 	       !client->requesting && !client->awaited &&
@@ -582,6 +669,9 @@ static void flush_later(struct client *client)
 
 void client_send(struct client *client, const void *packet, size_t len)
 {
+	/* Nothing follows the last packet [MQTT-3.14.4-1]. */
+	if (client_is_leaving(client))
+		return;
 	if (buffer_append(&client->out, packet, len))
 		client_end(client, "out of memory");
 	else
@@ -590,8 +680,11 @@ void client_send(struct client *client, const void *packet, size_t len)
 
 u8 *client_reserve(struct client *client, size_t len)
 {
-	u8 *to = buffer_reserve(&client->out, len);
+	u8 *to;
 
+	if (client_is_leaving(client))
+		return NULL;
+	to = buffer_reserve(&client->out, len);
 	if (!to) {
 		client_end(client, "out of memory");
 		return NULL;
@@ -635,8 +728,8 @@ static void wait_for_commit(struct client *client)
 	TAILQ_INSERT_TAIL(&committing, client, commit);
 }
 
-static void acknowledge_late(struct client *client, const u8 *packet,
-			     size_t len, u64 change, u16 inbound)
+static void acknowledge_late(struct client *client, u8 type, u16 id,
+			     enum reason reason, u64 change, u16 inbound)
 {
 	struct late_ack *ack = malloc(sizeof(*ack));
 
@@ -644,46 +737,61 @@ static void acknowledge_late(struct client *client, const u8 *packet,
 		client_end(client, "out of memory");
 		return;
 	}
-	ack->change = change;
-	ack->from = client->handled;
-	ack->inbound = inbound;
-	ack->len = len;
-	if (len)
-		memcpy(ack->packet, packet, len);
+	*ack = (struct late_ack){
+		.change = change,
+		.from = client->handled,
+		.inbound = inbound,
+		.id = id,
+		.type = type,
+		.reason = reason,
+	};
 	STAILQ_INSERT_TAIL(&client->held, ack, link);
 	client->held_weight += HELD_EACH;
 	wait_for_commit(client);
 }
 
-static void acknowledge(struct client *client, u8 type, u16 id, u64 change,
-			u16 inbound)
+static void send_ack(struct client *client, u8 type, u16 id, enum reason reason)
 {
-	u8 packet[PACKET_ACK_SIZE];
+	/* [MQTT5: MQTT-3.1.2-29] */
+	const char *text = reason_is_error(reason) && client->explain ?
+			   reason_text(reason) : NULL;
+	size_t size;
+	u8 *to;
 
-	packet_build_ack(packet, client->level, KMQTT_PACKET_MAX, type, id,
-			 REASON_SUCCESS, NULL);
+	size = packet_build_ack(NULL, client->level, client->max_send, type, id,
+				reason, text);
+	to = size ? client_reserve(client, size) : NULL;
+	if (to)
+		packet_build_ack(to, client->level, client->max_send, type, id,
+				 reason, text);
+}
+
+static void acknowledge(struct client *client, u8 type, u16 id,
+			enum reason reason, u64 change, u16 inbound)
+{
 	if (change <= store_committed() && STAILQ_EMPTY(&client->held))
-		client_send(client, packet, sizeof(packet));
+		send_ack(client, type, id, reason);
 	else
-		acknowledge_late(client, packet, sizeof(packet), change,
-				 inbound);
+		acknowledge_late(client, type, id, reason, change, inbound);
 }
 
-void client_acknowledge(struct client *client, u8 type, u16 id, u64 change)
+void client_acknowledge(struct client *client, u8 type, u16 id,
+			enum reason reason, u64 change)
 {
-	acknowledge(client, type, id, change, 0);
+	acknowledge(client, type, id, reason, change, 0);
 }
 
-void client_received(struct client *client, u16 id, u64 mark)
+void client_received(struct client *client, u16 id, enum reason reason,
+		     u64 mark)
 {
-	acknowledge(client, KMQTT_PUBREC, id, mark, id);
+	acknowledge(client, KMQTT_PUBREC, id, reason, mark, id);
 }
 
 /* What has been handled asks for no answer, but is not on disk. */
 static void await_silently(struct client *client, u64 change)
 {
-	if (client->state != CLIENT_ENDING && change > store_committed())
-		acknowledge_late(client, NULL, 0, change, 0);
+	if (!client_is_leaving(client) && change > store_committed())
+		acknowledge_late(client, 0, 0, REASON_SUCCESS, change, 0);
 }
 
 void client_await(struct client *client, u64 change,
@@ -717,8 +825,8 @@ static void release_held(struct client *client)
 	while ((ack = STAILQ_FIRST(&client->held)) &&
 	       ack->change <= committed) {
 		STAILQ_REMOVE_HEAD(&client->held, link);
-		if (ack->len)
-			client_send(client, ack->packet, ack->len);
+		if (ack->type)
+			send_ack(client, ack->type, ack->id, ack->reason);
 		free(ack);
 	}
 	if (STAILQ_EMPTY(&client->held))
@@ -727,14 +835,14 @@ static void release_held(struct client *client)
 
 static void commit_client(struct client *client)
 {
-	if (client->state == CLIENT_ENDING)
+	if (client_is_leaving(client))
 		return;
 	release_held(client);
 	if (client->awaited && client->awaited <= store_committed()) {
 		client->awaited = 0;
 		client->then(client);
 	}
-	if (client->state == CLIENT_ENDING)
+	if (client_is_leaving(client))
 		return;
 	if (client->awaited || !STAILQ_EMPTY(&client->held))
 		wait_for_commit(client);
@@ -766,16 +874,22 @@ static void send_done(struct ring_op *op, const struct ring_result *result)
 	client->ops--;
 	buffer_free(&client->sent);
 
+	client->broken |= result->res != len;
 	if (client->state == CLIENT_ENDING) {
 		settle(client);
-	} else if (client->state == CLIENT_REFUSING) {
-		client_end(client, client->reason);
-	} else if (result->res != len) {
+	} else if (client->state == CLIENT_PARTING) {
+		if (client->broken || !buffer_used(&client->out))
+			client_end(client, client->reason);
+		else
+			flush(client);
+	} else if (client->broken) {
 		/* What is here already may be a DISCONNECT. */
 		client->eof = true;
 		client_pump(client);
 	} else if (client->state == CLIENT_GREETING) {
 		connect_activate(client);
+	} else if (client->state == CLIENT_EXCHANGING) {
+		client_pump(client);
 	} else {
 		outbound_pump(client->session);
 		tell(client, TELL_MOST);
@@ -823,24 +937,27 @@ static u32 connect_max(void)
 	       most : client_config->max_packet_size;
 }
 
-/* Ends the client when such a packet may not come from it, or not now. */
-static bool expected(struct client *client, const struct kmqtt_frame *frame)
+/* Before it is known who it is, there is a CONNACK instead of a DISCONNECT. */
+static void fail_early(struct client *client, enum reason reason)
 {
-	unsigned int type = kmqtt_frame_type(frame);
-	bool connecting = client->state == CLIENT_CONNECTING;
-	u32 max = client_config->max_packet_size;
-	bool connect = type == KMQTT_CONNECT;
+	if (client->state == CLIENT_EXCHANGING)
+		connect_refuse(client, reason, NULL);
+	else
+		client_fail(client, reason, NULL);
+}
 
-	/* [MQTT-3.1.0-1], [MQTT-3.1.0-2] */
-	if (connect != connecting) {
-		client_end(client, "protocol error");
-		return false;
+/* Whether such a packet may come from it now. */
+static bool expected_now(const struct client *client, unsigned int type)
+{
+	switch (client->state) {
+	case CLIENT_CONNECTING:
+		/* [MQTT-3.1.0-1] */
+		return type == KMQTT_CONNECT;
+	case CLIENT_EXCHANGING:
+		/* [MQTT5: MQTT-3.1.2-30] */
+		return type == KMQTT_AUTH || type == KMQTT_DISCONNECT;
 	}
-
 	switch (type) {
-	case KMQTT_CONNECT:
-		max = connect_max();
-		break;
 	case KMQTT_PUBLISH:
 	case KMQTT_PUBACK:
 	case KMQTT_PUBREC:
@@ -850,14 +967,29 @@ static bool expected(struct client *client, const struct kmqtt_frame *frame)
 	case KMQTT_UNSUBSCRIBE:
 	case KMQTT_PINGREQ:
 	case KMQTT_DISCONNECT:
-		break;
+		return true;
+	case KMQTT_AUTH:
+		/* [MQTT5: MQTT-4.12.0-7] */
+		return client->enhanced;
 	default:
-		/* Only servers send the others. */
-		client_end(client, "protocol error");
+		/* [MQTT-3.1.0-2]; only servers send the others. */
+		return false;
+	}
+}
+
+/* Ends the client when such a packet may not come from it, or not now. */
+static bool expected(struct client *client, const struct kmqtt_frame *frame)
+{
+	unsigned int type = kmqtt_frame_type(frame);
+	u32 max = client->state == CLIENT_ACTIVE ?
+		  client_config->max_packet_size : connect_max();
+
+	if (!expected_now(client, type)) {
+		fail_early(client, REASON_PROTOCOL);
 		return false;
 	}
 	if (kmqtt_frame_size(frame) > max) {
-		client_end(client, "oversize packet");
+		fail_early(client, REASON_TOO_LARGE);
 		return false;
 	}
 	return true;
@@ -876,38 +1008,78 @@ static void handle_ack(struct client *client, unsigned int type,
 {
 	struct session *session = client->session;
 	struct packet_ack ack;
-	u16 id;
+	enum reason reason;
 
-	if (packet_parse_ack(client->level, type, data, len, &ack)) {
-		client_end(client, "malformed packet");
+	reason = packet_parse_ack(client->level, type, data, len, &ack);
+	if (reason) {
+		client_fail(client, reason, NULL);
 		return;
 	}
-	id = ack.id;
 	switch (type) {
 	case KMQTT_PUBACK:
-		outbound_puback(session, id);
+		outbound_puback(session, ack.id);
 		await_silently(client, session_change(session, store_queued()));
 		break;
 	case KMQTT_PUBREC:
-		outbound_pubrec(session, id);
+		if (!reason_is_error(ack.reason)) {
+			outbound_pubrec(session, ack.id);
+			break;
+		}
+		outbound_refused(session, ack.id);
+		await_silently(client, session_change(session, store_queued()));
 		break;
 	case KMQTT_PUBREL:
-		publish_release(client, id);
+		publish_release(client, ack.id);
 		break;
 	default:
-		outbound_pubcomp(session, id);
+		outbound_pubcomp(session, ack.id);
 		await_silently(client, session_change(session, store_queued()));
 	}
 }
 
-/* [MQTT-3.14.4-3] */
-static void handle_disconnect(struct client *client)
+static void forget_will(struct client *client)
 {
 	if (client->will)
 		message_put(client->will);
 	client->will = NULL;
-	journal_append(JOURNAL_CONN_DISCONNECTED, client->cookie, 0, 0, 0);
-	client_end(client, "");
+}
+
+/* A DISCONNECT of MQTT 5 may say more. False when it was wrong. */
+static bool heed(struct client *client, const u8 *data, size_t len,
+		 struct packet_disconnect *disconnect)
+{
+	enum reason reason;
+
+	reason = packet_parse_disconnect(data, len, disconnect);
+	/* Section 3.14.2.2.2. */
+	if (!reason && disconnect->has_expiry && disconnect->session_expiry &&
+	    !client->session_expiry)
+		reason = REASON_PROTOCOL;
+	if (reason) {
+		client_fail(client, reason, NULL);
+		return false;
+	}
+	if (disconnect->has_expiry)
+		connect_set_expiry(client, disconnect->session_expiry);
+	return true;
+}
+
+static void handle_disconnect(struct client *client, const u8 *data, size_t len)
+{
+	struct packet_disconnect disconnect = { .reason = REASON_SUCCESS };
+
+	if (client->level == PACKET_LEVEL_5 && client->session &&
+	    !heed(client, data, len, &disconnect))
+		return;
+	/* [MQTT-3.14.4-3] */
+	if (disconnect.reason == REASON_SUCCESS) {
+		forget_will(client);
+		journal_append(JOURNAL_CONN_DISCONNECTED, client->cookie, 0, 0,
+			       0);
+	}
+	client_end(client, disconnect.reason == REASON_SUCCESS ||
+			   disconnect.reason == REASON_DISCONNECT_WITH_WILL ?
+			   "" : reason_text(disconnect.reason));
 }
 
 /* True when @packet has been done with. */
@@ -935,7 +1107,10 @@ static bool handle(struct client *client, const struct kmqtt_frame *frame,
 		return subscribe_handle(client, type == KMQTT_SUBSCRIBE,
 					frame->seen, kmqtt_frame_size(frame));
 	case KMQTT_DISCONNECT:
-		handle_disconnect(client);
+		handle_disconnect(client, data, frame->remaining);
+		return true;
+	case KMQTT_AUTH:
+		connect_handle_auth(client, data, frame->remaining);
 		return true;
 	default:
 		handle_pingreq(client);
@@ -957,7 +1132,7 @@ static bool handle_next(struct client *client)
 		return false;
 	end = kmqtt_frame_feed(&frame, packet, len, client->level, &header);
 	if (end != KMQTT_END_NONE) {
-		client_end(client, end_text(end));
+		fail_early(client, reason_of_end(end));
 		return false;
 	}
 	if (!frame.done || !expected(client, &frame) ||
@@ -1006,16 +1181,51 @@ static bool busy(const struct client *client)
 				     client->held_weight >= HELD_MAX)));
 }
 
+/* Why the kernel ended it, which the client is to hear before it is closed. */
+static void fail_for_end(struct client *client, enum kmqtt_end end)
+{
+	enum reason reason = reason_of_end(end);
+
+	if (reason)
+		client_fail(client, reason, end_text(end));
+	else
+		client_end(client, NULL);
+}
+
+static void conn_get_done(struct kmod_request *request,
+			  const struct kmod_reply *reply)
+{
+	struct client *client = client_of_request(request);
+
+	if (client_answered(client))
+		fail_for_end(client, kmod_u8(reply, KMQTT_A_CONN_END));
+}
+
+/* There is nothing more to come from it. */
+static void handle_eof(struct client *client)
+{
+	static const struct kmod_command conn_get = {
+		.cmd = KMQTT_CMD_CONN_GET,
+		.build = build_conn_del,
+		.done = conn_get_done,
+	};
+
+	if (may_dismiss(client) && client->state == CLIENT_ACTIVE)
+		client_request(client, &conn_get);
+	else
+		client_end(client, client->reason);
+}
+
 void client_pump(struct client *client)
 {
 	while (may_handle(client) && !pause_if_busy(client) && handle_next(client))
 		;
-	if (client->state == CLIENT_ENDING)
+	if (client_is_leaving(client))
 		return;
 	tell(client, TELL_MOST);
 	/* Then there may be more behind it, a DISCONNECT for one. */
 	if (client->eof && !busy(client))
-		client_end(client, client->reason);
+		handle_eof(client);
 	else
 		adjust_receiving(client);
 }
@@ -1039,6 +1249,8 @@ static void receive_done(struct ring_op *op, const struct ring_result *result)
 		settle(client);
 		return;
 	}
+	if (client_is_leaving(client))
+		return;
 	if (result->res > 0) {
 		if (buffer_append(&client->in, result->data, result->res)) {
 			client_end(client, "out of memory");
@@ -1152,6 +1364,9 @@ struct client *client_new(u64 cookie)
 	client->receive.done = receive_done;
 	client->send.done = send_done;
 	client->cancel.done = cancel_done;
+	client->max_send = KMQTT_PACKET_MAX;
+	client->receive_max = UINT16_MAX;
+	client->explain = true;
 	STAILQ_INIT(&client->held);
 	return client;
 }
@@ -1209,6 +1424,9 @@ void client_tick(void)
 	while ((client = TAILQ_FIRST(&greetings)) &&
 	       now - client->since >= timeout)
 		client_end(client, "exceeded timeout");
+	while ((client = TAILQ_FIRST(&parting)) &&
+	       now - client->since >= PARTING_TIME)
+		client_end(client, client->reason);
 	/* What is little is told late, but not never: it is the kernel's memory.
 	 */
 	TAILQ_FOREACH(client, &clients, link)
@@ -1231,12 +1449,12 @@ static struct client *find(u32 conn_id)
 	return NULL;
 }
 
-void client_end_conn(u32 conn_id, const char *reason)
+void client_fail_conn(u32 conn_id, enum reason reason, const char *text)
 {
 	struct client *client = find(conn_id);
 
 	if (client)
-		client_end(client, reason);
+		client_fail(client, reason, text);
 }
 
 static void log_dropped(struct client *client, u32 event_seq)
@@ -1262,10 +1480,10 @@ static void log_dropped(struct client *client, u32 event_seq)
  * The bytes before the end come first: receiving tells of the end, too. Only
  * when it has not by the next time is the record needed.
  */
-static void kernel_ended(struct client *client)
+static void kernel_ended(struct client *client, enum kmqtt_end end)
 {
 	if (client->kernel_ended && !client->requesting)
-		client_end(client, client->reason);
+		fail_for_end(client, end);
 	else
 		client->kernel_ended = true;
 }
@@ -1290,12 +1508,12 @@ void client_record(const struct kmod_reply *record)
 			forget(conn_id);
 		return;
 	}
-	if (client->state == CLIENT_ENDING)
+	if (client_is_leaving(client))
 		return;
 	if (events & KMQTT_EVENT_DROPPED)
 		log_dropped(client, kmod_u32(record, KMQTT_A_CONN_EVENT_SEQ));
 	if (events & KMQTT_EVENT_ENDED)
-		kernel_ended(client);
+		kernel_ended(client, kmod_u8(record, KMQTT_A_CONN_END));
 }
 
 void client_quiesce(bool on)

@@ -33,11 +33,13 @@
  *	the daemon before had, to give it back (conn-adopt)
  * @CLIENT_CONNECTING: its CONNECT is awaited
  * @CLIENT_AUTHENTICATING: its password is compared
+ * @CLIENT_EXCHANGING: its next AUTH is awaited (MQTT 5, section 4.12)
  * @CLIENT_TAKEOVER: the connection that had its identifier must go first
  * @CLIENT_GREETING: CONNACK is being sent
  * @CLIENT_ACTIVATING: the kernel is asked to handle its messages (conn-set)
  * @CLIENT_ACTIVE: it is connected
- * @CLIENT_REFUSING: a CONNACK that refuses it is being sent
+ * @CLIENT_PARTING: the last packet is being sent: a CONNACK that refuses it, or
+ *	a DISCONNECT
  * @CLIENT_ENDING: the kernel is asked to end it, or did, and what is under way
  *	must come to its end; then the client is freed
  */
@@ -45,14 +47,16 @@ enum client_state {
 	CLIENT_ATTACHING,
 	CLIENT_CONNECTING,
 	CLIENT_AUTHENTICATING,
+	CLIENT_EXCHANGING,
 	CLIENT_TAKEOVER,
 	CLIENT_GREETING,
 	CLIENT_ACTIVATING,
 	CLIENT_ACTIVE,
-	CLIENT_REFUSING,
+	CLIENT_PARTING,
 	CLIENT_ENDING,
 };
 
+struct auth;
 struct login;
 struct subscribing;
 
@@ -61,7 +65,8 @@ STAILQ_HEAD(late_acks, late_ack);
 /**
  * struct client - one connection
  * @link: among all clients
- * @greeting: among those that are not active yet, the oldest first
+ * @greeting: among those that are not active yet, the oldest first, or among
+ *	those that are parting
  * @commit: among those that wait for the disk
  * @unsent: among those with packets to be sent
  * @paused: among those whose packets wait for the module
@@ -71,6 +76,7 @@ STAILQ_HEAD(late_acks, late_ack);
  * @listener: where it came from
  * @peer: the address at the other end
  * @login: while its password is compared, else NULL
+ * @auth: while AUTH packets are exchanged, else NULL
  * @username: its user name, NULL without one; owned
  * @username_len: bytes of it
  * @user: whose password it has given, or NULL; a reference
@@ -81,8 +87,19 @@ STAILQ_HEAD(late_acks, late_ack);
  *	likewise
  * @kernel_state: enum kmqtt_conn_state when it was adopted
  * @keepalive: seconds
+ * @receive_max: messages above QoS 0 that it takes at once, 1 to 65535
+ * @max_send: bytes of the largest packet that it takes, at most KMQTT_PACKET_MAX
+ * @session_expiry: seconds that its session outlives it, or PACKET_NO_EXPIRY
+ * @asked_expiry: what it has asked for
+ * @will_delay: seconds
  * @level: protocol level, 0 before CONNECT
  * @clean: it asked for a clean session
+ * @assigned: its identifier was made up
+ * @other_keepalive: @keepalive is not what it asked for
+ * @wants_response: it asked for response information
+ * @explain: it may be told reason strings in any packet
+ * @enhanced: it named an authentication method
+ * @broken: a send has failed: no packet can follow
  * @present: there was a session to go on with
  * @judged: the module has been told what it may do
  * @will_retain: publish @will retained
@@ -149,6 +166,7 @@ struct client {
 		struct sockaddr_in6 ipv6;
 	} peer;
 	struct login *login;
+	struct auth *auth;
 	u8 *username;
 	size_t username_len;
 	struct user *user;
@@ -156,11 +174,22 @@ struct client {
 	u32 conn_id;
 	u32 since;
 	u32 dropped_at;
+	u32 max_send;
+	u32 session_expiry;
+	u32 asked_expiry;
+	u32 will_delay;
 	u16 keepalive;
+	u16 receive_max;
 	u8 level;
 	u8 state;
 	u8 kernel_state;
 	bool clean;
+	bool assigned;
+	bool other_keepalive;
+	bool wants_response;
+	bool explain;
+	bool enhanced;
+	bool broken;
 	bool present;
 	bool judged;
 	bool will_retain;
@@ -240,8 +269,8 @@ void client_committed(void);
 /* More of the sink has been read. */
 void client_sink_read(void);
 
-/* Ends the client of a connection, if there is one, for @reason. */
-void client_end_conn(u32 conn_id, const char *reason);
+/* client_fail() for the client of a connection, if there is one. */
+void client_fail_conn(u32 conn_id, enum reason reason, const char *text);
 
 /* The module takes messages again. */
 void client_resume_publishers(void);
@@ -264,8 +293,8 @@ bool client_can_bequeath(bool stuck);
 /* Writes what is half to the journal. Nothing may be done for clients then. */
 void client_bequeath(void);
 
-/* Ends all clients. */
-void client_end_all(const char *reason);
+/* client_fail() for all clients. */
+void client_fail_all(enum reason reason);
 
 /* Ends those that the settings, which have changed, let in no more. */
 void client_review(void);
@@ -301,6 +330,25 @@ void client_attach(struct client *client, u32 conn_id);
  * kernel has let go of it; one that is not @attached may be gone at once.
  */
 void client_end(struct client *client, const char *reason);
+
+/*
+ * Ends the connection, and tells a client of MQTT 5 why, in a DISCONNECT after
+ * all that has been sent, if it has had its CONNACK. @text, a literal, is for the
+ * log, and for the client; NULL: reason_text().
+ */
+void client_fail(struct client *client, enum reason reason, const char *text);
+
+/*
+ * What has been sent last is the last packet: the connection ends once it has
+ * left, or some seconds later. @reason as for client_end().
+ */
+void client_part(struct client *client, const char *reason);
+
+/* Whether it is on its way out: no packet is handled or sent any more. */
+static inline bool client_is_leaving(const struct client *client)
+{
+	return client->state >= CLIENT_PARTING;
+}
 
 /* Asks the kernel; only while the client is not @requesting. */
 void client_request(struct client *client, const struct kmod_command *command);
@@ -340,12 +388,14 @@ void client_publish(struct client *client, const struct message *message,
 
 /*
  * Sends a PUBACK, PUBREC, PUBREL or PUBCOMP, as @type says, once @change is on
- * disk, and in the order of the calls.
+ * disk, and in the order of the calls. @reason is for clients of MQTT 5.
  */
-void client_acknowledge(struct client *client, u8 type, u16 id, u64 change);
+void client_acknowledge(struct client *client, u8 type, u16 id,
+			enum reason reason, u64 change);
 
 /* Sends the first PUBREC, likewise; the journal has @mark for this message. */
-void client_received(struct client *client, u16 id, u64 mark);
+void client_received(struct client *client, u16 id, enum reason reason,
+		     u64 mark);
 
 /*
  * Calls @then once @change is on disk, which may be at once. Until then no
@@ -380,12 +430,28 @@ void client_pump(struct client *client);
 /* Handles a CONNECT, @len bytes after the fixed header. */
 void connect_handle(struct client *client, const u8 *data, size_t len);
 
+/* Refuses it with a CONNACK; @text as for client_fail(). */
+void connect_refuse(struct client *client, enum reason reason,
+		    const char *text);
+
 /*
  * Goes on after CLIENT_AUTHENTICATING, which ended so (login_open()).
  */
 void connect_authenticated(struct client *client,
 			   const struct packet_connect *connect,
 			   struct user *user);
+
+/* Handles an AUTH, likewise. */
+void connect_handle_auth(struct client *client, const u8 *data, size_t len);
+
+/* The session expiry interval that it asks for, now, as far as it is granted. */
+void connect_set_expiry(struct client *client, u32 expiry);
+
+/* Why the settings, as they are now, do not let it in, or REASON_SUCCESS. */
+enum reason connect_review(const struct client *client);
+
+/* Where it is to go instead, for @reason, or NULL: a UTF-8 string. */
+const char *connect_reference(enum reason reason);
 
 /* Would the settings, as they are now, let it in as the user that it is? */
 bool connect_permits(const struct client *client);

@@ -26,11 +26,16 @@
 #define INFLIGHT_DEFAULT	20
 #define INFLIGHT_MAX		65535	/* there are no more packet identifiers */
 #define QUEUED_DEFAULT		1000
+#define TOPIC_ALIAS_DEFAULT	10
+#define LEVELS_ALL		(1 << 3 | 1 << 4 | 1 << 5)
 #define AUTO_ID_PREFIX		"auto-"
 #define UUID_LEN		36	/* what follows the prefix */
 /* Not mosquitto.db: that one is mosquitto's, whose format is another. */
 #define PERSISTENCE_FILE	"kmqtt.db"
 #define RUNTIME_DIRECTORY	"/run/kmqtt"
+
+/* Bytes of what is said in a CONNACK, which clients' limits let through. */
+#define STRING_MAX	1024
 
 /* Seconds. */
 #define HOUR	3600
@@ -193,6 +198,13 @@ static struct config_access *access_of(struct parser *parser)
 				    : &parser->access;
 }
 
+#define LISTENER_DEFAULT {						\
+	.levels = LEVELS_ALL,						\
+	.max_qos = 2,							\
+	.max_topic_alias = TOPIC_ALIAS_DEFAULT,				\
+	.access.allow_zero_length_clientid = true,			\
+}
+
 static int add_listener(struct config *config,
 			const struct config_listener *listener)
 {
@@ -210,9 +222,7 @@ static int add_listener(struct config *config,
 static int parse_listener(struct parser *parser, const struct option *option,
 			  char *value)
 {
-	struct config_listener listener = {
-		.access.allow_zero_length_clientid = true,
-	};
+	struct config_listener listener = LISTENER_DEFAULT;
 	char *save, *port, *host;
 	long number;
 	int err;
@@ -271,6 +281,60 @@ static int parse_max_connections(struct parser *parser,
 	if (!err)
 		current(parser)->max_connections = number < 0 ? 0 : number;
 	return err;
+}
+
+static int parse_max_qos(struct parser *parser, const struct option *option,
+			 char *value)
+{
+	long number;
+	int err = read_number(option->name, value, 0, 2, &number);
+
+	if (!err)
+		current(parser)->max_qos = number;
+	return err;
+}
+
+static int parse_max_topic_alias(struct parser *parser,
+				 const struct option *option, char *value)
+{
+	long number;
+	int err = read_number(option->name, value, 0, USHRT_MAX, &number);
+
+	if (!err)
+		current(parser)->max_topic_alias = number;
+	return err;
+}
+
+/* "3, 4, 5": which of them. */
+static int parse_accept_protocol_versions(struct parser *parser,
+					  const struct option *option,
+					  char *value)
+{
+	char *save, *word;
+	long number;
+	u8 levels = 0;
+
+	for (word = strtok_r(value, ", ", &save); word;
+	     word = strtok_r(NULL, ", ", &save)) {
+		if (read_number(option->name, word, 3, 5, &number))
+			return -EINVAL;
+		levels |= 1 << number;
+	}
+	if (!levels)
+		return invalid(option->name, value);
+	current(parser)->levels = levels;
+	return 0;
+}
+
+/* What clients of MQTT 5 are told is a UTF-8 string, and fits. */
+static int parse_utf8(struct parser *parser, const struct option *option,
+		      char *value)
+{
+	size_t len = strlen(value);
+
+	if (len > (size_t)option->max || kmqtt_utf8_check((const u8 *)value, len))
+		return invalid(option->name, value);
+	return read_string(option->name, value, setting(parser, option));
 }
 
 static int parse_per_listener_settings(struct parser *parser,
@@ -549,10 +613,13 @@ static int parse_include_dir(struct parser *parser, const struct option *option,
 	.offset = offsetof(struct config, field)
 #define BOOL(variable, field) { SETTING(variable, parse_bool, field) }
 #define STRING(variable, field) { SETTING(variable, parse_string, field) }
+#define UTF8(variable, field, most)					\
+	{ SETTING(variable, parse_utf8, field), .max = most }
 #define NUMBER(variable, field, least, most)				\
 	{ SETTING(variable, parse_number, field), .min = least, .max = most }
 
 static const struct option options[] = {
+	OPTION(accept_protocol_versions),
 	OPTION(acl_file),
 	OPTION(allow_anonymous),
 	OPTION(allow_zero_length_clientid),
@@ -560,6 +627,7 @@ static const struct option options[] = {
 	OPTION(autosave_interval),
 	OPTION(autosave_on_changes),
 	OPTION(bind_address),
+	BOOL(check_payload_format, check_payload_format),
 	STRING(clientid_prefixes, id_prefix),
 	NUMBER(connect_timeout, connect_timeout, 1, USHRT_MAX),
 	BOOL(connection_messages, connection_messages),
@@ -580,9 +648,11 @@ static const struct option options[] = {
 	NUMBER(max_packet_size, max_packet_size, MIN_PACKET_SIZE,
 	       KMQTT_PACKET_MAX),
 	NUMBER(max_publish_rate, max_publish_rate, 0, KMQTT_PUBLISH_RATE_MAX),
+	OPTION(max_qos),
 	OPTION(max_queued_bytes),
 	NUMBER(max_queued_messages, max_queued_messages, INT_MIN, INT_MAX),
 	NUMBER(max_subscriptions, max_subscriptions, 0, INT_MAX),
+	OPTION(max_topic_alias),
 	NUMBER(packet_max_connect, max_connect, MIN_PACKET_SIZE,
 	       KMQTT_PACKET_MAX - KMQTT_HEADER_MAX),
 	OPTION(memory_limit),
@@ -596,10 +666,14 @@ static const struct option options[] = {
 	STRING(pid_file, pid_file),
 	OPTION(port),
 	BOOL(queue_qos0_messages, queue_qos0),
+	UTF8(response_information, response_information, STRING_MAX),
 	BOOL(retain_available, retain_available),
+	NUMBER(retain_expiry_interval, retain_expiry_interval, 0, INT_MAX / 60),
 	OPTION(retry_interval),
 	OPTION(use_username_as_clientid),
 	STRING(runtime_directory, runtime_directory),
+	UTF8(server_moved, moved_server, STRING_MAX),
+	UTF8(use_another_server, other_server, STRING_MAX),
 	STRING(user, user),
 };
 
@@ -620,6 +694,8 @@ static const struct fixed_option fixed_options[] = {
 	  "a client gets one copy, however many of its subscriptions match" },
 	{ "check_retain_source", { "false", "0" },
 	  "who published a retained message is not kept with it" },
+	{ "max_topic_alias_broker", { "0" },
+	  "topics are sent to clients in full" },
 	{ "max_inflight_bytes", { "0" },
 	  "max_inflight_messages bounds what is in flight" },
 	{ "message_size_limit", { "0" },
@@ -666,14 +742,11 @@ static const struct unsupported unsupported[] = {
 		"global_plugin", "plugin") },
 	{ "plugins", "auth_opt_", NAMES(NULL) },
 	{ "websockets", "websockets_", NAMES("http_dir") },
-	{ "MQTT 5", NULL,
-	  NAMES("max_topic_alias", "max_topic_alias_broker",
-		"retain_expiry_interval") },
 	{ NULL, NULL,
-	  NAMES("accept_protocol_versions", "bind_interface",
+	  NAMES("bind_interface",
 		"enable_control_api", "enable_proxy_protocol",
 		"listener_allow_anonymous", "listener_auto_id_prefix",
-		"max_log_entries", "max_qos", "maximum_qos",
+		"max_log_entries", "maximum_qos",
 		"mount_point", "packet_buffer_size", "packet_max_auth",
 		"packet_max_simple", "packet_max_sub", "packet_max_un",
 		"proxy_protocol_v2_require_tls", "retained_persistence",
@@ -1020,7 +1093,7 @@ int config_read(struct config *config, FILE *file, const char *name, u16 port)
 	struct parser parser = {
 		.config = config,
 		.current = NO_LISTENER,
-		.base.access.allow_zero_length_clientid = true,
+		.base = LISTENER_DEFAULT,
 		.access.allow_zero_length_clientid = true,
 	};
 	int err = 0;
@@ -1070,6 +1143,9 @@ void config_free(struct config *config)
 		free_listener(&config->listeners[i]);
 	free(config->listeners);
 	free(config->id_prefix);
+	free(config->response_information);
+	free(config->other_server);
+	free(config->moved_server);
 	free(config->persistence_location);
 	free(config->persistence_file);
 	free(config->log_timestamp_format);

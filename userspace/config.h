@@ -42,6 +42,9 @@ struct config_access {
  * @local_only: only the loopback addresses, of which one is enough; @host NULL
  * @max_connections: most clients at once, 0 for any number
  * @username_as_id: a client's user name is its identifier
+ * @levels: mask: bit n: clients of protocol level n may connect, 3 to 5
+ * @max_qos: highest QoS that clients may publish at, and are granted, 0 to 2
+ * @max_topic_alias: topic aliases that a client of MQTT 5 may use, 0: none
  * @access: who may connect here
  */
 struct config_listener {
@@ -50,6 +53,9 @@ struct config_listener {
 	bool local_only;
 	u32 max_connections;
 	bool username_as_id;
+	u8 levels;
+	u8 max_qos;
+	u16 max_topic_alias;
 	struct config_access access;
 };
 
@@ -79,6 +85,14 @@ struct config_listener {
  * @client_expiration: seconds that a session lasts without a connection, 0 for
  *	ever
  * @retain_available: clients may publish retained messages
+ * @retain_expiry_interval: minutes between looks for retained messages that have
+ *	expired, 0: when they are come across
+ * @check_payload_format: a payload that says that it is UTF-8 must be
+ * @response_information: what clients are told who ask for it (MQTT 5, section
+ *	3.2.2.3.15), or NULL; owned
+ * @other_server: clients are to use another server for now, this one, or NULL;
+ *	owned
+ * @moved_server: for good, likewise
  * @persistence: what must survive is kept on disk
  * @persistence_location: in this directory; owned
  * @persistence_file: under this name; owned
@@ -115,6 +129,11 @@ struct config {
 	bool queue_qos0;
 	s64 client_expiration;
 	bool retain_available;
+	u32 retain_expiry_interval;
+	bool check_payload_format;
+	char *response_information;
+	char *other_server;
+	char *moved_server;
 	bool persistence;
 	char *persistence_location;
 	char *persistence_file;

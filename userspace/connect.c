@@ -9,32 +9,75 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "auth.h"
 #include "client.h"
 #include "login.h"
 #include "memory.h"
 #include "packet.h"
 #include "session.h"
 #include "store.h"
+#include "topic.h"
 
-/* Bytes of the largest CONNACK that is sent. */
-#define CONNACK_SIZE	5
-
-static void send_connack(struct client *client, enum reason code,
-			 bool present)
+/* Where clients are to go instead, for this reason, or NULL. */
+const char *connect_reference(enum reason reason)
 {
-	const struct packet_connack connack = {
-		.level = client->level,
-		.reason = code,
-		.present = present,
-		.max = KMQTT_PACKET_MAX,
-		.max_qos = 2,
-	};
-	u8 packet[CONNACK_SIZE];
+	switch (reason) {
+	case REASON_ANOTHER_SERVER:
+		return client_config->other_server;
+	case REASON_SERVER_MOVED:
+		return client_config->moved_server;
+	default:
+		return NULL;
+	}
+}
+
+/* Whether clients are to go elsewhere. */
+static enum reason redirection(void)
+{
+	if (client_config->moved_server)
+		return REASON_SERVER_MOVED;
+	return client_config->other_server ? REASON_ANOTHER_SERVER
+					   : REASON_SUCCESS;
+}
+
+/* False when it is larger than the client takes, and cannot be sent. */
+static bool send_connack(struct client *client,
+			 const struct packet_connack *connack)
+{
 	char name[CLIENT_NAME_SIZE];
+	size_t size;
+	u8 *to;
 
 	log_print(LOG_TYPE_DEBUG, "Sending CONNACK to %s (%d, %d)",
-		  client_name(client, name), present, code);
-	client_send(client, packet, packet_build_connack(packet, &connack));
+		  client_name(client, name), connack->present,
+		  client->level == PACKET_LEVEL_5 ?
+		  (int)connack->reason : reason_return_code(connack->reason));
+	size = packet_build_connack(NULL, connack);
+	to = size ? client_reserve(client, size) : NULL;
+	if (to)
+		packet_build_connack(to, connack);
+	return to;
+}
+
+void connect_refuse(struct client *client, enum reason reason, const char *text)
+{
+	struct packet_connack connack = {
+		.level = client->level,
+		.reason = reason,
+		.max = client->max_send,
+		.max_qos = 2,
+		.server_reference = connect_reference(reason),
+	};
+
+	if (!text)
+		text = reason_text(reason);
+	/* Who speaks another version is not to be confused. */
+	if (reason != REASON_BAD_LEVEL)
+		connack.reason_string = text;
+	if (send_connack(client, &connack))
+		client_part(client, text);
+	else
+		client_end(client, text);
 }
 
 /* clientid_prefixes: of an identifier that will be made up, its beginning. */
@@ -60,63 +103,99 @@ static bool by_password(const struct config_access *access,
 	return access->users && connect->username.data;
 }
 
+/* Whether it names an authentication method, which then decides. */
+static bool is_enhanced(const struct packet_connect *connect)
+{
+	return connect->auth_method.data;
+}
+
+/*
+ * An identifier that is empty must ask for a clean session [MQTT-3.1.3-8], but
+ * not in MQTT 5, and cannot in MQTT 3.1.
+ */
+static bool is_id(const struct config_listener *listener,
+		  const struct packet_connect *connect)
+{
+	if (connect->id.len > KMQTT_CLIENT_ID_MAX ||
+	    (listener->username_as_id &&
+	     connect->username.len > KMQTT_CLIENT_ID_MAX))
+		return false;
+	return connect->id.len ||
+	       (listener->access.allow_zero_length_clientid &&
+		(connect->level == PACKET_LEVEL_5 ||
+		 (connect->level == PACKET_LEVEL_3_1_1 && connect->clean)));
+}
+
+/* Of MQTT 3.x; others are told a shorter one. */
+static bool is_keepalive(const struct packet_connect *connect)
+{
+	u32 max = client_config->max_keepalive;
+
+	return !max || connect->level == PACKET_LEVEL_5 ||
+	       (connect->keepalive && connect->keepalive <= max);
+}
+
+/* Whether it may come in, but for what is compared, or exchanged, later. */
+static bool is_welcome(const struct config_access *access,
+		       const struct packet_connect *connect)
+{
+	if (is_enhanced(connect))
+		return true;
+	return by_password(access, connect) ?
+	       connect->password.data && users_decoy(access->users) :
+	       access->allow_anonymous;
+}
+
 /*
  * Which CONNACK it deserves, but for a password, which is compared later;
- * *@reason is for the log. An identifier that is
- * empty must ask for a clean session [MQTT-3.1.3-8], and cannot in MQTT 3.1. A
- * keep alive that is too long has no code of its own; mosquitto takes this one.
+ * *@text is for the log, NULL: reason_text(). A keep alive that is too long has
+ * no code of its own in MQTT 3.x; mosquitto takes this one.
  */
 static enum reason judge(const struct config_listener *listener,
-				 const struct packet_connect *connect,
-				 const char **reason)
+			 const struct packet_connect *connect,
+			 const char **text)
 {
 	const struct config_access *access = &listener->access;
-	u32 max_keepalive = client_config->max_keepalive;
+	enum reason reason = redirection();
 
-	if ((!connect->id.len &&
-	     (connect->level == PACKET_LEVEL_3_1 || !connect->clean ||
-	      !access->allow_zero_length_clientid)) ||
-	    connect->id.len > KMQTT_CLIENT_ID_MAX ||
-	    (listener->username_as_id &&
-	     connect->username.len > KMQTT_CLIENT_ID_MAX)) {
-		*reason = "client identifier not valid";
+	*text = NULL;
+	if (reason)
+		return reason;
+	if (!is_id(listener, connect))
 		return REASON_BAD_CLIENT_ID;
-	}
 	if (connect->username.len > KMQTT_USER_NAME_MAX) {
-		*reason = "user name not valid";
+		*text = "user name not valid";
 		return REASON_NOT_AUTHORIZED;
 	}
-	if (max_keepalive &&
-	    (!connect->keepalive || connect->keepalive > max_keepalive)) {
-		*reason = "keep alive exceeds max_keepalive";
+	if (!is_keepalive(connect)) {
+		*text = "keep alive exceeds max_keepalive";
 		return REASON_BAD_CLIENT_ID;
 	}
+	/* [MQTT5: MQTT-3.2.2-13], [MQTT5: MQTT-3.2.2-12] */
 	if (connect->will_topic.data && connect->will_retain &&
-	    !client_config->retain_available) {
-		*reason = "retain not supported";
-		return REASON_NOT_AUTHORIZED;
-	}
+	    !client_config->retain_available)
+		return REASON_RETAIN_NOT_SUPPORTED;
+	if (connect->will_qos > listener->max_qos)
+		return REASON_QOS_NOT_SUPPORTED;
+	if (connect->will_properties.utf8 &&
+	    client_config->check_payload_format &&
+	    kmqtt_utf8_check(connect->will_message.data,
+			     connect->will_message.len))
+		return REASON_PAYLOAD_FORMAT;
+	/* [MQTT5: MQTT-4.12.0-1] */
+	if (is_enhanced(connect) && (!access->users ||
+				     !auth_is_method(&connect->auth_method)))
+		return REASON_BAD_AUTH_METHOD;
 	/*
 	 * That a name or a password is wrong is never said in other words
 	 * either, as in mosquitto.
 	 */
 	if (!prefix_matches(access, &connect->id) ||
-	    (listener->username_as_id && !connect->username.data) ||
-	    (by_password(access, connect) ?
-	     !connect->password.data || !users_decoy(access->users) :
-	     !access->allow_anonymous)) {
-		*reason = "not authorised";
+	    (listener->username_as_id && !connect->username.data &&
+	     !is_enhanced(connect)) ||
+	    !is_welcome(access, connect))
 		return REASON_NOT_AUTHORIZED;
-	}
 	return REASON_SUCCESS;
-}
-
-static void refuse(struct client *client, enum reason code,
-		   const char *reason)
-{
-	client->state = CLIENT_REFUSING;
-	client->reason = reason;
-	send_connack(client, code, false);
 }
 
 static void log_connect(const struct client *client,
@@ -130,14 +209,15 @@ static void log_connect(const struct client *client,
 		log_escape(text, connect->username.data, connect->username.len);
 		snprintf(user, sizeof(user), ", u'%s'", text);
 	}
-	/* mosquitto's names of the levels are 1 and 2. */
+	/* mosquitto's names of the levels are 1, 2 and 5. */
 	if (client_config->connection_messages)
 		log_print(LOG_TYPE_NOTICE,
 			  "New client connected from %s as %s (p%d, c%d, k%u%s).",
 			  client_address(client, address),
 			  client_name(client, name),
+			  connect->level == PACKET_LEVEL_5 ? 5 :
 			  connect->level == PACKET_LEVEL_3_1 ? 1 : 2,
-			  connect->clean, connect->keepalive, user);
+			  connect->clean, client->keepalive, user);
 	if (connect->will_topic.data)
 		log_print(LOG_TYPE_DEBUG,
 			  "Will message specified (%u bytes) (r%d, q%u): %s",
@@ -152,7 +232,7 @@ static void take_over(struct client *client, struct client *former)
 {
 	char name[CLIENT_NAME_SIZE];
 
-	if (former->state != CLIENT_ENDING &&
+	if (!client_is_leaving(former) &&
 	    client_config->connection_messages)
 		log_print(LOG_TYPE_ERROR,
 			  "Client %s already connected, closing old connection.",
@@ -160,7 +240,7 @@ static void take_over(struct client *client, struct client *former)
 	client->state = CLIENT_TAKEOVER;
 	client->has_predecessor = true;
 	former->successor = client;
-	client_end(former, "session taken over");
+	client_fail(former, REASON_TAKEN_OVER, NULL);
 }
 
 static int take_username(struct client *client,
@@ -193,6 +273,28 @@ static int take_will(struct client *client,
 	return client->will ? 0 : -ENOMEM;
 }
 
+/* [MQTT5: MQTT-3.1.2-21]: MQTT 3.x has been refused. */
+static void take_keepalive(struct client *client, u16 keepalive)
+{
+	u32 max = client_config->max_keepalive;
+
+	client->keepalive = keepalive;
+	if (max && (!keepalive || keepalive > max)) {
+		client->keepalive = max;
+		client->other_keepalive = true;
+	}
+}
+
+/* persistent_client_expiration is the longest. */
+void connect_set_expiry(struct client *client, u32 expiry)
+{
+	s64 most = client_config->client_expiration;
+
+	if (client->level == PACKET_LEVEL_5 && most && expiry > most)
+		expiry = most;
+	client->session_expiry = expiry;
+}
+
 /* It may come in; a client that had its identifier must go first. */
 static void let_in(struct client *client, const struct packet_connect *connect)
 {
@@ -202,13 +304,13 @@ static void let_in(struct client *client, const struct packet_connect *connect)
 	struct client *former = NULL;
 
 	if (memory_over()) {
-		refuse(client, REASON_UNAVAILABLE,
-		       "memory_limit exceeded");
+		connect_refuse(client, REASON_QUOTA,
+			       "memory_limit exceeded");
 		return;
 	}
 	if (!session_has_room(id->data, id->len)) {
-		refuse(client, REASON_UNAVAILABLE,
-		       "global_max_clients exceeded");
+		connect_refuse(client, REASON_QUOTA,
+			       "global_max_clients exceeded");
 		return;
 	}
 	if (!take_will(client, connect))
@@ -216,12 +318,16 @@ static void let_in(struct client *client, const struct packet_connect *connect)
 			session_claim(client, listener->access.auto_id_prefix,
 				      id->data, id->len, &former);
 	if (!client->session) {
-		refuse(client, REASON_UNAVAILABLE, "out of memory");
+		connect_refuse(client, REASON_QUOTA, "out of memory");
 		return;
 	}
 
 	client->clean = connect->clean;
-	client->keepalive = connect->keepalive;
+	client->assigned = !id->len;
+	client->will_delay = connect->will_delay;
+	take_keepalive(client, connect->keepalive);
+	client->asked_expiry = connect->session_expiry;
+	connect_set_expiry(client, connect->session_expiry);
 	if (former)
 		take_over(client, former);
 	log_connect(client, connect);
@@ -242,6 +348,204 @@ bool connect_permits(const struct client *client)
 	       !strcmp(user->password.encoded, client->user->password.encoded);
 }
 
+enum reason connect_review(const struct client *client)
+{
+	enum reason reason = redirection();
+
+	if (reason)
+		return reason;
+	return connect_permits(client) ? REASON_SUCCESS : REASON_NOT_AUTHORIZED;
+}
+
+/* Enhanced authentication (MQTT 5, section 4.12) */
+
+static const struct packet_bytes method = {
+	(const u8 *)AUTH_METHOD, sizeof(AUTH_METHOD) - 1
+};
+
+/* What the exchange has to say; not there without. */
+static struct packet_bytes answer_of(const struct auth *auth)
+{
+	struct packet_bytes data = { 0 };
+
+	if (auth && auth->answer_len) {
+		data.data = (const u8 *)auth->answer;
+		data.len = auth->answer_len;
+	}
+	return data;
+}
+
+static void build_next(struct kmod_request *request, struct nlmsghdr *message,
+		       size_t room)
+{
+	(void)room;
+	mnl_attr_put_u32(message, KMQTT_A_CONN_ID,
+			 client_of_request(request)->conn_id);
+	mnl_attr_put_u8(message, KMQTT_A_CONN_LEVEL, PACKET_LEVEL_5);
+	mnl_attr_put(message, KMQTT_A_CONN_NEXT, 0, NULL);
+}
+
+static void next_done(struct kmod_request *request,
+		      const struct kmod_reply *reply)
+{
+	struct client *client = client_of_request(request);
+
+	if (!client_answered(client))
+		return;
+	if (reply->err)
+		client_end(client, NULL);
+	else
+		client_pump(client);
+}
+
+/* [MQTT-4.12.0-5] */
+static bool send_auth(struct client *client, enum reason reason)
+{
+	struct packet_bytes data = answer_of(client->auth);
+	size_t size;
+	u8 *to;
+
+	size = packet_build_auth(NULL, client->max_send, reason, &method,
+				 &data);
+	to = size ? client_reserve(client, size) : NULL;
+	if (to)
+		packet_build_auth(to, client->max_send, reason, &method, &data);
+	return to;
+}
+
+/* Who logs in so is whom the exchange has found. */
+static void admit(struct client *client)
+{
+	struct auth *auth = client->auth;
+	struct packet_bytes *name = &auth->connect.username;
+
+	name->data = (const u8 *)auth->user->name;
+	name->len = auth->user->name_len;
+	free(client->username);
+	client->username = NULL;
+	if (take_username(client, &auth->connect)) {
+		connect_refuse(client, REASON_QUOTA, "out of memory");
+		return;
+	}
+	connect_authenticated(client, &auth->connect, user_get(auth->user));
+}
+
+static void ask_again(struct client *client)
+{
+	static const struct kmod_command conn_set = {
+		.cmd = KMQTT_CMD_CONN_SET,
+		.flags = NLM_F_ACK,
+		.build = build_next,
+		.done = next_done,
+	};
+
+	client->state = CLIENT_EXCHANGING;
+	if (send_auth(client, REASON_CONTINUE_AUTHENTICATION))
+		client_request(client, &conn_set);
+	else
+		client_end(client, reason_text(REASON_TOO_LARGE));
+}
+
+/* One step of those that lead to a CONNACK. */
+static void step(struct client *client, const struct packet_bytes *data)
+{
+	switch (auth_step(client->auth, data)) {
+	case AUTH_MORE:
+		ask_again(client);
+		break;
+	case AUTH_DONE:
+		admit(client);
+		break;
+	default:
+		connect_refuse(client, REASON_NOT_AUTHORIZED, NULL);
+	}
+}
+
+/* One of a re-authentication; meanwhile the connection goes on. */
+static void step_again(struct client *client, const struct packet_bytes *data)
+{
+	switch (auth_step(client->auth, data)) {
+	case AUTH_MORE:
+		send_auth(client, REASON_CONTINUE_AUTHENTICATION);
+		return;
+	case AUTH_DONE:
+		/* It is the same user still. */
+		if (client->user &&
+		    client->auth->user->name_len == client->user->name_len &&
+		    !strcmp(client->auth->user->name, client->user->name)) {
+			user_put(client->user);
+			client->user = user_get(client->auth->user);
+			send_auth(client, REASON_SUCCESS);
+			auth_free(client->auth);
+			client->auth = NULL;
+			return;
+		}
+		break;
+	default:
+		break;
+	}
+	/* [MQTT-4.12.1-2] */
+	client_fail(client, REASON_NOT_AUTHORIZED, NULL);
+}
+
+static void exchange(struct client *client, const u8 *data, size_t len)
+{
+	const struct config_access *access = &client->listener->config->access;
+
+	client->auth = auth_begin(access->users, data, len);
+	if (client->auth)
+		step(client, &client->auth->connect.auth_data);
+	else
+		connect_refuse(client, REASON_QUOTA, "out of memory");
+}
+
+static void reauthenticate(struct client *client,
+			   const struct packet_auth *auth)
+{
+	const struct config_access *access = &client->listener->config->access;
+
+	client->auth = access->users ? auth_begin(access->users, NULL, 0)
+				     : NULL;
+	if (client->auth)
+		step_again(client, &auth->data);
+	else
+		client_fail(client, REASON_NOT_AUTHORIZED, NULL);
+}
+
+/* An AUTH that may not come now, or with another method [MQTT-4.12.1-1]. */
+static enum reason check_auth(const struct client *client,
+			      const struct packet_auth *auth)
+{
+	bool again = auth->reason == REASON_REAUTHENTICATE;
+
+	if (!auth_is_method(&auth->method) || again == !!client->auth ||
+	    (again && client->state != CLIENT_ACTIVE))
+		return REASON_PROTOCOL;
+	return REASON_SUCCESS;
+}
+
+void connect_handle_auth(struct client *client, const u8 *data, size_t len)
+{
+	struct packet_auth auth;
+	enum reason reason;
+
+	reason = packet_parse_auth(data, len, &auth);
+	if (!reason)
+		reason = check_auth(client, &auth);
+	if (client->state == CLIENT_EXCHANGING) {
+		if (reason)
+			connect_refuse(client, reason, NULL);
+		else
+			step(client, &auth.data);
+	} else if (reason) {
+		client_fail(client, reason, NULL);
+	} else if (client->auth) {
+		step_again(client, &auth.data);
+	} else {
+		reauthenticate(client, &auth);
+	}
+}
+
 static void authenticate(struct client *client, const u8 *data, size_t len)
 {
 	client->login = login_begin(client,
@@ -250,63 +554,120 @@ static void authenticate(struct client *client, const u8 *data, size_t len)
 	if (client->login)
 		client->state = CLIENT_AUTHENTICATING;
 	else
-		refuse(client, REASON_UNAVAILABLE, "out of memory");
+		connect_refuse(client, REASON_QUOTA, "out of memory");
 }
 
 void connect_authenticated(struct client *client,
 			   const struct packet_connect *connect,
 			   struct user *user)
 {
-	const char *reason = "not authorised";
-	enum reason code = REASON_NOT_AUTHORIZED;
+	enum reason reason = REASON_NOT_AUTHORIZED;
+	const char *text = NULL;
 
 	client->login = NULL;
 	client->user = user;
 	/* The settings may be others than when it began. */
 	if (user && connect_permits(client))
-		code = judge(client->listener->config, connect, &reason);
-	if (code != REASON_SUCCESS)
-		refuse(client, code, reason);
+		reason = judge(client->listener->config, connect, &text);
+	if (reason)
+		connect_refuse(client, reason, text);
 	else
 		let_in(client, connect);
+}
+
+/* What has to be known to answer it. */
+static void take_wishes(struct client *client,
+			const struct packet_connect *connect)
+{
+	client->level = connect->level;
+	if (connect->level != PACKET_LEVEL_5)
+		return;
+	client->receive_max = connect->receive_max;
+	client->max_send = connect->max_packet;
+	client->explain = connect->request_problem;
+	client->wants_response = connect->request_response;
+	client->enhanced = connect->auth_method.data;
+}
+
+/* Whether this level is one of those that are let in here. */
+static bool is_level(const struct config_listener *listener, u8 level)
+{
+	return listener->levels & 1 << level;
 }
 
 void connect_handle(struct client *client, const u8 *data, size_t len)
 {
 	const struct config_listener *listener = client->listener->config;
 	struct packet_connect connect;
-	enum reason code;
-	const char *reason;
+	enum reason reason;
+	const char *text;
 
-	code = packet_parse_connect(data, len, &connect);
-	client->level = connect.level;
-	/* Who speaks MQTT 5 is only ever told that we do not. */
-	if (code == REASON_BAD_LEVEL || connect.level == PACKET_LEVEL_5) {
-		refuse(client, REASON_BAD_LEVEL,
-		       "unsupported protocol version");
+	reason = packet_parse_connect(data, len, &connect);
+	if (reason == REASON_BAD_LEVEL ||
+	    (connect.level && !is_level(listener, connect.level))) {
+		client->level = connect.level;
+		connect_refuse(client, REASON_BAD_LEVEL, NULL);
 		return;
 	}
-	if (code) {
-		client_end(client, "malformed packet");
+	take_wishes(client, &connect);
+	if (reason && client->level != PACKET_LEVEL_5) {
+		client_end(client, reason_text(reason));
 		return;
 	}
 	/* As in mosquitto: an empty name is none. */
 	if (!connect.username.len)
 		connect.username.data = NULL;
-	code = judge(listener, &connect, &reason);
-	if (code != REASON_SUCCESS)
-		refuse(client, code, reason);
+	if (!reason)
+		reason = judge(listener, &connect, &text);
+	else
+		text = NULL;
+	if (reason)
+		connect_refuse(client, reason, text);
+	else if (is_enhanced(&connect))
+		exchange(client, data, len);
 	else if (take_username(client, &connect))
-		refuse(client, REASON_UNAVAILABLE, "out of memory");
+		connect_refuse(client, REASON_QUOTA, "out of memory");
 	else if (by_password(&listener->access, &connect))
 		authenticate(client, data, len);
 	else
 		let_in(client, &connect);
 }
 
+/* Where the server does other than the client asked for, or expects. */
 static void greet(struct client *client)
 {
-	send_connack(client, REASON_SUCCESS, client->present);
+	const struct config_listener *listener = client->listener->config;
+	struct packet_connack connack = {
+		.level = client->level,
+		.present = client->present,
+		.max = client->max_send,
+		.has_expiry = client->session_expiry != client->asked_expiry,
+		.session_expiry = client->session_expiry,
+		.max_qos = listener->max_qos,
+		.no_retain = !client_config->retain_available,
+		.topic_alias_max = listener->max_topic_alias,
+		.has_keepalive = client->other_keepalive,
+		.keepalive = client->keepalive,
+	};
+
+	if (client_config->max_inflight < UINT16_MAX)
+		connack.receive_max = client_config->max_inflight;
+	if (client_config->max_packet_size < KMQTT_PACKET_MAX)
+		connack.max_packet = client_config->max_packet_size;
+	if (client->assigned) {
+		connack.assigned_id.data = client->session->id;
+		connack.assigned_id.len = client->session->id_len;
+	}
+	if (client->wants_response)
+		connack.response_info = client_config->response_information;
+	if (client->enhanced) {
+		connack.auth_method = method;
+		connack.auth_data = answer_of(client->auth);
+	}
+	if (!send_connack(client, &connack))
+		client_end(client, "CONNACK exceeds its maximum packet size");
+	auth_free(client->auth);
+	client->auth = NULL;
 }
 
 /* What CONNACK says of the session must hold after a crash, too. */
@@ -317,21 +678,30 @@ void connect_greet(struct client *client)
 	/* There is a session in the store to be made, or to be forgotten. */
 	if ((!client->clean || client->session->sid) && store_enabled() &&
 	    !store_healthy()) {
-		refuse(client, REASON_UNAVAILABLE,
-		       "the store cannot be written");
+		connect_refuse(client, REASON_UNAVAILABLE,
+			       "the store cannot be written");
 		return;
 	}
 	if (acl_subject_set(client->session, client->listener->number,
 			    client->username, client->username_len)) {
-		refuse(client, REASON_UNAVAILABLE, "out of memory");
+		connect_refuse(client, REASON_QUOTA, "out of memory");
 		return;
 	}
 	client->state = CLIENT_GREETING;
 	client->present = session_begin(client->session, client, client->clean,
-					client->clean ? 0 : STORE_FOREVER);
+					client->session_expiry);
 	client_journal(client);
 	client_await(client, store_queued() == before ? 0 : store_queued(),
 		     greet);
+}
+
+static void put_version_5(struct nlmsghdr *message, const struct client *client)
+{
+	mnl_attr_put_u32(message, KMQTT_A_CONN_MAX_SEND, client->max_send);
+	mnl_attr_put_u16(message, KMQTT_A_CONN_MAX_TOPIC_ALIAS,
+			 client->listener->config->max_topic_alias);
+	mnl_attr_put_u8(message, KMQTT_A_CONN_CHECK_FORMAT,
+			client_config->check_payload_format);
 }
 
 static void build_conn_set(struct kmod_request *request,
@@ -347,6 +717,8 @@ static void build_conn_set(struct kmod_request *request,
 			 client_config->max_packet_size);
 	mnl_attr_put_u32(message, KMQTT_A_CONN_PUBLISH_RATE,
 			 client_config->max_publish_rate);
+	if (client->level == PACKET_LEVEL_5)
+		put_version_5(message, client);
 	mnl_attr_put(message, KMQTT_A_CONN_CLIENT_ID, client->session->id_len,
 		     client->session->id);
 	/* The daemon that adopts it is told that. */
@@ -422,11 +794,15 @@ static void build_judge(struct kmod_request *request, struct nlmsghdr *message,
 
 	(void)room;
 	mnl_attr_put_u32(message, KMQTT_A_CONN_ID, client->conn_id);
+	mnl_attr_put_u8(message, KMQTT_A_CONN_LEVEL, client->level);
 	acl_put(message, client->session);
 	client->judged = true;
 }
 
-/* The module gets the client's rules before anything that they are about. */
+/*
+ * The module gets the client's level before its subscriptions, and its rules
+ * before anything that they are about.
+ */
 void connect_activate(struct client *client)
 {
 	static const struct kmod_command conn_set = {
@@ -437,7 +813,7 @@ void connect_activate(struct client *client)
 	};
 
 	client->state = CLIENT_ACTIVATING;
-	if (client->session->subject.role) {
+	if (client->session->subject.role || client->level == PACKET_LEVEL_5) {
 		client_request(client, &conn_set);
 		return;
 	}

@@ -37,7 +37,7 @@ void client_sink_read(void)
 			continue;
 		TAILQ_REMOVE(&waiting, client, sink_wait);
 		client->in_sink_wait = false;
-		if (client->state != CLIENT_ENDING)
+		if (!client_is_leaving(client))
 			client->then(client);
 	}
 }
@@ -106,7 +106,7 @@ static void trim_done(struct kmod_request *request,
 
 	(void)reply;
 	client->trimming = false;
-	if (client->state != CLIENT_ENDING) {
+	if (!client_is_leaving(client)) {
 		if (client->subscribing)
 			subscribe_go_on(client);
 		hold_sent(client);

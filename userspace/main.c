@@ -16,6 +16,7 @@
 
 #include "acl.h"
 #include "adopt.h"
+#include "auth.h"
 #include "client.h"
 #include "config.h"
 #include "directory.h"
@@ -429,6 +430,8 @@ static int start(const struct config *config, struct acl *acl)
 	if (!err)
 		err = login_open(connect_authenticated);
 	if (!err)
+		err = auth_open();
+	if (!err)
 		err = adopt_all();
 	if (!err)
 		err = sandbox_enter();
@@ -500,7 +503,7 @@ static int serve(void)
 
 	notify("STOPPING=1");
 	listener_close_all();
-	client_end_all("server shutting down");
+	client_fail_all(REASON_SHUTTING_DOWN);
 	until = uptime + FAREWELL;
 	while (!err && client_count() && uptime < until)
 		err = turn();

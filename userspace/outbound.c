@@ -420,6 +420,7 @@ static void send_pubrel(struct session *session,
 			const struct delivery *delivery, u64 change)
 {
 	client_acknowledge(session->client, KMQTT_PUBREL, packet_id(delivery->seq),
+			   REASON_SUCCESS,
 			   session_change(session, change));
 }
 
@@ -554,7 +555,8 @@ void outbound_pubrec(struct session *session, u16 id)
 
 	if (!delivery) {
 		/* It has been forgotten here; let it end there, too. */
-		client_acknowledge(session->client, KMQTT_PUBREL, id, 0);
+		client_acknowledge(session->client, KMQTT_PUBREL, id,
+				   REASON_ID_NOT_FOUND, 0);
 		return;
 	}
 	if (delivery->qos != 2)
@@ -577,6 +579,14 @@ void outbound_pubcomp(struct session *session, u16 id)
 	struct delivery *delivery = find_inflight(&session->outbound, id);
 
 	if (delivery && delivery->state == STORE_RELEASED)
+		finish(session, delivery);
+}
+
+void outbound_refused(struct session *session, u16 id)
+{
+	struct delivery *delivery = find_inflight(&session->outbound, id);
+
+	if (delivery && delivery->qos == 2 && delivery->state == STORE_SENT)
 		finish(session, delivery);
 }
 

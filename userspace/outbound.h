@@ -107,6 +107,9 @@ void outbound_puback(struct session *session, u16 packet_id);
 void outbound_pubrec(struct session *session, u16 packet_id);
 void outbound_pubcomp(struct session *session, u16 packet_id);
 
+/* A PUBREC that says that it does not want the message [MQTT5: MQTT-4.4.0-2]. */
+void outbound_refused(struct session *session, u16 packet_id);
+
 /* More changes are on disk. */
 void outbound_committed(void);
 

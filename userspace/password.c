@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,6 +55,24 @@ static bool matches_argon2id(const struct password *password, const u8 *given,
 			     size_t len)
 {
 	return argon2id_verify(password->encoded, given, len) == ARGON2_OK;
+}
+
+/* As a client that logs in by SCRAM makes the stored key (RFC 5802, section 3). */
+static bool matches_scram(const struct password *password, const u8 *given,
+			  size_t len)
+{
+	static const u8 label[] = "Client Key";
+	u8 salted[PASSWORD_SCRAM_KEY], client[PASSWORD_SCRAM_KEY];
+	u8 stored[PASSWORD_SCRAM_KEY];
+
+	return PKCS5_PBKDF2_HMAC((const char *)given, (int)len, password->salt,
+				 (int)password->salt_len, password->iterations,
+				 EVP_sha256(), sizeof(salted), salted) &&
+	       HMAC(EVP_sha256(), salted, sizeof(salted), label,
+		    sizeof(label) - 1, client, NULL) &&
+	       EVP_Digest(client, sizeof(client), stored, NULL, EVP_sha256(),
+			  NULL) &&
+	       !CRYPTO_memcmp(stored, password->key, sizeof(stored));
 }
 
 /* Bytes that the @len characters at @text say, -EINVAL if they say none. */
@@ -141,6 +160,50 @@ static int parse_argon2id(struct password *password, const char *text)
 	return 0;
 }
 
+/* One of the fields that commas separate; 0 or -EINVAL. */
+static int parse_field(const char **text, u8 *bytes, size_t max, size_t *len)
+{
+	size_t digits = strcspn(*text, ",");
+	int n = decode(*text, digits, bytes, max);
+
+	if (n < 1)
+		return -EINVAL;
+	*len = n;
+	*text += digits;
+	if (**text)
+		++*text;
+	return 0;
+}
+
+static int parse_scram(struct password *password, const char *text)
+{
+	size_t stored, server;
+	long iterations;
+	char *end;
+
+	errno = 0;
+	iterations = strtol(text, &end, 10);
+	if (errno || end == text || *end != ',' || iterations < 1 ||
+	    iterations > INT_MAX)
+		return -EINVAL;
+	text = end + 1;
+	password->matches = matches_scram;
+	password->iterations = (int)iterations;
+	if (parse_field(&text, password->salt, sizeof(password->salt),
+			&password->salt_len) ||
+	    parse_field(&text, password->key, PASSWORD_SCRAM_KEY, &stored) ||
+	    parse_field(&text, password->server_key, PASSWORD_SCRAM_KEY,
+			&server))
+		return -EINVAL;
+	return !*text && text[-1] != ',' && stored == PASSWORD_SCRAM_KEY &&
+	       server == PASSWORD_SCRAM_KEY ? 0 : -EINVAL;
+}
+
+bool password_is_scram(const struct password *password)
+{
+	return password->matches == matches_scram;
+}
+
 int password_parse(struct password *password, const char *encoded)
 {
 	static const struct {
@@ -150,6 +213,7 @@ int password_parse(struct password *password, const char *encoded)
 		{ "$6$", parse_sha512 },
 		{ "$7$", parse_pbkdf2 },
 		{ "$argon2id$", parse_argon2id },
+		{ "{SCRAM-SHA-256}", parse_scram },
 	};
 	int err = -EINVAL;
 	size_t i, len;

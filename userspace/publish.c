@@ -170,11 +170,13 @@ bool publish_will(struct message *message, bool retain)
 static void refuse(struct client *client, int err)
 {
 	if (err == -E2BIG)
-		client_end(client, "topic matches too many filters");
+		client_fail(client, REASON_IMPLEMENTATION,
+			    "topic matches too many filters");
 	else if (err == -EIO)
-		client_end(client, "server unavailable: the store cannot be written");
+		client_fail(client, REASON_UNSPECIFIED,
+			    "server unavailable: the store cannot be written");
 	else
-		client_end(client, "out of memory");
+		client_fail(client, REASON_QUOTA, "out of memory");
 }
 
 static void log_publish(const struct client *client, const char *what,
@@ -237,7 +239,8 @@ static void handle_qos1(struct client *client,
 	u64 change = take(client, publish, false, &err);
 
 	if (!err)
-		client_acknowledge(client, KMQTT_PUBACK, publish->id, change);
+		client_acknowledge(client, KMQTT_PUBACK, publish->id,
+				   REASON_SUCCESS, change);
 }
 
 /*
@@ -261,6 +264,7 @@ static void handle_qos2(struct client *client,
 	if (inbound_has(&session->inbound, publish->id)) {
 		/* PUBREC is sent again, after the first. */
 		client_acknowledge(client, KMQTT_PUBREC, publish->id,
+				   REASON_SUCCESS,
 				   session_change(session, store_queued()));
 		return;
 	}
@@ -279,27 +283,32 @@ static void handle_qos2(struct client *client,
 	/* The mark is the last change. */
 	if (change || session_on_disk(session))
 		change = store_queued();
-	client_received(client, publish->id, change);
+	client_received(client, publish->id, REASON_SUCCESS, change);
 }
 
 void publish_handle(struct client *client, u8 first, const u8 *data, size_t len)
 {
 	struct packet_publish publish;
+	enum reason reason;
 
-	if (packet_parse_publish(client->level, first, data, len, &publish)) {
-		client_end(client, "malformed packet");
+	reason = packet_parse_publish(client->level, first, data, len,
+				      &publish);
+	if (reason) {
+		client_fail(client, reason, NULL);
 		return;
 	}
 	log_publish(client, "Received", &publish);
 	if (publish.retain && !client_config->retain_available)
-		client_end(client, "retain not supported");
+		client_fail(client, REASON_RETAIN_NOT_SUPPORTED, NULL);
+	else if (publish.qos > client->listener->config->max_qos)
+		client_fail(client, REASON_QOS_NOT_SUPPORTED, NULL);
 	else if (publish.qos == 2)
 		handle_qos2(client, &publish);
 	else if (publish.qos == 1)
 		handle_qos1(client, &publish);
 	else
 		/* The module keeps the others. */
-		client_end(client, "implementation specific error");
+		client_fail(client, REASON_IMPLEMENTATION, NULL);
 }
 
 void publish_release(struct client *client, u16 packet_id)
@@ -309,5 +318,6 @@ void publish_release(struct client *client, u16 packet_id)
 
 	if (inbound_del(&session->inbound, packet_id) && session->sid)
 		change = store_inbound_del(session->sid, packet_id);
-	client_acknowledge(client, KMQTT_PUBCOMP, packet_id, change);
+	client_acknowledge(client, KMQTT_PUBCOMP, packet_id, REASON_SUCCESS,
+			   change);
 }

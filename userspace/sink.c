@@ -91,7 +91,8 @@ static void handle(const struct kmqtt_sink_record *record, const u8 *data)
 	if (message)
 		message_put(message);
 	if (retain && !client_config->retain_available)
-		client_end_conn(record->conn_id, "retain not supported");
+		client_fail_conn(record->conn_id,
+				 REASON_RETAIN_NOT_SUPPORTED, NULL);
 	sink.seq = record->seq;
 }
 

@@ -42,6 +42,7 @@
  * @cost: retained_cost() of those before the next one
  * @full: so much that their messages are to be sent first
  * @id: packet identifier
+ * @sub_id: subscription identifier, 0: none
  * @codes: reason codes, one a filter
  */
 struct subscribing {
@@ -59,11 +60,19 @@ struct subscribing {
 	u64 cost;
 	bool full;
 	u16 id;
+	u32 sub_id;
 	u8 codes[];
 };
 
-/* A filter in the packet, and where the one after it is. */
+/**
+ * struct filter - a filter in the packet
+ * @as: all that is said there; @as.qos: as it can be granted
+ * @topic: all of it, with the share name
+ * @qos: likewise
+ * @next: where the one after it is
+ */
 struct filter {
+	struct packet_filter as;
 	struct packet_bytes topic;
 	u8 qos;
 	size_t next;
@@ -82,18 +91,30 @@ static const u8 *body(const struct client *client)
 static void read_filter(const struct client *client, size_t at,
 			struct filter *filter)
 {
-	struct packet_filter next;
+	u8 max = client->listener->config->max_qos;
 
 	filter->next = packet_next_filter(body(client), at,
 					  client->subscribing->subscribe,
-					  &next);
-	filter->topic = next.whole;
-	filter->qos = next.qos;
+					  &filter->as);
+	if (filter->as.qos > max)
+		filter->as.qos = max;
+	filter->topic = filter->as.whole;
+	filter->qos = filter->as.qos;
+}
+
+/* [MQTT5: MQTT-4.8.2-1], [MQTT5: MQTT-4.8.2-2]; a '/' ends it. */
+static bool is_share_name(const struct packet_bytes *name)
+{
+	return name->len && !memchr(name->data, '+', name->len) &&
+	       !memchr(name->data, '#', name->len);
 }
 
 static bool is_valid(const struct filter *filter)
 {
-	return !kmqtt_topic_filter_check(filter->topic.data, filter->topic.len);
+	const struct packet_filter *as = &filter->as;
+
+	return (!as->group.data || is_share_name(&as->group)) &&
+	       !kmqtt_topic_filter_check(as->topic.data, as->topic.len);
 }
 
 static bool is_new(const struct client *client, const struct filter *filter)
@@ -102,37 +123,40 @@ static bool is_new(const struct client *client, const struct filter *filter)
 			     filter->topic.len);
 }
 
-/* Whether the session may subscribe to it besides. */
-static bool has_room(const struct client *client, const struct filter *filter)
+/* Why it cannot be subscribed to, or REASON_SUCCESS. */
+static enum reason check(const struct client *client,
+			 const struct filter *filter)
 {
 	const struct subscribing *subscribing = client->subscribing;
 	u32 most = client_config->max_subscriptions;
 
+	if (!is_valid(filter))
+		return REASON_FILTER_INVALID;
 	if (!subscribing->subscribe)
-		return true;
+		return REASON_SUCCESS;
 	if (!memory_over() &&
 	    (!most || client->session->subscription_count +
 		      subscribing->fresh < most))
-		return true;
-	return !is_new(client, filter);
+		return REASON_SUCCESS;
+	return is_new(client, filter) ? REASON_QUOTA : REASON_SUCCESS;
 }
 
 /*
- * The next filter that is one (section 4.7), and has room; others are skipped, and refused in
- * the SUBACK [MQTT-3.8.4-5]. False at the end.
+ * The next filter that is one (section 4.7), and has room; others are skipped,
+ * and refused in the acknowledgment [MQTT-3.8.4-5]. False at the end.
  */
 static bool next_valid(struct client *client, struct filter *filter)
 {
 	struct subscribing *subscribing = client->subscribing;
+	enum reason reason;
 
 	for (; subscribing->index < subscribing->count;
 	     subscribing->index++, subscribing->at = filter->next) {
 		read_filter(client, subscribing->at, filter);
-		if (is_valid(filter) && has_room(client, filter))
+		reason = check(client, filter);
+		if (!reason)
 			return true;
-		if (subscribing->subscribe)
-			subscribing->codes[subscribing->index] =
-				PACKET_SUBACK_FAILURE;
+		subscribing->codes[subscribing->index] = reason;
 	}
 	return false;
 }
@@ -154,22 +178,62 @@ static void log_filter(const struct client *client, const struct filter *filter)
 		log_print(type, "%s %s", name, topic);
 }
 
-/* Adds a filter to a message to the module. */
-static void put_filter(struct nlmsghdr *message, const void *topic, u16 len,
-		       u8 qos)
+/**
+ * struct wish - a subscription that the module is to have, or not
+ * @topic: topic filter, of a shared one without share name
+ * @group: share name, may not be there
+ * @qos: granted
+ * @flags: mask of KMQTT_SUB_*
+ * @sub_id: subscription identifier, 0: none
+ */
+struct wish {
+	struct packet_bytes topic;
+	struct packet_bytes group;
+	u8 qos;
+	u8 flags;
+	u32 sub_id;
+};
+
+/* Adds it to a message to the module. */
+static void put_wish(struct nlmsghdr *message, const struct wish *wish)
 {
 	struct nlattr *nest;
 
 	nest = mnl_attr_nest_start(message, KMQTT_A_SUB_FILTER);
-	mnl_attr_put(message, KMQTT_A_FILTER_TOPIC, len, topic);
-	mnl_attr_put_u8(message, KMQTT_A_FILTER_QOS, qos);
+	mnl_attr_put(message, KMQTT_A_FILTER_TOPIC, wish->topic.len,
+		     wish->topic.data);
+	mnl_attr_put_u8(message, KMQTT_A_FILTER_QOS, wish->qos);
+	if (wish->flags)
+		mnl_attr_put_u8(message, KMQTT_A_FILTER_FLAGS, wish->flags);
+	if (wish->sub_id)
+		mnl_attr_put_u32(message, KMQTT_A_FILTER_SUB_ID, wish->sub_id);
+	if (wish->group.data)
+		mnl_attr_put(message, KMQTT_A_FILTER_GROUP, wish->group.len,
+			     wish->group.data);
 	mnl_attr_nest_end(message, nest);
 }
 
-/* Bytes that put_filter() adds. */
-static size_t filter_room(u16 len)
+/* Bytes that put_wish() adds at most for a filter of @len bytes in all. */
+static size_t wish_room(u16 len)
 {
-	return 3 * MNL_ATTR_HDRLEN + MNL_ALIGN(len) + MNL_ALIGN(sizeof(u8));
+	return 6 * MNL_ATTR_HDRLEN + MNL_ALIGN(len) + MNL_ALIGN(1) +
+	       2 * MNL_ALIGN(sizeof(u8)) + MNL_ALIGN(sizeof(u32));
+}
+
+static struct wish wish_of(const struct client *client,
+			   const struct filter *filter)
+{
+	const struct packet_filter *as = &filter->as;
+
+	return (struct wish){
+		.topic = as->topic,
+		.group = as->group,
+		.qos = as->qos,
+		.flags = (as->no_local ? KMQTT_SUB_NO_LOCAL : 0) |
+			 (as->retain_as_published ?
+			  KMQTT_SUB_RETAIN_AS_PUBLISHED : 0),
+		.sub_id = client->subscribing->sub_id,
+	};
 }
 
 /* Whether the filter belongs to this batch. */
@@ -194,6 +258,7 @@ static void build(struct kmod_request *request, struct nlmsghdr *message,
 	struct subscribing *subscribing = client->subscribing;
 	size_t end = message->nlmsg_len + room;
 	struct filter filter;
+	struct wish wish;
 
 	mnl_attr_put_u32(message, KMQTT_A_SUB_CONN_ID, client->conn_id);
 	if (subscribing->subscribe && sink_enabled())
@@ -201,11 +266,11 @@ static void build(struct kmod_request *request, struct nlmsghdr *message,
 	subscribing->first_at = subscribing->at;
 	subscribing->first = subscribing->index;
 	while (next_valid(client, &filter)) {
-		if (end - message->nlmsg_len < filter_room(filter.topic.len) ||
+		if (end - message->nlmsg_len < wish_room(filter.topic.len) ||
 		    !take_cost(subscribing, &filter))
 			return;
-		put_filter(message, filter.topic.data, filter.topic.len,
-			   filter.qos);
+		wish = wish_of(client, &filter);
+		put_wish(message, &wish);
 		log_filter(client, &filter);
 		if (client_config->max_subscriptions)
 			subscribing->fresh += is_new(client, &filter);
@@ -233,7 +298,8 @@ static bool subscribe(struct client *client, const struct filter *filter)
 	return true;
 }
 
-static void unsubscribe(struct client *client, const struct filter *filter)
+static enum reason unsubscribe(struct client *client,
+			       const struct filter *filter)
 {
 	struct session *session = client->session;
 	struct subscription *subscription;
@@ -241,11 +307,12 @@ static void unsubscribe(struct client *client, const struct filter *filter)
 	subscription = filters_find(session, filter->topic.data,
 				    filter->topic.len);
 	if (!subscription)
-		return;
+		return REASON_NO_SUBSCRIPTION_EXISTED;
 	filters_unsubscribe(subscription);
 	if (session->sid)
 		store_subscription_del(session->sid, filter->topic.data,
 				       filter->topic.len);
+	return REASON_SUCCESS;
 }
 
 /* The module has done what the last message asked for: the session follows. */
@@ -259,16 +326,14 @@ static void follow(struct client *client)
 	for (i = subscribing->first; i < subscribing->index; i++) {
 		read_filter(client, at, &filter);
 		at = filter.next;
-		if (!is_valid(&filter) ||
-		    (subscribing->subscribe &&
-		     subscribing->codes[i] == PACKET_SUBACK_FAILURE))
+		if (reason_is_error(subscribing->codes[i]))
 			continue;
 		if (!subscribing->subscribe)
-			unsubscribe(client, &filter);
+			subscribing->codes[i] = unsubscribe(client, &filter);
 		else if (subscribe(client, &filter))
 			subscribing->codes[i] = filter.qos;
 		else
-			subscribing->codes[i] = PACKET_SUBACK_FAILURE;
+			subscribing->codes[i] = REASON_QUOTA;
 	}
 }
 
@@ -307,7 +372,7 @@ static void send_batch(struct client *client)
 		i = subscribing->batch;
 		read_filter(client, subscribing->batch_at, &filter);
 		subscribing->batch_at = filter.next;
-		if (subscribing->codes[i] == PACKET_SUBACK_FAILURE)
+		if (reason_is_error(subscribing->codes[i]))
 			continue;
 		wanted.qos = filter.qos;
 		retained_match(filter.topic.data, filter.topic.len,
@@ -320,23 +385,40 @@ static void send_batch(struct client *client)
 
 static void done(struct kmod_request *request, const struct kmod_reply *reply);
 
-static void send_ack(struct client *client)
+/* Of the first filter that was refused, or NULL [MQTT5: MQTT-3.1.2-29]. */
+static const char *explanation(const struct client *client)
 {
 	const struct subscribing *subscribing = client->subscribing;
-	u8 type = subscribing->subscribe ? KMQTT_SUBACK : KMQTT_UNSUBACK;
-	size_t size;
-	u8 *to;
+	u32 i;
 
-	size = packet_build_filters_ack(NULL, client->level, KMQTT_PACKET_MAX,
-					type, subscribing->id,
-					subscribing->codes, subscribing->count,
-					NULL);
-	to = client_reserve(client, size);
+	if (client->level != PACKET_LEVEL_5 || !client->explain)
+		return NULL;
+	for (i = 0; i < subscribing->count; i++)
+		if (reason_is_error(subscribing->codes[i]))
+			return reason_text(subscribing->codes[i]);
+	return NULL;
+}
+
+static size_t build_ack(const struct client *client, u8 *packet)
+{
+	const struct subscribing *subscribing = client->subscribing;
+
+	return packet_build_filters_ack(packet, client->level, client->max_send,
+					subscribing->subscribe ?
+					KMQTT_SUBACK : KMQTT_UNSUBACK,
+					subscribing->id, subscribing->codes,
+					subscribing->count,
+					explanation(client));
+}
+
+/* One that exceeds the client's maximum packet size cannot be. */
+static void send_ack(struct client *client)
+{
+	size_t size = build_ack(client, NULL);
+	u8 *to = size ? client_reserve(client, size) : NULL;
+
 	if (to)
-		packet_build_filters_ack(to, client->level, KMQTT_PACKET_MAX,
-					 type, subscribing->id,
-					 subscribing->codes, subscribing->count,
-					 NULL);
+		build_ack(client, to);
 }
 
 static void acknowledge(struct client *client)
@@ -450,7 +532,8 @@ static bool failed(struct client *client, const struct kmod_reply *reply)
 
 	if (subscribing->subscribe)
 		memset(subscribing->codes + subscribing->first,
-		       PACKET_SUBACK_FAILURE,
+		       reply->err == -EDQUOT ? REASON_QUOTA
+					     : REASON_UNSPECIFIED,
 		       subscribing->index - subscribing->first);
 	log_refused(client, subscribing->subscribe ? "subscriptions"
 						   : "to unsubscribe", reply);
@@ -496,6 +579,7 @@ static struct subscribing *make(bool subscribe,
 		return NULL;
 	subscribing->subscribe = subscribe;
 	subscribing->id = filters->id;
+	subscribing->sub_id = filters->sub_id;
 	subscribing->at = filters->at;
 	subscribing->batch_at = filters->at;
 	subscribing->count = filters->count;
@@ -505,7 +589,7 @@ static struct subscribing *make(bool subscribe,
 /* Nothing that has to be durable is begun while the disk takes no writes. */
 static void refuse_all(struct client *client)
 {
-	memset(client->subscribing->codes, PACKET_SUBACK_FAILURE,
+	memset(client->subscribing->codes, REASON_UNSPECIFIED,
 	       client->subscribing->count);
 	acknowledge(client);
 }
@@ -516,23 +600,26 @@ bool subscribe_handle(struct client *client, bool subscribe, size_t header,
 	const u8 *data = buffer_head(&client->in) + header;
 	struct packet_filters filters;
 	char name[CLIENT_NAME_SIZE];
+	enum reason reason;
 
 	log_print(LOG_TYPE_DEBUG, "Received %s from %s",
 		  subscribe ? "SUBSCRIBE" : "UNSUBSCRIBE",
 		  client_name(client, name));
-	if (packet_parse_filters(client->level, data, size - header, subscribe,
-				 &filters)) {
-		client_end(client, "malformed packet");
+	reason = packet_parse_filters(client->level, data, size - header,
+				      subscribe, &filters);
+	if (reason) {
+		client_fail(client, reason, NULL);
 		return true;
 	}
 	if (client_config->max_filters &&
 	    filters.count > client_config->max_filters) {
-		client_end(client, "too many topic filters in a packet");
+		client_fail(client, REASON_QUOTA,
+			    "too many topic filters in a packet");
 		return true;
 	}
 	client->subscribing = make(subscribe, &filters);
 	if (!client->subscribing) {
-		client_end(client, "out of memory");
+		client_fail(client, REASON_QUOTA, "out of memory");
 		return true;
 	}
 	client->subscribing->header = header;
@@ -552,14 +639,19 @@ static void build_restore(struct kmod_request *request,
 	struct client *client = client_of_request(request);
 	size_t end = message->nlmsg_len + room;
 	static u8 filter[UINT16_MAX];
+	struct wish wish;
 	u16 len;
 
 	mnl_attr_put_u32(message, KMQTT_A_SUB_CONN_ID, client->conn_id);
 	while (client->restoring) {
 		len = filters_text(client->restoring, filter);
-		if (end - message->nlmsg_len < filter_room(len))
+		if (end - message->nlmsg_len < wish_room(len))
 			return;
-		put_filter(message, filter, len, client->restoring->qos);
+		wish = (struct wish){
+			.topic = { filter, len },
+			.qos = client->restoring->qos,
+		};
+		put_wish(message, &wish);
 		client->restoring = TAILQ_NEXT(client->restoring, own);
 	}
 }

@@ -124,13 +124,15 @@ def version(broker, name):
         equal(output(process), (0, name.encode() + b"\n"))
 
 
-@test("MQTT 5 is refused, and they say why")
-def version_5(_):
+@test("a version that is not accepted is refused, and they say why")
+def version_5(broker):
+    broker.restart(CONFIG + "accept_protocol_versions 3, 4\n")
     for program in "mosquitto_sub", "mosquitto_pub":
         status, out, err = run(program, "-V", "mqttv5", "-t", "v",
                                *["-m", "x"] * (program == "mosquitto_pub"))
         assert status not in (0, 27), status
         assert "Unsupported Protocol Version" in out.decode() + err, out + err
+    broker.restart(CONFIG)
 
 
 @test("options that set flags of CONNECT")

@@ -97,12 +97,19 @@ def closed(broker, whole):
         equal(one.ended(), [])
 
 
-@test("MQTT 5 is refused in its own words")
-def version_5(broker):
+@test("versions that are not accepted are refused in their own words")
+def versions(broker):
+    broker.restart(CONFIG + "accept_protocol_versions 3\n")
     with broker.counted("deleted"), Client() as one:
         one.send(connect("a", level=5))
         equal([(p.kind, p.body) for p in one.ended()],
               [(CONNACK, b"\x00\x84\x00")])
+    with broker.counted("deleted"), Client() as one:
+        one.send(connect("a", level=4))
+        equal([(p.kind, p.body) for p in one.ended()],
+              [(CONNACK, b"\x00\x01")])
+    client("a", level=3).close()
+    broker.restart(CONFIG)
 
 
 @test("what the module knows of a connection")

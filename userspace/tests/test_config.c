@@ -148,7 +148,7 @@ static void test_unsupported(void)
 		{ "plugin_opt_db", "plugins" }, { "auth_opt_x", "plugins" },
 		{ "auth_plugin", "plugins" },
 		{ "websockets_log_level", "websockets" },
-		{ "http_dir", "websockets" }, { "max_topic_alias", "MQTT 5" },
+		{ "http_dir", "websockets" },
 	};
 	char text[64], message[160];
 	size_t i;
@@ -259,6 +259,54 @@ static void test_empty(void)
 			 "Error: Empty %s value in configuration.\n"
 			 "Error found at x.conf:1.\n", names[i]);
 		expect_error(text, message);
+	}
+}
+
+/* Of MQTT 5, and what has a meaning for the others, too. */
+static void test_version_5(void)
+{
+	static const char *const wrong[] = {
+		"accept_protocol_versions 2\n", "accept_protocol_versions 6\n",
+		"accept_protocol_versions 4 5 x\n",
+		"accept_protocol_versions ,\n", "max_qos 3\n", "max_qos -1\n",
+		"max_topic_alias 65536\n", "max_topic_alias -1\n",
+		"max_topic_alias_broker 1\n", "retain_expiry_interval -1\n",
+		"use_another_server \xff\n", "check_payload_format yes\n",
+	};
+	struct config config;
+	size_t i;
+
+	expect_silence(&config, "");
+	EXPECT(config.listeners[0].levels == 0x38 &&
+	       config.listeners[0].max_qos == 2 &&
+	       config.listeners[0].max_topic_alias == 10, "a listener's");
+	EXPECT(!config.retain_expiry_interval && !config.check_payload_format &&
+	       !config.response_information && !config.other_server &&
+	       !config.moved_server, "the others'");
+	config_free(&config);
+
+	expect_silence(&config, "listener 1\nlistener 2\nmax_qos 0\n"
+		       "max_topic_alias 65535\naccept_protocol_versions 3, 5\n"
+		       "listener 3\naccept_protocol_versions 4\n"
+		       "retain_expiry_interval 5\ncheck_payload_format true\n"
+		       "response_information r/s\nuse_another_server a:1 b\n"
+		       "server_moved c\nmax_topic_alias_broker 0\n");
+	EXPECT(config.listeners[0].levels == 0x38 &&
+	       config.listeners[1].levels == 0x28 &&
+	       config.listeners[2].levels == 0x10, "levels");
+	EXPECT(config.listeners[1].max_qos == 0 &&
+	       config.listeners[1].max_topic_alias == 65535 &&
+	       config.listeners[2].max_qos == 2, "the second one's");
+	EXPECT(config.retain_expiry_interval == 5 &&
+	       config.check_payload_format &&
+	       !strcmp(config.response_information, "r/s") &&
+	       !strcmp(config.other_server, "a:1 b") &&
+	       !strcmp(config.moved_server, "c"), "of all");
+	config_free(&config);
+
+	for (i = 0; i < ARRAY_SIZE(wrong); i++) {
+		EXPECT(read_text(&config, wrong[i]) == -EINVAL, "%s", wrong[i]);
+		config_free(&config);
 	}
 }
 
@@ -905,6 +953,7 @@ int main(void)
 		{ "fixed", test_fixed },
 		{ "without_effect", test_without_effect },
 		{ "empty", test_empty },
+		{ "version_5", test_version_5 },
 		{ "numbers", test_numbers },
 		{ "bools", test_bools },
 		{ "listeners", test_listeners },

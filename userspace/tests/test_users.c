@@ -16,6 +16,11 @@
 #define KEY	"bdH7l7sgPaNRIMTFx91Nx4T0QY+VinIGrPJB18LN9R6ZmC5BazhvngmmjGtmdtmEAdcVZkTZuqNZTnNujVrTKw=="
 #define EMPTY	"$7$1$" SALT "$" KEY
 /* Of mosquitto_passwd 2.0.11. */
+/* gsasl --mkpasswd --mechanism SCRAM-SHA-256 --password builder */
+#define SCRAM	"{SCRAM-SHA-256}4096,2ibsDobvwtMuNHi6,"			\
+		"aqAaAB2I5uTRec/AI/HMJvg13YVEoGE6EiWuRBRSwnE=,"		\
+		"7Qb9RLqVCud3zXrnB3mo73AjZ+FCyFsK1KpQ9l0bK7k="
+
 #define ALICE	"$7$101$swgoet6bHUE+kB7g$F7nEWFVmPqzE6Adsr4X91Q3Z7iK1vC6wbaexyGExkifiahTyWsT5nvAGvMRau2Pq26AylibmI31W3ANubURFJg=="
 /* Of the tests of Argon2's reference implementation. */
 #define ARGON2	"$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc"
@@ -144,6 +149,24 @@ static void test_file(void)
 	user_put(user);
 }
 
+static void test_scram(void)
+{
+	struct users *users;
+	const struct user *user;
+
+	EXPECT(!load(&users, "bob:" SCRAM "\nalice:" ALICE "\n"), "%s",
+	       logged);
+	user = find(users, "bob");
+	EXPECT(password_is_scram(&user->password) &&
+	       user->password.iterations == 4096 &&
+	       user->password.salt_len == 12, "parts");
+	EXPECT(matches(&user->password, "builder"), "with a password, too");
+	EXPECT(!matches(&user->password, "Builder") &&
+	       !matches(&user->password, ""), "with another one");
+	EXPECT(!password_is_scram(&find(users, "alice")->password), "alice");
+	users_put(users);
+}
+
 static void test_empty_file(void)
 {
 	struct users *users;
@@ -201,6 +224,10 @@ static void test_errors(void)
 		{ "a:\n", 1, "Invalid password hash" },
 		{ "a:secret\n", 1, "Invalid password hash" },
 		{ "a:$7$101$secret\n", 1, "Invalid password hash" },
+		{ "a:{SCRAM-SHA-256}4096,secret\n", 1, "Invalid password hash" },
+		{ "a:" SCRAM ",\n", 1, "Invalid password hash" },
+		{ "a:{SCRAM-SHA-1}1,AAAA,AAAA,AAAA\n", 1,
+		  "Invalid password hash" },
 	};
 	struct users *users;
 	size_t i;
@@ -241,6 +268,7 @@ int main(void)
 		{ "every format", test_formats },
 		{ "what is no format", test_no_formats },
 		{ "a file", test_file },
+		{ "scram", test_scram },
 		{ "an empty file", test_empty_file },
 		{ "many users", test_many_users },
 		{ "files that are wrong", test_errors },
