@@ -1077,9 +1077,8 @@ static void handle_disconnect(struct client *client, const u8 *data, size_t len)
 		journal_append(JOURNAL_CONN_DISCONNECTED, client->cookie, 0, 0,
 			       0);
 	}
-	client_end(client, disconnect.reason == REASON_SUCCESS ||
-			   disconnect.reason == REASON_DISCONNECT_WITH_WILL ?
-			   "" : reason_text(disconnect.reason));
+	client_end(client, reason_is_error(disconnect.reason) ?
+		   reason_text(disconnect.reason) : "");
 }
 
 /* True when @packet has been done with. */
@@ -1174,7 +1173,8 @@ static void adjust_receiving(struct client *client)
 /* What is before the packets that are here has not come to its end. */
 static bool busy(const struct client *client)
 {
-	return client->state == CLIENT_ACTIVE &&
+	return (client->state == CLIENT_ACTIVE ||
+		client->state == CLIENT_ACTIVATING) &&
 	       (client->requesting || client->in_sink_wait ||
 		client->trimming || client->is_paused ||
 		(store_healthy() && (client->awaited ||
@@ -1201,8 +1201,7 @@ static void conn_get_done(struct kmod_request *request,
 		fail_for_end(client, kmod_u8(reply, KMQTT_A_CONN_END));
 }
 
-/* There is nothing more to come from it. */
-static void handle_eof(struct client *client)
+void client_ended(struct client *client)
 {
 	static const struct kmod_command conn_get = {
 		.cmd = KMQTT_CMD_CONN_GET,
@@ -1210,10 +1209,10 @@ static void handle_eof(struct client *client)
 		.done = conn_get_done,
 	};
 
-	if (may_dismiss(client) && client->state == CLIENT_ACTIVE)
+	if (may_dismiss(client))
 		client_request(client, &conn_get);
 	else
-		client_end(client, client->reason);
+		client_end(client, NULL);
 }
 
 void client_pump(struct client *client)
@@ -1225,7 +1224,7 @@ void client_pump(struct client *client)
 	tell(client, TELL_MOST);
 	/* Then there may be more behind it, a DISCONNECT for one. */
 	if (client->eof && !busy(client))
-		handle_eof(client);
+		client_ended(client);
 	else
 		adjust_receiving(client);
 }

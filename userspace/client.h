@@ -339,6 +339,12 @@ void client_end(struct client *client, const char *reason);
 void client_fail(struct client *client, enum reason reason, const char *text);
 
 /*
+ * The kernel has ended it, or there is nothing more to come: tells the client
+ * why, likewise. Only while it is not @requesting.
+ */
+void client_ended(struct client *client);
+
+/*
  * What has been sent last is the last packet: the connection ends once it has
  * left, or some seconds later. @reason as for client_end().
  */

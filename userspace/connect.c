@@ -744,7 +744,7 @@ static void conn_set_done(struct kmod_request *request,
 				  "Error: The kernel module cannot serve client %s: %s %s",
 				  client_name(client, name),
 				  strerror(-reply->err), reply->text);
-		client_end(client, NULL);
+		client_ended(client);
 		return;
 	}
 	client->told = client->handled;
@@ -784,7 +784,7 @@ static void judge_done(struct kmod_request *request,
 			  "Error: The kernel module refused the access rules of client %s: %s %s",
 			  client_name(client, name), strerror(-reply->err),
 			  reply->text);
-	client_end(client, NULL);
+	client_ended(client);
 }
 
 static void build_judge(struct kmod_request *request, struct nlmsghdr *message,

@@ -667,7 +667,7 @@ static void restore_done(struct kmod_request *request,
 		return;
 	if (reply->err) {
 		log_refused(client, "subscriptions", reply);
-		client_end(client, NULL);
+		client_ended(client);
 		return;
 	}
 	restore(client);
