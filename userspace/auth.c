@@ -141,7 +141,7 @@ int auth_open(void)
 		log_print(LOG_TYPE_ERROR,
 			  "Error: Unable to set up authentication by %s: %s.",
 			  AUTH_METHOD, gsasl_strerror(err));
-		return -ENOSYS;
+		return -EOPNOTSUPP;
 	}
 	gsasl_callback_set(context, provide);
 	return getrandom(secret, sizeof(secret), 0) == sizeof(secret) ? 0
