@@ -256,7 +256,7 @@ def retained_walks(broker):
         whole = time.monotonic() - begin
         note(f"{len(delays)} requests in {whole:.2f} s, at most "
              f"{max(delays):.2f} s each")
-        assert max(delays) < whole / 4, "it was worked on in one go"
+        assert max(delays) < whole / 2, "it was worked on in one go"
         equal(set(answers[0].codes), {0})
         one.ping()
         got = [int(message.payload) for message in one.inbox
