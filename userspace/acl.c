@@ -11,6 +11,7 @@
 #include "client.h"
 #include "kmod.h"
 #include "log.h"
+#include "message.h"
 #include "ring.h"
 #include "session.h"
 #include "table.h"
@@ -647,6 +648,22 @@ bool acl_judge(const struct acl_subject *subject, const void *topic, u16 len,
 {
 	return kmqtt_rules_may(subject->role->rules, &subject->who, topic, len,
 			       access);
+}
+
+bool acl_source_may(const struct message_source *source, const void *topic,
+		    u16 len)
+{
+	const u8 *user = source->user_len ? source->data + source->id_len : NULL;
+	struct acl_role *role = role_of(source->listener, user,
+					source->user_len);
+	struct kmqtt_who who;
+
+	if (!role)
+		return true;
+	kmqtt_who_init(&who, source->data, source->id_len, user,
+		       source->user_len);
+	return kmqtt_rules_may(role->rules, &who, topic, len,
+			       KMQTT_ACCESS_WRITE);
 }
 
 static void put_subject(struct nlmsghdr *message, const struct session *session,

@@ -73,6 +73,14 @@ void acl_put_anew(struct nlmsghdr *message, const struct session *session);
 bool acl_judge(const struct acl_subject *subject, const void *topic, u16 len,
 	       u8 access);
 
+/*
+ * Whether who has published a message might still publish it, as the rules are
+ * today.
+ */
+struct message_source;
+bool acl_source_may(const struct message_source *source, const void *topic,
+		    u16 len);
+
 /* Whether it may: KMQTT_ACCESS_READ or KMQTT_ACCESS_WRITE. */
 static inline bool acl_may(const struct acl_subject *subject, const void *topic,
 			   u16 len, u8 access)

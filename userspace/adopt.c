@@ -187,6 +187,12 @@ static void inherit(struct client *client, struct former *former,
 	client->keepalive = former->keepalive;
 	client->clean = former->clean;
 	client->will_retain = former->will_retain;
+	client->will_delay = former->will_delay;
+	client->receive_max = former->receive_max;
+	client->max_send = former->max_send;
+	client->explain = former->explain;
+	client->enhanced = former->enhanced;
+	client->session_expiry = former->session->expiry;
 	client->will = former->will;
 	client->session = former->session;
 	former->will = NULL;

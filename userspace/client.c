@@ -233,14 +233,10 @@ static bool has_will(const struct client *client)
  */
 static void publish_the_will(struct client *client, bool accepted)
 {
-	char name[CLIENT_NAME_SIZE];
-
-	if (accepted && has_will(client) &&
-	    !publish_will(client->will, client->will_retain))
-		log_print(LOG_TYPE_ERROR,
-			  "Error: The will of client %s could not be published.",
-			  client_name(client, name));
-	if (client->will)
+	if (accepted && has_will(client))
+		session_leave_will(client->session, client->will,
+				   client->will_retain, client->will_delay);
+	else if (client->will)
 		message_put(client->will);
 	client->will = NULL;
 }
@@ -338,6 +334,9 @@ static void conn_del_done(struct kmod_request *request,
 			  "Error: The kernel module cannot end connection %u: %s %s",
 			  client->conn_id, strerror(-reply->err), reply->text);
 
+	/* The sink knows who has published what by its number alone. */
+	if (client->session && client->session->subject.role)
+		sink_drain();
 	client->attached = false;
 	table_del(&by_conn_id, &client->node);
 	if (!client->reason)
@@ -700,8 +699,8 @@ bool client_writable(const struct client *client)
 	       buffer_used(&client->out) < OUT_MAX;
 }
 
-void client_publish(struct client *client, const struct message *message,
-		    u8 flags, u16 id)
+bool client_publish(struct client *client, const struct message *message,
+		    const struct origin *origin, u8 flags, u16 id)
 {
 	const struct packet_out out = {
 		.level = client->level,
@@ -709,13 +708,27 @@ void client_publish(struct client *client, const struct message *message,
 		.id = id,
 		.topic_len = message->topic_len,
 		.topic = message->data,
+		.properties = {
+			.data = message_properties(message),
+			.len = message->properties_len,
+			.expiry_at = message->expiry_at,
+		},
+		.expiry = message->expires ?
+			  message_left(message, message_now()) : 0,
+		.sub_id_count = origin_identifiers_len(origin) / sizeof(u32),
+		.sub_ids = origin ? origin->identifiers : NULL,
 		.payload_len = message->payload_len,
 	};
-	u8 *to = client_reserve(client, packet_publish_size(&out));
+	size_t size = packet_publish_size(&out);
+	u8 *to;
 
+	if (size > client->max_send)
+		return false;
+	to = client_reserve(client, size);
 	if (to)
 		memcpy(to + packet_build_publish_head(to, &out),
 		       message_payload(message), message->payload_len);
+	return true;
 }
 
 /* Waiting for the disk */
@@ -758,6 +771,12 @@ static void send_ack(struct client *client, u8 type, u16 id, enum reason reason)
 	size_t size;
 	u8 *to;
 
+	/* The quota of section 4.9 [MQTT5: MQTT-3.3.4-7]. */
+	if (client->unacknowledged &&
+	    (type == KMQTT_PUBACK ||
+	     (type == KMQTT_PUBCOMP && reason == REASON_SUCCESS) ||
+	     (type == KMQTT_PUBREC && reason_is_error(reason))))
+		client->unacknowledged--;
 	size = packet_build_ack(NULL, client->level, client->max_send, type, id,
 				reason, text);
 	to = size ? client_reserve(client, size) : NULL;
@@ -1448,6 +1467,13 @@ static struct client *find(u32 conn_id)
 	return NULL;
 }
 
+struct session *client_session(u32 conn_id)
+{
+	struct client *client = find(conn_id);
+
+	return client ? client->session : NULL;
+}
+
 void client_fail_conn(u32 conn_id, enum reason reason, const char *text)
 {
 	struct client *client = find(conn_id);
@@ -1631,6 +1657,11 @@ void client_journal(const struct client *client)
 		.level = client->level,
 		.clean = client->clean,
 		.will_retain = client->will_retain,
+		.will_delay = client->will_delay,
+		.receive_max = client->receive_max,
+		.max_send = client->max_send,
+		.explain = client->explain,
+		.enhanced = client->enhanced,
 	};
 
 	former_write(&former);

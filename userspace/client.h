@@ -92,6 +92,8 @@ STAILQ_HEAD(late_acks, late_ack);
  * @session_expiry: seconds that its session outlives it, or PACKET_NO_EXPIRY
  * @asked_expiry: what it has asked for
  * @will_delay: seconds
+ * @unacknowledged: messages above QoS 0 that it has published on this connection
+ *	and that have not been acknowledged
  * @level: protocol level, 0 before CONNECT
  * @clean: it asked for a clean session
  * @assigned: its identifier was made up
@@ -178,6 +180,7 @@ struct client {
 	u32 session_expiry;
 	u32 asked_expiry;
 	u32 will_delay;
+	u32 unacknowledged;
 	u16 keepalive;
 	u16 receive_max;
 	u8 level;
@@ -271,6 +274,9 @@ void client_sink_read(void);
 
 /* client_fail() for the client of a connection, if there is one. */
 void client_fail_conn(u32 conn_id, enum reason reason, const char *text);
+
+/* The session of a connection, or NULL. */
+struct session *client_session(u32 conn_id);
 
 /* The module takes messages again. */
 void client_resume_publishers(void);
@@ -388,9 +394,12 @@ u8 *client_reserve(struct client *client, size_t len);
 /* Whether messages may be sent to it now. */
 bool client_writable(const struct client *client);
 
-/* Sends a PUBLISH: @flags of its first byte, @id for QoS 1 and 2. */
-void client_publish(struct client *client, const struct message *message,
-		    u8 flags, u16 id);
+/*
+ * Sends a PUBLISH: @flags of its first byte, @id for QoS 1 and 2. False, and
+ * nothing is sent, if it is larger than the client accepts.
+ */
+bool client_publish(struct client *client, const struct message *message,
+		    const struct origin *origin, u8 flags, u16 id);
 
 /*
  * Sends a PUBACK, PUBREC, PUBREL or PUBCOMP, as @type says, once @change is on

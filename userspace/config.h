@@ -84,6 +84,8 @@ struct config_listener {
  * @queue_qos0: QoS 0 messages wait for a client that is not connected, too
  * @client_expiration: seconds that a session lasts without a connection, 0 for
  *	ever
+ * @check_retain_source: retained messages are not delivered once who published
+ *	them may not any more
  * @retain_available: clients may publish retained messages
  * @retain_expiry_interval: minutes between looks for retained messages that have
  *	expired, 0: when they are come across
@@ -128,6 +130,7 @@ struct config {
 	u64 max_queued_bytes;
 	bool queue_qos0;
 	s64 client_expiration;
+	bool check_retain_source;
 	bool retain_available;
 	u32 retain_expiry_interval;
 	bool check_payload_format;

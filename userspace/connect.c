@@ -262,14 +262,26 @@ static int take_username(struct client *client,
 static int take_will(struct client *client,
 		     const struct packet_connect *connect)
 {
+	struct packet_properties properties;
+	u8 *copy;
+
 	if (!connect->will_topic.data)
 		return 0;
+	copy = malloc(connect->will_properties.len + 1);
+	if (!copy)
+		return -ENOMEM;
+	packet_will_properties(connect, copy, &properties);
 	client->will_retain = connect->will_retain;
-	client->will = message_new(connect->will_topic.data,
-				   connect->will_topic.len,
-				   connect->will_message.data,
-				   connect->will_message.len,
-				   connect->will_qos);
+	client->will = message_make(&(const struct message_parts){
+		.topic = connect->will_topic.data,
+		.topic_len = connect->will_topic.len,
+		.qos = connect->will_qos,
+		.properties = properties.data,
+		.properties_len = properties.len,
+		.payload = connect->will_message.data,
+		.payload_len = connect->will_message.len,
+	});
+	free(copy);
 	return client->will ? 0 : -ENOMEM;
 }
 
@@ -293,6 +305,8 @@ void connect_set_expiry(struct client *client, u32 expiry)
 	if (client->level == PACKET_LEVEL_5 && most && expiry > most)
 		expiry = most;
 	client->session_expiry = expiry;
+	if (client->session && client->session->client == client)
+		session_set_expiry(client->session, expiry);
 }
 
 /* It may come in; a client that had its identifier must go first. */

@@ -13,28 +13,36 @@
 #include "types.h"
 
 struct kmqtt_node;
+struct message;
 struct session;
+struct share;
 
 /**
  * struct subscription - a session's subscription to one filter
  * @own: among those of the session
- * @link: among those of the filter
+ * @link: among those of the filter, or of the share
  * @pair: by session and filter: either may have very many
  * @session: who
  * @node: the filter
+ * @share: of a shared one, instead
  * @identifier: subscription identifier of MQTT 5, 0: it has none
  * @qos: granted
  * @options: mask of STORE_NO_LOCAL and STORE_RETAIN_AS_PUBLISHED
+ * @shared: it is a shared one
  */
 struct subscription {
 	TAILQ_ENTRY(subscription) own;
 	LIST_ENTRY(subscription) link;
 	struct table_node pair;
 	struct session *session;
-	struct kmqtt_node *node;
+	union {
+		struct kmqtt_node *node;
+		struct share *share;
+	};
 	u32 identifier;
 	u8 qos;
 	u8 options;
+	bool shared;
 };
 
 TAILQ_HEAD(subscriptions, subscription);
@@ -67,13 +75,49 @@ u16 filters_text(const struct subscription *subscription, u8 *filter);
  */
 bool filters_away(const struct subscription *subscription, bool away);
 
-/*
- * Finds the sessions with a filter that matches @topic, each once. They are
- * chained by session->next_match, and session->match_qos is the highest QoS
- * granted by a filter that matches (section 3.3.5). *@sessions is NULL when
- * there is none. The chain lasts until the next call. 0, or -E2BIG: the match
- * would visit too many levels.
+/**
+ * struct filters_found - whom a topic matches
+ * @sessions: those with a filter that matches, each once, chained by
+ *	session->next_match. session->match_qos is the highest QoS granted by a
+ *	filter that matches (section 3.3.5), session->match_options what one of
+ *	them has
+ * @shares: shared subscriptions that match, chained; see filters_choose()
  */
-int filters_match(const u8 *topic, u16 len, struct session **sessions);
+struct filters_found {
+	struct session *sessions;
+	struct share *shares;
+};
+
+/*
+ * Finds whom @topic matches, when @publisher, or NULL, publishes it: filters of
+ * its own with no-local do not count [MQTT5: MQTT-3.8.3-3]. It lasts until the
+ * next call. 0, -E2BIG: the match would visit too many levels, or -ENOMEM.
+ */
+int filters_match(const u8 *topic, u16 len, const struct session *publisher,
+		  struct filters_found *found);
+
+/*
+ * Where a delivery to @session, which was found, comes from: its subscription
+ * identifiers. Lasts until the next call; NULL: there are none.
+ */
+const struct origin *filters_origin(const struct session *session);
+
+/* The same of one that was chosen. NULL without memory. */
+const struct origin *
+filters_share_origin(const struct subscription *subscription);
+
+/* The share after this one among those found. */
+struct share *filters_next_share(const struct share *share);
+
+/* The share of a shared subscription's filter, "$share/" and all, or NULL. */
+struct share *filters_share(const u8 *filter, u16 len);
+
+/*
+ * The subscription of @share that is to get @message, published above QoS 0, in
+ * turn: one whose client is there if there is one, else one whose session is
+ * away and keeps it; and who may read it. NULL: nobody.
+ */
+struct subscription *filters_choose(struct share *share,
+				    const struct message *message);
 
 #endif /* _KMQTTD_FILTERS_H_ */

@@ -43,8 +43,17 @@ void former_free(struct former *former)
 static struct message *read_will(const struct journal_conn *conn,
 				 const u8 *topic, size_t len)
 {
-	return message_new(topic, conn->topic_len, topic + conn->topic_len,
-			   len - conn->topic_len, conn->will_qos);
+	const u8 *properties = topic + conn->topic_len;
+
+	return message_make(&(const struct message_parts){
+		.topic = topic,
+		.topic_len = conn->topic_len,
+		.qos = conn->will_qos,
+		.properties = properties,
+		.properties_len = conn->properties_len,
+		.payload = properties + conn->properties_len,
+		.payload_len = len - conn->topic_len - conn->properties_len,
+	});
 }
 
 static int add(const struct journal_record *record)
@@ -55,7 +64,8 @@ static int add(const struct journal_record *record)
 	size_t len = record->len;
 
 	if (len < sizeof(*conn) ||
-	    len - sizeof(*conn) < (size_t)conn->id_len + conn->topic_len)
+	    len - sizeof(*conn) < (size_t)conn->id_len + conn->topic_len +
+				  conn->properties_len)
 		return -EUCLEAN;
 	former = calloc(1, sizeof(*former));
 	if (!former)
@@ -66,6 +76,11 @@ static int add(const struct journal_record *record)
 	former->level = conn->level;
 	former->clean = conn->clean;
 	former->will_retain = conn->will_retain;
+	former->will_delay = conn->will_delay;
+	former->receive_max = conn->receive_max;
+	former->max_send = conn->max_send;
+	former->explain = conn->explain;
+	former->enhanced = conn->enhanced;
 	if (conn->has_will)
 		former->will = read_will(conn, id + conn->id_len,
 					 len - sizeof(*conn) - conn->id_len);
@@ -133,19 +148,26 @@ void former_write(const struct former *former)
 		.clean = former->clean,
 		.has_will = !!will,
 		.will_retain = former->will_retain,
+		.will_delay = former->will_delay,
+		.receive_max = former->receive_max,
+		.max_send = former->max_send,
+		.explain = former->explain,
+		.enhanced = former->enhanced,
 		.id_len = session->id_len,
 	};
 
 	if (will) {
 		conn.will_qos = will->qos;
 		conn.topic_len = will->topic_len;
+		conn.properties_len = will->properties_len;
 	}
 	memcpy(head, &conn, sizeof(conn));
 	memcpy(head + sizeof(conn), session->id, session->id_len);
 	journal_append2(JOURNAL_CONN, former->cookie, 0, 0, 0, head,
 			sizeof(conn) + session->id_len,
 			will ? will->data : NULL,
-			will ? will->topic_len + will->payload_len : 0);
+			will ? (size_t)will->topic_len + will->properties_len +
+			       will->payload_len : 0);
 	if (former->now.sent) {
 		write_progress(former->cookie, &former->before);
 		write_progress(former->cookie, &former->now);
@@ -189,11 +211,27 @@ void former_rewrite(void)
 	each(write_one);
 }
 
-static void end_one(struct former *former)
+static void leave_will(struct former *former)
 {
-	if (former->will && !publish_will(former->will, former->will_retain))
+	struct message *will = former->will;
+
+	if (!will)
+		return;
+	former->will = NULL;
+	if (former->session) {
+		session_leave_will(former->session, will, former->will_retain,
+				   former->will_delay);
+		return;
+	}
+	if (!publish_will(will, former->will_retain, NULL))
 		log_print(LOG_TYPE_ERROR,
 			  "Error: The will of a client that is gone could not be published.");
+	message_put(will);
+}
+
+static void end_one(struct former *former)
+{
+	leave_will(former);
 	if (former->session)
 		session_abandon(former->session);
 	journal_append(JOURNAL_CONN_DEL, former->cookie, 0, 0, 0);

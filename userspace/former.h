@@ -49,6 +49,11 @@ struct half {
  * @level: protocol level
  * @clean: it asked for a clean session
  * @will_retain: publish @will retained
+ * @will_delay: after so many seconds
+ * @receive_max: as in struct client
+ * @max_send: likewise
+ * @explain: likewise
+ * @enhanced: likewise
  */
 struct former {
 	struct table_node node;
@@ -63,6 +68,11 @@ struct former {
 	u8 level;
 	bool clean;
 	bool will_retain;
+	u32 will_delay;
+	u32 max_send;
+	u16 receive_max;
+	bool explain;
+	bool enhanced;
 };
 
 /* Takes a record about a connection. 0 or -errno. */

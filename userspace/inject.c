@@ -22,7 +22,8 @@
  * @request: to the module
  * @message: with a reference
  * @number: its serial, which tells the next daemon whether the module has it
- * @fd: a memfd of its payload, or -1
+ * @conn_id: the connection that published it, 0: none
+ * @fd: a memfd of its properties and payload, or -1
  * @retain: it was published retained
  */
 struct injection {
@@ -30,6 +31,7 @@ struct injection {
 	struct kmod_request request;
 	struct message *message;
 	u64 number;
+	u32 conn_id;
 	int fd;
 	bool retain;
 };
@@ -43,12 +45,42 @@ static struct injection *under_way;
 static u64 last_number;
 static u32 count;
 
+/* What the module gets as payload: the properties, then the payload. */
+static size_t body_len(const struct message *message)
+{
+	return (size_t)message->properties_len + message->payload_len;
+}
+
+/* The message expiry interval counts anew from when the module has it. */
+static void write_body(const struct message *message, u8 *to)
+{
+	message_write_properties(message, to, message_now());
+	memcpy(to + message->properties_len, message_payload(message),
+	       message->payload_len);
+}
+
+/* An attribute of @len bytes, which are for the caller to write. */
+static u8 *mnl_attr_put_room(struct nlmsghdr *message, u16 type, size_t len)
+{
+	struct nlattr *attr = mnl_nlmsg_get_payload_tail(message);
+	u8 *to = mnl_attr_get_payload(attr);
+	u16 size = MNL_ATTR_HDRLEN + len;
+
+	attr->nla_type = type;
+	attr->nla_len = size;
+	memset((u8 *)attr + size, 0, MNL_ALIGN(size) - size);
+	message->nlmsg_len += MNL_ALIGN(size);
+	return to;
+}
+
 static void build(struct kmod_request *request, struct nlmsghdr *message,
 		  size_t room)
 {
 	const struct injection *injection =
 		container_of(request, struct injection, request);
 	const struct message *content = injection->message;
+
+	size_t len = body_len(content);
 
 	(void)room;
 	mnl_attr_put(message, KMQTT_A_MSG_TOPIC, content->topic_len,
@@ -57,12 +89,19 @@ static void build(struct kmod_request *request, struct nlmsghdr *message,
 	mnl_attr_put_u64(message, KMQTT_A_MSG_SERIAL, injection->number);
 	if (injection->retain)
 		mnl_attr_put(message, KMQTT_A_MSG_RETAIN, 0, NULL);
+	if (content->properties_len)
+		mnl_attr_put_u32(message, KMQTT_A_MSG_PROPERTIES,
+				 content->properties_len);
+	if (injection->conn_id)
+		mnl_attr_put_u32(message, KMQTT_A_MSG_CONN_ID,
+				 injection->conn_id);
 	if (injection->fd >= 0)
 		mnl_attr_put_u32(message, KMQTT_A_MSG_PAYLOAD_FD,
 				 injection->fd);
 	else
-		mnl_attr_put(message, KMQTT_A_MSG_PAYLOAD, content->payload_len,
-			     message_payload(content));
+		write_body(content, mnl_attr_put_room(message,
+						      KMQTT_A_MSG_PAYLOAD,
+						      len));
 }
 
 static void submit_next(void);
@@ -130,27 +169,48 @@ void inject_mark(struct inject_mark *mark)
 /* What does not fit an attribute, or a message, travels in a file of memory. */
 static bool needs_file(const struct message *message)
 {
-	return message->payload_len > KMQTT_PAYLOAD_INLINE ||
-	       message->payload_len + message->topic_len > KMOD_ROOM_MIN / 2;
+	return body_len(message) > KMQTT_PAYLOAD_INLINE ||
+	       body_len(message) + message->topic_len > KMOD_ROOM_MIN / 2;
+}
+
+static int write_all(int fd, const u8 *data, size_t left)
+{
+	ssize_t n;
+
+	for (; left; data += n, left -= n) {
+		n = write(fd, data, left);
+		if (n <= 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static int write_file(int fd, const struct message *message)
+{
+	u8 *properties = malloc(message->properties_len + 1);
+	int err = properties ? 0 : -ENOMEM;
+
+	if (!err) {
+		message_write_properties(message, properties, message_now());
+		err = write_all(fd, properties, message->properties_len);
+	}
+	free(properties);
+	return err ? err : write_all(fd, message_payload(message),
+				     message->payload_len);
 }
 
 static int make_file(const struct message *message)
 {
-	size_t left = message->payload_len;
-	const u8 *data = message_payload(message);
 	int fd = memfd_create("kmqtt-payload", MFD_CLOEXEC);
-	ssize_t n;
+	int err;
 
 	if (fd < 0)
 		return -errno;
-	for (; left; data += n, left -= n) {
-		n = write(fd, data, left);
-		if (n <= 0) {
-			close(fd);
-			return -ENOMEM;
-		}
-	}
-	return fd;
+	err = write_file(fd, message);
+	if (!err)
+		return fd;
+	close(fd);
+	return err;
 }
 
 static void log_failed(int err)
@@ -160,7 +220,7 @@ static void log_failed(int err)
 		  strerror(-err));
 }
 
-static void add(u64 number, struct message *message, bool retain)
+static void add(u64 number, struct message *message, bool retain, u32 conn_id)
 {
 	struct injection *injection = calloc(1, sizeof(*injection));
 	int fd = -1;
@@ -179,6 +239,7 @@ static void add(u64 number, struct message *message, bool retain)
 	}
 	injection->message = message_hold(message);
 	injection->number = number;
+	injection->conn_id = conn_id;
 	injection->fd = fd;
 	injection->retain = retain;
 	injection->mark.reached = reached;
@@ -186,10 +247,10 @@ static void add(u64 number, struct message *message, bool retain)
 	inject_mark(&injection->mark);
 }
 
-void inject(struct message *message, bool retain)
+void inject(struct message *message, bool retain, u32 conn_id)
 {
-	journal_injection(++last_number, message, retain);
-	add(last_number, message, retain);
+	journal_injection(++last_number, message, retain, conn_id);
+	add(last_number, message, retain, conn_id);
 }
 
 void inject_begin(u64 number)
@@ -197,12 +258,13 @@ void inject_begin(u64 number)
 	last_number = number;
 }
 
-void inject_journaled(u64 number, struct message *message, bool retain)
+void inject_journaled(u64 number, struct message *message, bool retain,
+		      u32 conn_id)
 {
 	if (number <= last_number)
 		return;
 	last_number = number;
-	add(number, message, retain);
+	add(number, message, retain, conn_id);
 }
 
 void inject_rewrite(void)
@@ -212,13 +274,13 @@ void inject_rewrite(void)
 
 	if (injection)
 		journal_injection(injection->number, injection->message,
-				  injection->retain);
+				  injection->retain, injection->conn_id);
 	STAILQ_FOREACH(mark, &waiting, link) {
 		if (mark->reached != reached)
 			continue;
 		injection = container_of(mark, struct injection, mark);
 		journal_injection(injection->number, injection->message,
-				  injection->retain);
+				  injection->retain, injection->conn_id);
 	}
 }
 

@@ -14,16 +14,18 @@
 /*
  * Has the module deliver @message: published at QoS 0, to everybody whose
  * filters match; above, to those whose highest granted QoS is 0. Messages are
- * delivered in the order of the calls.
+ * delivered in the order of the calls. @conn_id: the connection that publishes
+ * it, for no-local; 0: none.
  */
-void inject(struct message *message, bool retain);
+void inject(struct message *message, bool retain, u32 conn_id);
 
 /*
  * The module has injected up to this number; those that the journal has beyond
  * are still to be.
  */
 void inject_begin(u64 number);
-void inject_journaled(u64 number, struct message *message, bool retain);
+void inject_journaled(u64 number, struct message *message, bool retain,
+		      u32 conn_id);
 
 /* Writes to the journal anew what is not in the module. */
 void inject_rewrite(void);

@@ -215,10 +215,11 @@ bool journal_parts(const struct journal_record *record,
 	return true;
 }
 
-void journal_injection(u64 number, struct message *message, bool retain)
+void journal_injection(u64 number, struct message *message, bool retain,
+		       u32 conn_id)
 {
 	append_message(message);
-	journal_append(JOURNAL_INJECTION, message->id, number, retain, 0);
+	journal_append(JOURNAL_INJECTION, message->id, number, retain, conn_id);
 }
 
 static void commit(void)

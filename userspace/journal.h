@@ -64,7 +64,7 @@
  * @JOURNAL_SINK: what the sink had up to record @a has been handled, if the store
  *	has reached mark @b
  * @JOURNAL_INJECTION: message @sid is to be injected, as number @a; @b is 1 if it
- *	was published with the retain flag
+ *	was published with the retain flag, @c the connection that published it
  */
 enum journal_type {
 	JOURNAL_SESSION,
@@ -121,6 +121,12 @@ struct journal_record {
  * @has_will: it has a will
  * @will_retain: to be published retained
  * @will_qos: at this QoS
+ * @explain: as in struct client
+ * @enhanced: likewise
+ * @receive_max: likewise
+ * @max_send: likewise
+ * @will_delay: seconds
+ * @properties_len: bytes of the will's properties, which follow its topic name
  * @id_len: bytes of client identifier, which follows
  * @topic_len: bytes of the will's topic name, which follow; its payload is last
  */
@@ -131,6 +137,12 @@ struct journal_conn {
 	u8 has_will;
 	u8 will_retain;
 	u8 will_qos;
+	u8 explain;
+	u8 enhanced;
+	u16 receive_max;
+	u32 max_send;
+	u32 will_delay;
+	u32 properties_len;
 	u16 id_len;
 	u16 topic_len;
 };
@@ -182,7 +194,8 @@ bool journal_parts(const struct journal_record *record,
 		   struct message_parts *parts);
 
 /* A message to be injected, likewise. */
-void journal_injection(u64 number, struct message *message, bool retain);
+void journal_injection(u64 number, struct message *message, bool retain,
+		       u32 conn_id);
 
 /* What was appended holds from now on. */
 void journal_commit(void);

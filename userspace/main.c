@@ -19,6 +19,7 @@
 #include "auth.h"
 #include "client.h"
 #include "config.h"
+#include "deadline.h"
 #include "directory.h"
 #include "former.h"
 #include "inject.h"
@@ -321,6 +322,7 @@ static void tick_done(struct ring_op *op, const struct ring_result *result)
 	failure = kmod_poll();
 	login_tick();
 	client_tick();
+	deadline_tick(message_now());
 	sink_tick();
 	listener_tick();
 	memory_tick();
@@ -438,8 +440,8 @@ static int start(const struct config *config, struct acl *acl)
 	if (!err) {
 		reload_check(config);
 		sink_start();
-		session_expire();
 		session_watch_all();
+		session_expire();
 		memory_open(config);
 	}
 	if (!err)

@@ -153,8 +153,7 @@ bool message_expired(const struct message *message, s64 now)
 	return message->expires && now > message->expires;
 }
 
-/* Seconds, as long as they are not over. */
-static u32 left(const struct message *message, s64 now)
+u32 message_left(const struct message *message, s64 now)
 {
 	return now < message->expires ? (message->expires - now + 999) / 1000
 				      : 0;
@@ -166,5 +165,5 @@ void message_write_properties(const struct message *message, u8 *to, s64 now)
 		memcpy(to, message_properties(message),
 		       message->properties_len);
 	if (message->expiry_at && message->expires)
-		write_be32(to + message->expiry_at, left(message, now));
+		write_be32(to + message->expiry_at, message_left(message, now));
 }

@@ -131,6 +131,9 @@ s64 message_now(void);
 /* Whether nobody is to get it any more [MQTT-3.3.2-5]. */
 bool message_expired(const struct message *message, s64 now);
 
+/* Seconds of its message expiry interval that are left at @now. */
+u32 message_left(const struct message *message, s64 now);
+
 /*
  * Writes its properties to @to, @properties_len bytes, with the message expiry
  * interval that is left at @now [MQTT-3.3.2-6].

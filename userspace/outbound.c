@@ -371,13 +371,16 @@ static void read_more(struct session *session)
 /* Sending */
 
 /*
- * No more than max_inflight at once, each with an identifier of its own
- * [MQTT-2.3.1-4].
+ * No more than max_inflight at once, and than the client's receive maximum
+ * [MQTT5: MQTT-3.3.4-9], each with an identifier of its own [MQTT-2.3.1-4].
  */
-static bool window_open(const struct outbound *outbound,
+static bool window_open(const struct session *session,
 			const struct delivery *delivery)
 {
+	const struct outbound *outbound = &session->outbound;
+
 	return outbound->inflight_count < settings->max_inflight &&
+	       outbound->inflight_count < session->client->receive_max &&
 	       !in_flight(outbound, delivery->seq);
 }
 
@@ -398,7 +401,11 @@ static bool wait_for_disk(struct session *session,
 	return true;
 }
 
-static void send_publish(struct session *session, struct delivery *delivery)
+/*
+ * Returns false if it is larger than the client accepts: then it is as if it had
+ * been sent, and acknowledged [MQTT5: MQTT-3.1.2-25].
+ */
+static bool send_publish(struct session *session, struct delivery *delivery)
 {
 	u8 flags = delivery->qos << 1;
 
@@ -406,13 +413,16 @@ static void send_publish(struct session *session, struct delivery *delivery)
 		flags |= KMQTT_FLAG_RETAIN;
 	if (delivery->dup)
 		flags |= KMQTT_FLAG_DUP;
-	client_publish(session->client, delivery->message, flags,
-		       delivery->qos ? packet_id(delivery->seq) : 0);
+	if (!client_publish(session->client, delivery->message,
+			    delivery->origin, flags,
+			    delivery->qos ? packet_id(delivery->seq) : 0))
+		return false;
 	if (is_stored(session, delivery) && delivery->state == STORE_QUEUED)
 		store_delivery_state(session->sid, delivery->seq, STORE_SENT);
 	delivery->state = STORE_SENT;
 	if (delivery->seq)
 		session->client->published = delivery->seq;
+	return true;
 }
 
 /* PUBREL forbids ever to send PUBLISH again [MQTT-4.3.3-1]: the disk first. */
@@ -424,13 +434,26 @@ static void send_pubrel(struct session *session,
 			   session_change(session, change));
 }
 
-/* What has not been sent yet is judged by today's rules. */
+/*
+ * What has not been sent yet is judged by today's rules, and may have expired
+ * [MQTT5: MQTT-3.3.2-5]; what has been is finished [MQTT5: MQTT-4.3.3-7].
+ */
 static bool is_denied(const struct session *session,
 		      const struct delivery *delivery)
 {
+	const struct message *message = delivery->message;
+
 	return delivery->state == STORE_QUEUED &&
-	       !acl_may(&session->subject, delivery->message->data,
-			delivery->message->topic_len, KMQTT_ACCESS_READ);
+	       (!acl_may(&session->subject, message->data, message->topic_len,
+			 KMQTT_ACCESS_READ) ||
+		(message->expires && message_expired(message, message_now())));
+}
+
+static void drop(struct session *session, struct delivery *delivery)
+{
+	if (is_stored(session, delivery))
+		store_delivery_del(session->sid, delivery->seq);
+	delivery_free(delivery);
 }
 
 static void send_next(struct session *session, struct delivery *delivery)
@@ -438,20 +461,45 @@ static void send_next(struct session *session, struct delivery *delivery)
 	struct outbound *outbound = &session->outbound;
 
 	from_waiting(outbound, delivery);
-	if (is_denied(session, delivery)) {
-		if (is_stored(session, delivery))
-			store_delivery_del(session->sid, delivery->seq);
-		delivery_free(delivery);
+	if (delivery->state == STORE_RELEASED) {
+		send_pubrel(session, delivery, delivery->change);
+	} else if (is_denied(session, delivery) ||
+		   !send_publish(session, delivery)) {
+		drop(session, delivery);
 		return;
 	}
-	if (delivery->state == STORE_RELEASED)
-		send_pubrel(session, delivery, delivery->change);
-	else
-		send_publish(session, delivery);
 	if (delivery->qos)
 		to_inflight(outbound, delivery);
 	else
 		delivery_free(delivery);
+}
+
+/*
+ * The first PUBREL that is to be sent again: it does not wait for the window
+ * [MQTT5: MQTT-3.3.4-10]. Those that were in flight are the first that wait.
+ */
+static struct delivery *find_released(const struct outbound *outbound)
+{
+	struct delivery *delivery;
+
+	TAILQ_FOREACH(delivery, &outbound->waiting, link) {
+		if (delivery->state == STORE_RELEASED)
+			return delivery;
+		if (delivery->state == STORE_QUEUED)
+			break;
+	}
+	return NULL;
+}
+
+/* The next one that may be sent, or NULL. */
+static struct delivery *next_to_send(struct session *session)
+{
+	struct outbound *outbound = &session->outbound;
+	struct delivery *delivery = TAILQ_FIRST(&outbound->waiting);
+
+	if (delivery && delivery->qos && !window_open(session, delivery))
+		delivery = find_released(outbound);
+	return delivery && wait_for_disk(session, delivery) ? NULL : delivery;
 }
 
 void outbound_pump(struct session *session)
@@ -460,10 +508,8 @@ void outbound_pump(struct session *session)
 	struct delivery *delivery;
 
 	while (session->client && client_writable(session->client)) {
-		delivery = TAILQ_FIRST(&outbound->waiting);
-		if (!delivery ||
-		    (delivery->qos && !window_open(outbound, delivery)) ||
-		    wait_for_disk(session, delivery))
+		delivery = next_to_send(session);
+		if (!delivery)
 			break;
 		send_next(session, delivery);
 	}
@@ -612,6 +658,35 @@ static void forget(struct deliveries *deliveries)
 	while ((delivery = TAILQ_FIRST(deliveries))) {
 		TAILQ_REMOVE(deliveries, delivery, link);
 		delivery_free(delivery);
+	}
+}
+
+static struct store_delivery as_stored(const struct delivery *delivery)
+{
+	return (struct store_delivery){
+		.seq = delivery->seq,
+		.message = delivery->message,
+		.origin = delivery->origin,
+		.qos = delivery->qos,
+		.flags = delivery->flags,
+		.state = delivery->state,
+	};
+}
+
+void outbound_pass_on(struct session *session,
+		      bool (*pass_on)(const struct store_delivery *delivery))
+{
+	struct store_delivery stored;
+	struct delivery *delivery;
+
+	TAILQ_FOREACH(delivery, &session->outbound.inflight, link) {
+		stored = as_stored(delivery);
+		pass_on(&stored);
+	}
+	TAILQ_FOREACH(delivery, &session->outbound.waiting, link) {
+		/* Sent on an earlier connection, it is not forgotten there. */
+		stored = as_stored(delivery);
+		pass_on(&stored);
 	}
 }
 

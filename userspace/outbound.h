@@ -132,6 +132,13 @@ void outbound_journaled_del(struct outbound *outbound, u64 seq);
 /* Writes them to the journal anew. */
 void outbound_rewrite(const struct session *session);
 
+/*
+ * The session ends: calls @pass_on with what is in memory and not finished, once
+ * the client is not to get it any more.
+ */
+void outbound_pass_on(struct session *session,
+		      bool (*pass_on)(const struct store_delivery *delivery));
+
 /* Forgets everything, in memory only. */
 void outbound_clear(struct session *session);
 

@@ -15,12 +15,29 @@
 #include "sink.h"
 #include "store.h"
 
+/* Members of a share that are tried when the first keeps no more messages. */
+#define SHARE_TRIES 16
+
+/* What is published, and by whom. */
+struct publication {
+	struct message *message;
+	const struct session *publisher;	/* or NULL */
+	u32 conn_id;				/* his, or 0 */
+	bool retain;
+	bool must;	/* whatever the state of the disk */
+	bool half;	/* all but the database have it from the daemon before */
+};
+
 /* What a session gets: the lower of the two (section 4.3). */
+static u8 lower(u8 granted, const struct message *message)
+{
+	return granted < message->qos ? granted : message->qos;
+}
+
 static u8 delivered_qos(const struct session *session,
 			const struct message *message)
 {
-	return session->match_qos < message->qos ? session->match_qos
-						 : message->qos;
+	return lower(session->match_qos, message);
 }
 
 /* QoS 0 messages that the module delivers come from its sink besides. */
@@ -33,14 +50,17 @@ static bool is_queued(const struct session *session,
 }
 
 /* Work that must be durable is refused while the disk does not take it. */
-static bool can_be_kept(const struct session *matched,
+static bool can_be_kept(const struct filters_found *found,
 			const struct message *message, bool retain)
 {
+	const struct session *matched;
+
 	if (!store_enabled() || store_healthy())
 		return true;
-	if (retain)
+	/* Of shares, any member may get it. */
+	if (retain || (found->shares && message->qos))
 		return false;
-	for (; matched; matched = matched->next_match)
+	for (matched = found->sessions; matched; matched = matched->next_match)
 		if (session_on_disk(matched) && delivered_qos(matched, message))
 			return false;
 	return true;
@@ -80,91 +100,184 @@ static struct session *on_disk(struct session *matched,
 	return first;
 }
 
-/* [MQTT-3.3.1-5] to [MQTT-3.3.1-11] */
-static int keep(struct message *message)
+/* Who it is that has published it, for check_retain_source. */
+static int note_source(struct message *message, const struct session *publisher)
 {
-	int err = retained_set(message);
+	const struct acl_subject *subject;
 
+	if (!publisher || !message->payload_len || message->source)
+		return 0;
+	subject = &publisher->subject;
+	return message_set_source(message, subject->listener, publisher->id,
+				  publisher->id_len, subject->user,
+				  subject->user ? subject->who.user_len : 0);
+}
+
+/* [MQTT-3.3.1-5] to [MQTT-3.3.1-11] */
+static int keep(struct message *message, const struct session *publisher)
+{
+	int err = note_source(message, publisher);
+
+	if (!err)
+		err = retained_set(message);
 	if (!err && store_enabled())
 		store_retained_set(message);
 	return err;
 }
 
-/* Whoever is owed a copy by the daemon gets it; the module serves the rest. */
-static void deliver(struct session *matched, struct message *message,
-		    bool retain)
+static bool queue_shared(struct subscription *chosen, struct message *message,
+			 bool retain)
 {
-	struct store_delivery delivery = { .message = message };
-	bool others = !message->qos;
+	const struct origin *origin = filters_share_origin(chosen);
+	const struct store_delivery delivery = {
+		.message = message,
+		.origin = (struct origin *)origin,
+		.qos = lower(chosen->qos, message),
+		.flags = retain &&
+			 chosen->options & STORE_RETAIN_AS_PUBLISHED ?
+			 STORE_RETAIN : 0,
+	};
 
-	for (; matched; matched = matched->next_match) {
-		if (is_queued(matched, message)) {
-			delivery.qos = delivered_qos(matched, message);
+	if (!origin || !outbound_add(chosen->session, &delivery))
+		return false;
+	outbound_pump(chosen->session);
+	return true;
+}
+
+bool publish_to_share(struct share *share, struct message *message, bool retain)
+{
+	struct subscription *chosen;
+	int i;
+
+	/* One that keeps no more messages is passed over. */
+	for (i = 0; i < SHARE_TRIES; i++) {
+		chosen = filters_choose(share, message);
+		if (!chosen)
+			return false;
+		if (queue_shared(chosen, message, retain))
+			return true;
+	}
+	return false;
+}
+
+static u8 retain_flag(const struct session *matched,
+		      const struct publication *what)
+{
+	return what->retain &&
+	       matched->match_options & STORE_RETAIN_AS_PUBLISHED ?
+	       STORE_RETAIN : 0;
+}
+
+/*
+ * Whoever is owed a copy by the daemon gets it; the module serves the rest, those
+ * of shared subscriptions only if it was published at QoS 0.
+ */
+static void deliver(const struct filters_found *found,
+		    const struct publication *what)
+{
+	struct store_delivery delivery = { .message = what->message };
+	struct session *matched;
+	bool others = !what->message->qos;
+	struct share *share, *next;
+
+	for (matched = found->sessions; matched; matched = matched->next_match) {
+		if (is_queued(matched, what->message)) {
+			delivery.qos = delivered_qos(matched, what->message);
+			delivery.flags = retain_flag(matched, what);
+			delivery.origin =
+				(struct origin *)filters_origin(matched);
 			outbound_add(matched, &delivery);
 			outbound_pump(matched);
 		} else if (matched->client) {
 			others = true;
 		}
 	}
+	for (share = found->shares; share && what->message->qos; share = next) {
+		next = filters_next_share(share);
+		if (!what->half)
+			publish_to_share(share, what->message, what->retain);
+	}
 	if (others)
-		inject(message, retain);
+		inject(what->message, what->retain, what->conn_id);
 }
 
 /*
- * Hands out a message. @must: whatever the state of the disk. @half: all but the
- * database have it from the daemon before. 0 or -errno, and then nothing has
- * happened.
+ * Hands out a message. Returns to how many, as far as it is known here, or
+ * -errno, and then nothing has happened.
  */
-static int distribute(struct message *message, bool retain, bool must,
-		      bool half)
+static int distribute(const struct publication *what)
 {
-	struct session *matched;
+	struct message *message = what->message;
+	struct filters_found found;
+	bool nobody;
 	int err;
 
 	/*
 	 * Its publisher's earlier ones, at QoS 0, are in the sink. Before the
 	 * match: they are matched, too, and there is one result.
 	 */
-	if (retain)
+	if (what->retain)
 		sink_drain();
-	err = filters_match(message->data, message->topic_len, &matched);
+	err = filters_match(message->data, message->topic_len, what->publisher,
+			    &found);
 	if (err)
 		return err;
-	matched = readable(matched, message);
-	if (half)
-		matched = on_disk(matched, message);
-	if (!must && !can_be_kept(matched, message, retain))
+	nobody = !found.sessions && !found.shares;
+	found.sessions = readable(found.sessions, message);
+	if (what->half)
+		found.sessions = on_disk(found.sessions, message);
+	if (!what->must && !can_be_kept(&found, message, what->retain))
 		return -EIO;
-	if (retain) {
-		err = keep(message);
+	if (what->retain) {
+		err = keep(message, what->publisher);
 		if (err)
 			return err;
 	}
-	deliver(matched, message, retain);
-	return 0;
+	deliver(&found, what);
+	return !nobody;
 }
 
-int publish_from_sink(struct message *message, bool retain, bool queue)
+int publish_from_sink(struct message *message, u32 conn_id, bool retain,
+		      bool queue)
 {
-	const struct store_delivery delivery = { .message = message };
-	struct session *matched = NULL;
+	const struct session *publisher = client_session(conn_id);
+	struct store_delivery delivery = {
+		.message = message,
+	};
+	struct filters_found found = { 0 };
+	struct session *matched;
 	int err = 0;
 
 	if (retain && client_config->retain_available)
-		err = keep(message);
-	if (queue && filters_match(message->data, message->topic_len, &matched))
-		matched = NULL;
-	matched = readable(matched, message);
-	for (; matched; matched = matched->next_match)
-		if (session_is_away(matched))
-			outbound_add(matched, &delivery);
+		err = keep(message, publisher);
+	if (queue && filters_match(message->data, message->topic_len, publisher,
+				   &found))
+		found.sessions = NULL;
+	matched = readable(found.sessions, message);
+	for (; matched; matched = matched->next_match) {
+		if (!session_is_away(matched))
+			continue;
+		delivery.flags = retain && matched->match_options &
+				 STORE_RETAIN_AS_PUBLISHED ? STORE_RETAIN : 0;
+		delivery.origin = (struct origin *)filters_origin(matched);
+		outbound_add(matched, &delivery);
+	}
 	return err;
 }
 
-bool publish_will(struct message *message, bool retain)
+bool publish_will(struct message *message, bool retain,
+		  const struct session *publisher)
 {
-	/* There is one a client: what waits for the disk stays bounded. */
-	return !distribute(message, retain, true, false);
+	const struct publication what = {
+		.message = message,
+		.publisher = publisher,
+		.retain = retain,
+		/* There is one a client: what waits for the disk stays bounded. */
+		.must = true,
+	};
+
+	message_begin(message);
+	return distribute(&what) >= 0;
 }
 
 static void refuse(struct client *client, int err)
@@ -195,37 +308,60 @@ static void log_publish(const struct client *client, const char *what,
 		  publish->payload_len);
 }
 
+/* Of a message that has been taken over, or denied. */
+static enum reason reason_of(int recipients)
+{
+	return recipients ? REASON_SUCCESS : REASON_NO_MATCHING_SUBSCRIBERS;
+}
+
 /*
  * Takes a message over. One that its client may not publish goes nowhere, and is
- * acknowledged as any other: MQTT 3.1.1 cannot tell (section 3.3.5).
+ * acknowledged as any other: MQTT 3.1.1 cannot tell (section 3.3.5), MQTT 5 does
+ * in *@reason.
  *
  * Returns the change that has to be on disk before it is acknowledged, 0 for
  * none; or ends the client: then *@err is not 0.
  */
 static u64 take(struct client *client, const struct packet_publish *publish,
-		bool half, int *err)
+		bool half, enum reason *reason, int *err)
 {
+	const struct message_parts parts = {
+		.topic = publish->topic.data,
+		.topic_len = publish->topic.len,
+		.qos = publish->qos,
+		.properties = publish->properties.data,
+		.properties_len = publish->properties.len,
+		.payload = publish->payload,
+		.payload_len = publish->payload_len,
+	};
+	struct publication what = {
+		.publisher = client->session,
+		.conn_id = client->conn_id,
+		.retain = publish->retain,
+		.half = half,
+	};
 	u64 before = store_queued();
 	struct message *message;
 
 	if (!acl_may(&client->session->subject, publish->topic.data,
 		     publish->topic.len, KMQTT_ACCESS_WRITE)) {
 		log_publish(client, "Denied", publish);
+		*reason = REASON_NOT_AUTHORIZED;
 		*err = 0;
 		return 0;
 	}
-	message = message_new(publish->topic.data, publish->topic.len,
-			      publish->payload, publish->payload_len,
-			      publish->qos);
-	memory_add(publish->payload_len);
-	*err = message ? distribute(message, publish->retain, false, half)
-		       : -ENOMEM;
+	message = message_make(&parts);
+	what.message = message;
+	memory_add(publish->payload_len + publish->properties.len);
+	*err = message ? distribute(&what) : -ENOMEM;
 	if (message)
 		message_put(message);
-	if (*err) {
+	if (*err < 0) {
 		refuse(client, *err);
 		return 0;
 	}
+	*reason = reason_of(*err);
+	*err = 0;
 	if (store_queued() == before)
 		return 0;
 	client->held_weight += publish->payload_len;
@@ -235,12 +371,15 @@ static u64 take(struct client *client, const struct packet_publish *publish,
 static void handle_qos1(struct client *client,
 			const struct packet_publish *publish)
 {
+	enum reason reason;
+	u64 change;
 	int err;
-	u64 change = take(client, publish, false, &err);
 
+	client->unacknowledged++;
+	change = take(client, publish, false, &reason, &err);
 	if (!err)
-		client_acknowledge(client, KMQTT_PUBACK, publish->id,
-				   REASON_SUCCESS, change);
+		client_acknowledge(client, KMQTT_PUBACK, publish->id, reason,
+				   change);
 }
 
 /*
@@ -253,6 +392,7 @@ static void handle_qos2(struct client *client,
 			const struct packet_publish *publish)
 {
 	struct session *session = client->session;
+	enum reason reason;
 	u64 change = 0;
 	bool half;
 	int err = 0;
@@ -272,10 +412,17 @@ static void handle_qos2(struct client *client,
 		client_end(client, "out of memory");
 		return;
 	}
+	client->unacknowledged++;
 	half = inbound_del(&session->halves, publish->id);
-	change = take(client, publish, half, &err);
+	change = take(client, publish, half, &reason, &err);
 	if (err) {
 		inbound_del(&session->inbound, publish->id);
+		return;
+	}
+	/* [MQTT5: MQTT-4.3.3-9] */
+	if (client->level == PACKET_LEVEL_5 && reason_is_error(reason)) {
+		inbound_del(&session->inbound, publish->id);
+		client_acknowledge(client, KMQTT_PUBREC, publish->id, reason, 0);
 		return;
 	}
 	if (session->sid)
@@ -283,7 +430,21 @@ static void handle_qos2(struct client *client,
 	/* The mark is the last change. */
 	if (change || session_on_disk(session))
 		change = store_queued();
-	client_received(client, publish->id, REASON_SUCCESS, change);
+	client_received(client, publish->id, reason, change);
+}
+
+/*
+ * Of those above QoS 0 that the client has published on this connection, as many
+ * are not acknowledged as CONNACK said that there may be (section 4.9). One that
+ * is published again counts once.
+ */
+static bool quota_exceeded(const struct client *client,
+			   const struct packet_publish *publish)
+{
+	return client->level == PACKET_LEVEL_5 &&
+	       client->unacknowledged >= client_config->max_inflight &&
+	       !(publish->qos == 2 &&
+		 inbound_has(&client->session->inbound, publish->id));
 }
 
 void publish_handle(struct client *client, u8 first, const u8 *data, size_t len)
@@ -302,6 +463,8 @@ void publish_handle(struct client *client, u8 first, const u8 *data, size_t len)
 		client_fail(client, REASON_RETAIN_NOT_SUPPORTED, NULL);
 	else if (publish.qos > client->listener->config->max_qos)
 		client_fail(client, REASON_QOS_NOT_SUPPORTED, NULL);
+	else if (publish.qos && quota_exceeded(client, &publish))
+		client_fail(client, REASON_RECEIVE_MAXIMUM, NULL);
 	else if (publish.qos == 2)
 		handle_qos2(client, &publish);
 	else if (publish.qos == 1)
@@ -314,10 +477,12 @@ void publish_handle(struct client *client, u8 first, const u8 *data, size_t len)
 void publish_release(struct client *client, u16 packet_id)
 {
 	struct session *session = client->session;
+	bool known = inbound_del(&session->inbound, packet_id);
 	u64 change = 0;
 
-	if (inbound_del(&session->inbound, packet_id) && session->sid)
+	if (known && session->sid)
 		change = store_inbound_del(session->sid, packet_id);
-	client_acknowledge(client, KMQTT_PUBCOMP, packet_id, REASON_SUCCESS,
+	client_acknowledge(client, KMQTT_PUBCOMP, packet_id,
+			   known ? REASON_SUCCESS : REASON_ID_NOT_FOUND,
 			   change);
 }

@@ -10,6 +10,8 @@
 #include "types.h"
 
 struct client;
+struct session;
+struct share;
 
 /*
  * Handles a PUBLISH: @first its first byte, @len bytes after the fixed header.
@@ -21,16 +23,26 @@ void publish_handle(struct client *client, u8 first, const u8 *data,
 void publish_release(struct client *client, u16 packet_id);
 
 /*
- * Takes over a QoS 0 message that the module has delivered: keeps it if it is to
- * be retained, and if @queue, queues it for the sessions that are away. 0 or
- * -ENOMEM.
+ * Takes over a QoS 0 message that the module has delivered, and that @conn_id has
+ * published: keeps it if it is to be retained, and if @queue, queues it for the
+ * sessions that are away. 0 or -ENOMEM.
  */
-int publish_from_sink(struct message *message, bool retain, bool queue);
+int publish_from_sink(struct message *message, u32 conn_id, bool retain,
+		      bool queue);
 
 /*
- * Distributes a message, which nobody acknowledges: a will, that its client may
- * publish. Returns whether that could be done.
+ * Distributes a message, which nobody acknowledges: the will of @publisher's
+ * client, or of nobody, NULL, that it may publish; which nobody else has.
+ * Returns whether that could be done.
  */
-bool publish_will(struct message *message, bool retain);
+bool publish_will(struct message *message, bool retain,
+		  const struct session *publisher);
+
+/*
+ * A member of @share gets a message that was published above QoS 0. False:
+ * nobody takes it.
+ */
+bool publish_to_share(struct share *share, struct message *message,
+		      bool retain);
 
 #endif /* _KMQTTD_PUBLISH_H_ */

@@ -7,10 +7,21 @@
 #include <string.h>
 #include <sys/queue.h>
 
+#include "deadline.h"
 #include "table.h"
 #include "topic.h"
 
 LIST_HEAD(node_list, node);
+
+/**
+ * struct expiry - a retained message will expire
+ * @deadline: when
+ * @node: whose it is
+ */
+struct expiry {
+	struct deadline deadline;
+	struct node *node;
+};
 
 /**
  * struct node - one level of a topic, under the levels before it
@@ -19,6 +30,7 @@ LIST_HEAD(node_list, node);
  * @parent: the level before; NULL for the root, which is before the first
  * @children: the levels after it
  * @message: retained for the topic that ends here, or NULL
+ * @expiry: of @message, or NULL
  * @len: bytes of @level
  * @level: its text
  *
@@ -30,6 +42,7 @@ struct node {
 	struct node *parent;
 	struct node_list children;
 	struct message *message;
+	struct expiry *expiry;
 	u16 len;
 	u8 level[];
 };
@@ -38,6 +51,7 @@ static struct node root;
 static struct table edges;
 static u32 count;
 static u64 bytes;
+static void (*on_expiry)(struct message *message);
 
 static u32 edge_hash(const struct node *parent, const u8 *level, size_t len)
 {
@@ -116,11 +130,41 @@ static struct node *node_of(const u8 *topic, size_t len, bool make)
 	return node;
 }
 
+static void remove_message(struct node *node);
+
+static void expired(struct deadline *deadline)
+{
+	struct expiry *expiry = container_of(deadline, struct expiry, deadline);
+	struct node *node = expiry->node;
+
+	if (on_expiry)
+		on_expiry(node->message);
+	remove_message(node);
+}
+
+/* Without memory it stays, until somebody asks for it, and after. */
+static void watch_expiry(struct node *node)
+{
+	struct expiry *expiry = calloc(1, sizeof(*expiry));
+
+	if (!expiry)
+		return;
+	expiry->node = node;
+	expiry->deadline.due = expired;
+	if (deadline_set(&expiry->deadline, node->message->expires + 1)) {
+		free(expiry);
+		return;
+	}
+	node->expiry = expiry;
+}
+
 static void take_message(struct node *node, struct message *message)
 {
 	count++;
 	bytes += message_bytes(message);
 	node->message = message_hold(message);
+	if (message->expires)
+		watch_expiry(node);
 }
 
 static void drop_message(struct node *node)
@@ -131,6 +175,22 @@ static void drop_message(struct node *node)
 	bytes -= message_bytes(node->message);
 	message_put(node->message);
 	node->message = NULL;
+	if (!node->expiry)
+		return;
+	deadline_cancel(&node->expiry->deadline);
+	free(node->expiry);
+	node->expiry = NULL;
+}
+
+static void remove_message(struct node *node)
+{
+	drop_message(node);
+	prune(node);
+}
+
+void retained_on_expiry(void (*function)(struct message *message))
+{
+	on_expiry = function;
 }
 
 int retained_set(struct message *message)
@@ -217,6 +277,7 @@ int retained_match(const void *text, u16 len,
 		   int (*found)(struct message *message, void *arg), void *arg)
 {
 	struct node *next, *node = &root;
+	s64 now = message_now();
 	unsigned int depth = 0;
 	struct filter filter;
 	int err;
@@ -224,7 +285,8 @@ int retained_match(const void *text, u16 len,
 	split(&filter, text, len);
 	for (;;) {
 		/* "sport/#" matches "sport", too (section 4.7.1.2). */
-		if (node->message && depth >= filter.depth) {
+		if (node->message && depth >= filter.depth &&
+		    !message_expired(node->message, now)) {
 			err = found(node->message, arg);
 			if (err)
 				return err;

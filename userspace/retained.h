@@ -16,9 +16,12 @@
  */
 int retained_set(struct message *message);
 
+/* What else is to be done when a message has expired; not called for others. */
+void retained_on_expiry(void (*expired)(struct message *message));
+
 /*
  * Calls @found with each retained message that @filter, a valid one, matches,
- * in no particular order, until it returns non-zero, which is returned; else 0.
+ * and that has not expired, in no particular order, until it returns non-zero, which is returned; else 0.
  * @found must not change what is retained. A filter that begins with a
  * wildcard matches no topic that begins with '$' [MQTT-4.7.2-1].
  *

@@ -8,12 +8,44 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "deadline.h"
 #include "inject.h"
 #include "log.h"
+#include "publish.h"
 #include "retained.h"
 #include "sink.h"
 #include "store.h"
 #include "user.h"
+
+/**
+ * struct away - what is to become of a session whose client is gone
+ * @deadline: when something is to be done
+ * @session: whose it is
+ * @ends: milliseconds since 1970, when the session ends; 0: never
+ * @will: to be published, or NULL; a reference
+ * @due: when, likewise
+ * @retain: retained
+ */
+struct away {
+	struct deadline deadline;
+	struct session *session;
+	s64 ends;
+	struct message *will;
+	s64 due;
+	bool retain;
+};
+
+/**
+ * struct parting - what others get of a session that has ended, in the database:
+ * deliveries of shared subscriptions that were not acknowledged
+ * @read: reads them, page by page
+ */
+struct parting {
+	struct store_read read;
+};
+
+/* Deliveries that are read at once. */
+#define PARTING_PAGE 256
 
 static const struct config *settings;
 static TAILQ_HEAD(, session) all = TAILQ_HEAD_INITIALIZER(all);
@@ -84,17 +116,129 @@ static void journal_session(const struct session *session)
 			session->id_len, NULL, 0);
 }
 
+static void publish_the_will(struct session *session, struct message *will,
+			     bool retain)
+{
+	char text[LOG_ESCAPED(LOG_TEXT_MAX)];
+
+	if (!acl_may(&session->subject, will->data, will->topic_len,
+		     KMQTT_ACCESS_WRITE) ||
+	    publish_will(will, retain, session))
+		return;
+	log_print(LOG_TYPE_ERROR,
+		  "Error: The will of client %s could not be published.",
+		  log_escape(text, session->id, session->id_len));
+}
+
+/* Its will is published [MQTT5: MQTT-3.1.2-8], or not. */
+static void end_will(struct session *session, bool publish)
+{
+	struct away *away = session->away;
+
+	if (!away || !away->will)
+		return;
+	if (publish)
+		publish_the_will(session, away->will, away->retain);
+	message_put(away->will);
+	away->will = NULL;
+	away->due = 0;
+	if (session->sid)
+		store_will_del(session->sid);
+}
+
+/* Nothing is to become of it any more. */
+static void forget_away(struct session *session)
+{
+	if (!session->away)
+		return;
+	deadline_cancel(&session->away->deadline);
+	free(session->away);
+	session->away = NULL;
+}
+
+/* One that waits, or was sent at QoS 1, goes to another (section 4.8.2). */
+static bool pass_on(const struct store_delivery *delivery)
+{
+	const struct origin *origin = delivery->origin;
+	struct share *share;
+
+	if (!origin_share_len(origin) || !delivery->message ||
+	    (delivery->state != STORE_QUEUED && delivery->qos != 1))
+		return false;
+	share = filters_share(origin_share(origin), origin->share_len);
+	return share && publish_to_share(share, delivery->message,
+					 delivery->flags & STORE_RETAIN);
+}
+
+static void part_page(struct store_read *read,
+		      struct store_delivery *deliveries, u32 nr)
+{
+	struct parting *parting = container_of(read, struct parting, read);
+	u32 i;
+
+	for (i = 0; i < nr; i++) {
+		/* Together: it is with the one or with the other. */
+		if (pass_on(&deliveries[i]))
+			store_delivery_del(read->sid, deliveries[i].seq);
+		read->from = deliveries[i].seq + 1;
+		store_delivery_free(&deliveries[i]);
+	}
+	if (nr == read->max) {
+		store_read(read);
+		return;
+	}
+	store_session_del(read->sid);
+	free(parting);
+}
+
+/* Of what is in the database alone, nothing else is left but its name there. */
+static void part(u64 sid)
+{
+	struct parting *parting = calloc(1, sizeof(*parting));
+
+	if (!parting) {
+		store_session_del(sid);
+		return;
+	}
+	store_session_seen(sid, now());
+	store_session_expiry(sid, 0);
+	parting->read = (struct store_read){
+		.sid = sid,
+		.max = PARTING_PAGE,
+		.done = part_page,
+	};
+	store_read(&parting->read);
+}
+
+static bool has_shares(const struct session *session)
+{
+	const struct subscription *subscription;
+
+	TAILQ_FOREACH(subscription, &session->subscriptions, own)
+		if (subscription->shared)
+			return true;
+	return false;
+}
+
 /* Discards all state: what begins is a new session. */
 static void reset(struct session *session)
 {
 	struct subscription *subscription;
+	bool parts = session_on_disk(session) && has_shares(session) &&
+		     session->outbound.queued + session->outbound.inflight_count;
 
+	end_will(session, true);
+	forget_away(session);
 	while ((subscription = TAILQ_FIRST(&session->subscriptions)))
 		filters_unsubscribe(subscription);
 	inbound_free(&session->inbound);
 	inbound_free(&session->halves);
+	if (!parts)
+		outbound_pass_on(session, pass_on);
 	outbound_clear(session);
-	if (session->sid)
+	if (parts)
+		part(session->sid);
+	else if (session->sid)
 		store_session_del(session->sid);
 	session->sid = 0;
 	session->expiry = 0;
@@ -166,14 +310,18 @@ struct session *session_claim(struct client *client, const char *prefix,
 	return session;
 }
 
-/* With queue_qos0_messages, QoS 0 messages come by the sink while it is away. */
+/*
+ * With queue_qos0_messages, QoS 0 messages come by the sink while it is away; but
+ * not those of shared subscriptions, which another member gets.
+ */
 static void watch(const struct session *session)
 {
 	const struct subscription *subscription;
 
 	if (settings->queue_qos0)
 		TAILQ_FOREACH(subscription, &session->subscriptions, own)
-			sink_subscribe(subscription);
+			if (!subscription->shared)
+				sink_subscribe(subscription);
 }
 
 static void unwatch(const struct session *session)
@@ -182,14 +330,17 @@ static void unwatch(const struct session *session)
 
 	if (settings->queue_qos0)
 		TAILQ_FOREACH(subscription, &session->subscriptions, own)
-			sink_unsubscribe(subscription);
+			if (!subscription->shared)
+				sink_unsubscribe(subscription);
 }
 
 /* Puts it where it is safe from as much as it has to be. */
-static void store(struct session *session)
+static void store(struct session *session, u32 former_expiry)
 {
 	if (session->sid) {
 		store_session_seen(session->sid, 0);
+		if (session->expiry != former_expiry)
+			store_session_expiry(session->sid, session->expiry);
 	} else if (session->expiry && store_enabled()) {
 		session->sid = store_new_sid();
 		store_session_add(session->sid, session->id, session->id_len,
@@ -200,19 +351,139 @@ static void store(struct session *session)
 	}
 }
 
+/* Its time has passed, though nobody has ended it yet. */
+static bool is_over(const struct session *session)
+{
+	const struct away *away = session->away;
+
+	return away && away->ends && away->ends <= message_now();
+}
+
 bool session_begin(struct session *session, struct client *client, bool clean,
 		   u32 expiry)
 {
-	bool present = session->expiry && !clean;
+	bool present = session->expiry && !clean && !is_over(session);
+	u32 former_expiry;
 
 	if (session_is_away(session))
 		unwatch(session);
 	session->client = client;
 	if (!present)
 		reset(session);
+	/* [MQTT5: MQTT-3.1.3-9] */
+	end_will(session, false);
+	forget_away(session);
+	former_expiry = session->expiry;
 	session->expiry = expiry;
-	store(session);
+	store(session, former_expiry);
 	return present;
+}
+
+/* When what is next is to be done. */
+static void schedule(struct away *away)
+{
+	s64 when = away->ends;
+
+	if (away->will && (!when || away->due < when))
+		when = away->due;
+	if (!when)
+		forget_away(away->session);
+	else if (deadline_set(&away->deadline, when))
+		log_print(LOG_TYPE_ERROR, "Error: Out of memory.");
+}
+
+static void end(struct session *session)
+{
+	char text[LOG_ESCAPED(LOG_TEXT_MAX)];
+
+	log_print(LOG_TYPE_NOTICE, "Expiring client %s due to timeout.",
+		  log_escape(text, session->id, session->id_len));
+	unwatch(session);
+	destroy(session);
+}
+
+static void away_due(struct deadline *deadline)
+{
+	struct away *away = container_of(deadline, struct away, deadline);
+	struct session *session = away->session;
+	s64 at = message_now();
+
+	if (away->will && away->due <= at)
+		end_will(session, true);
+	if (!away->ends || away->ends > at)
+		schedule(away);
+	else if (session->claims)
+		deadline_set(deadline, at + 1000);	/* somebody comes */
+	else
+		end(session);
+}
+
+/* What is to become of it, NULL without memory. */
+static struct away *make_away(struct session *session)
+{
+	struct away *away = session->away;
+
+	if (!away)
+		away = calloc(1, sizeof(*away));
+	if (!away)
+		return NULL;
+	session->away = away;
+	away->session = session;
+	away->deadline.due = away_due;
+	return away;
+}
+
+/*
+ * It ends when its session expiry interval has passed since then, milliseconds
+ * since 1970 [MQTT5: MQTT-4.1.0-2].
+ */
+static void await_end(struct session *session, s64 since)
+{
+	struct away *away = session->away;
+
+	if (session->expiry != STORE_FOREVER)
+		away = make_away(session);
+	if (!away)
+		return;
+	if (session->expiry != STORE_FOREVER)
+		away->ends = since + session->expiry * 1000LL;
+	schedule(away);
+}
+
+static s64 due_after(const struct session *session, u32 delay)
+{
+	return message_now() + 1000LL * (delay < session->expiry ?
+					 delay : session->expiry);
+}
+
+void session_leave_will(struct session *session, struct message *will,
+			bool retain, u32 delay)
+{
+	struct away *away = NULL;
+	struct store_will stored;
+
+	if (delay && session->expiry)
+		away = make_away(session);
+	if (!away) {
+		publish_the_will(session, will, retain);
+		message_put(will);
+		return;
+	}
+	away->will = will;
+	away->retain = retain;
+	away->due = due_after(session, delay);
+	stored = (struct store_will){ away->due, will, retain };
+	if (session->sid)
+		store_will_set(session->sid, &stored);
+}
+
+void session_set_expiry(struct session *session, u32 expiry)
+{
+	if (session->expiry == expiry)
+		return;
+	session->expiry = expiry;
+	if (session->sid)
+		store_session_expiry(session->sid, expiry);
 }
 
 void session_release(struct session *session, struct client *client)
@@ -226,6 +497,7 @@ void session_release(struct session *session, struct client *client)
 		if (session->expiry) {
 			outbound_suspend(session);
 			watch(session);
+			await_end(session, message_now());
 		} else {
 			reset(session);
 		}
@@ -244,7 +516,6 @@ u64 session_change(const struct session *session, u64 change)
 void session_expire(void)
 {
 	struct session *session, *next;
-	char text[LOG_ESCAPED(LOG_TEXT_MAX)];
 	s64 limit = now() - settings->client_expiration;
 
 	if (!settings->client_expiration)
@@ -253,11 +524,7 @@ void session_expire(void)
 		next = TAILQ_NEXT(session, link);
 		if (session->claims || session->seen > limit)
 			continue;
-		log_print(LOG_TYPE_NOTICE,
-			  "Expiring client %s due to timeout.",
-			  log_escape(text, session->id, session->id_len));
-		unwatch(session);
-		destroy(session);
+		end(session);
 	}
 }
 
@@ -277,10 +544,28 @@ static struct session *find_sid(u64 sid)
 	return NULL;
 }
 
+/* Sessions that had ended when the store was written. */
+static u64 *parted;
+static u32 parted_count;
+
+static int note_parted(u64 sid)
+{
+	u64 *more = reallocarray(parted, parted_count + 1, sizeof(*parted));
+
+	if (!more)
+		return -ENOMEM;
+	parted = more;
+	parted[parted_count++] = sid;
+	return 0;
+}
+
 static int load_session(const struct store_session *stored)
 {
 	struct session *session;
 
+	/* What is left of it goes to others, once all is loaded. */
+	if (!stored->expiry && stored->seen)
+		return note_parted(stored->sid);
 	session = make(stored->id, stored->id_len,
 		       table_hash(stored->id, stored->id_len));
 	if (!session || table_add(&by_sid, &session->loaded,
@@ -304,11 +589,23 @@ static int load_subscription(u64 sid,
 	return 0;
 }
 
+static int take_will(struct session *session, const struct store_will *will)
+{
+	struct away *away = session ? make_away(session) : NULL;
+
+	if (!away || away->will) {
+		message_put(will->message);
+		return session && !away ? -ENOMEM : 0;
+	}
+	away->will = will->message;
+	away->due = will->due;
+	away->retain = will->retain;
+	return 0;
+}
+
 static int load_will(u64 sid, const struct store_will *will)
 {
-	(void)sid;
-	message_put(will->message);
-	return 0;
+	return take_will(find_sid(sid), will);
 }
 
 static int load_inbound(u64 sid, u16 packet_id)
@@ -324,6 +621,12 @@ static int load_retained(struct message *message)
 
 	message_put(message);
 	return err;
+}
+
+static void forget_retained(struct message *message)
+{
+	if (store_enabled())
+		store_retained_del(message);
 }
 
 /* Owned by the caller; NULL without memory. */
@@ -350,6 +653,7 @@ int session_open(const struct config *config, void (*committed)(void))
 
 	settings = config;
 	outbound_configure(config);
+	retained_on_expiry(forget_retained);
 	if (filters_open())
 		return -ENOMEM;
 	if (!config->persistence)
@@ -421,10 +725,20 @@ static int journaled_session(const struct journal_record *record)
 	return 0;
 }
 
+static void journaled_will_del(struct session *session)
+{
+	if (!session->away || !session->away->will)
+		return;
+	message_put(session->away->will);
+	session->away->will = NULL;
+}
+
 static void forget(struct session *session)
 {
 	table_del(&by_sid, &session->loaded);
-	session->sid = 0;	/* the journal knows */
+	session->sid = 0;	/* the journal knows, and all has been done */
+	journaled_will_del(session);
+	outbound_clear(session);
 	destroy(session);
 }
 
@@ -451,6 +765,20 @@ static int journaled_delivery(struct session *session,
 	err = outbound_journaled(session, &delivery);
 	free(delivery.origin);
 	return err;
+}
+
+static int journaled_will(struct session *session,
+			  const struct journal_record *record)
+{
+	struct message_parts parts;
+	struct store_will will = {
+		.due = record->a,
+		.retain = record->c & 0x100,
+	};
+
+	if (journal_parts(record, &parts))
+		will.message = message_load(0, 0, &parts);
+	return will.message ? take_will(session, &will) : -ENOMEM;
 }
 
 static int journaled_subscription(struct session *session,
@@ -485,7 +813,7 @@ static int journaled_injection(const struct journal_record *record)
 
 	if (!found)
 		return -EUCLEAN;
-	inject_journaled(record->a, found->message, record->b);
+	inject_journaled(record->a, found->message, record->b, record->c);
 	return 0;
 }
 
@@ -512,6 +840,11 @@ static int journaled_change(struct session *session,
 					    record->len);
 		if (subscription)
 			filters_unsubscribe(subscription);
+		break;
+	case JOURNAL_WILL:
+		return journaled_will(session, record);
+	case JOURNAL_WILL_DEL:
+		journaled_will_del(session);
 		break;
 	case JOURNAL_DELIVERY:
 		return journaled_delivery(session, record);
@@ -576,6 +909,18 @@ void session_loaded(void)
 	table_free(&by_sid);
 }
 
+static void rewrite_will(const struct session *session)
+{
+	const struct away *away = session->away;
+
+	if (away && away->will)
+		journal_will(session->sid, &(const struct store_will){
+			.due = away->due,
+			.message = away->will,
+			.retain = away->retain,
+		});
+}
+
 void session_rewrite(void)
 {
 	const struct subscription *subscription;
@@ -587,6 +932,7 @@ void session_rewrite(void)
 		if (!(session->sid & JOURNAL_SID))
 			continue;
 		journal_session(session);
+		rewrite_will(session);
 		TAILQ_FOREACH(subscription, &session->subscriptions, own)
 			write_subscription(session, subscription);
 		for (i = 0; i < session->inbound.count; i++)
@@ -606,6 +952,8 @@ void session_adopt(struct session *session, struct client *client)
 	session->client = client;
 	session->claimant = client;
 	session->claims++;
+	end_will(session, false);
+	forget_away(session);
 }
 
 void session_abandon(struct session *session)
@@ -617,9 +965,23 @@ void session_abandon(struct session *session)
 
 void session_watch_all(void)
 {
-	struct session *session;
+	struct session *session, *next;
+	u32 i;
 
-	TAILQ_FOREACH(session, &all, link)
-		if (session_is_away(session))
+	for (session = TAILQ_FIRST(&all); session; session = next) {
+		next = TAILQ_NEXT(session, link);
+		if (session_is_away(session)) {
 			watch(session);
+			/* To the second; rather too late than too early. */
+			await_end(session, (session->seen + 1) * 1000);
+		} else if (!session->claims) {
+			destroy(session);
+		}
+	}
+	deadline_tick(message_now());
+	for (i = 0; i < parted_count; i++)
+		part(parted[i]);
+	free(parted);
+	parted = NULL;
+	parted_count = 0;
 }

@@ -20,6 +20,7 @@
 #include "table.h"
 #include "types.h"
 
+struct away;
 struct client;
 
 /**
@@ -39,6 +40,7 @@ struct client;
  * @sid: its name in the store, or, with JOURNAL_SID, in the journal; 0: it is
  *	in neither
  * @seen: seconds since 1970, when its connection ended
+ * @away: what is to become of it meanwhile, or NULL
  * @subscriptions: its subscriptions
  * @subscription_count: how many
  * @inbound: QoS 2 messages of its client, half received
@@ -47,7 +49,9 @@ struct client;
  * @outbound: messages for its client
  * @subject: what its client may do
  * @match_stamp: of filters_match()
+ * @match_ids: likewise
  * @match_qos: likewise
+ * @match_options: likewise
  * @next_match: likewise
  */
 struct session {
@@ -64,6 +68,7 @@ struct session {
 	u32 claims;
 	u64 sid;
 	s64 seen;
+	struct away *away;
 	struct subscriptions subscriptions;
 	u32 subscription_count;
 	struct inbound inbound;
@@ -72,7 +77,9 @@ struct session {
 	struct acl_subject subject;
 	u64 match_stamp;
 	struct session *next_match;
+	u32 match_ids;
 	u8 match_qos;
+	u8 match_options;
 };
 
 /*
@@ -81,7 +88,10 @@ struct session {
  */
 int session_open(const struct config *config, void (*committed)(void));
 
-/* Once the sink is open: has it watch for the sessions loaded. */
+/*
+ * Once all is loaded, and the sink open: has it watch for the sessions that are
+ * away, and ends those that have ended.
+ */
 void session_watch_all(void);
 
 /*
@@ -101,6 +111,19 @@ struct session *session_claim(struct client *client, const char *prefix,
  */
 bool session_begin(struct session *session, struct client *client, bool clean,
 		   u32 expiry);
+
+/*
+ * Its session expiry interval is another from now on: DISCONNECT says so.
+ */
+void session_set_expiry(struct session *session, u32 expiry);
+
+/*
+ * Its client has gone and left a will, whose reference the session takes over.
+ * It is published after @delay seconds, unless the client has come back, and at
+ * once if there is none, or the session ends (section 3.1.3.2.2).
+ */
+void session_leave_will(struct session *session, struct message *will,
+			bool retain, u32 delay);
 
 /*
  * @client is gone. The session stays if it is durable, or if somebody waits for

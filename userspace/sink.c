@@ -75,17 +75,24 @@ u64 sink_seq(void)
 static void handle(const struct kmqtt_sink_record *record, const u8 *data)
 {
 	bool retain = record->flags & KMQTT_SINK_RETAIN;
+	const struct message_parts parts = {
+		.topic = data,
+		.topic_len = record->topic_len,
+		.qos = record->qos,
+		.properties = data + record->topic_len,
+		.properties_len = record->properties_len,
+		.payload = data + record->topic_len + record->properties_len,
+		.payload_len = record->payload_len,
+	};
 	struct message *message;
 
 	/* The daemon before has done it. */
 	if (record->seq <= sink.seq)
 		return;
-	message = message_new(data, record->topic_len,
-			      data + record->topic_len + record->properties_len,
-			      record->payload_len, record->qos);
+	message = message_make(&parts);
 	if (!message ||
-	    publish_from_sink(message, retain, record->flags &
-						       KMQTT_SINK_FILTER))
+	    publish_from_sink(message, record->conn_id, retain,
+			      record->flags & KMQTT_SINK_FILTER))
 		log_print(LOG_TYPE_ERROR,
 			  "Error: A QoS 0 message could not be kept: out of memory.");
 	if (message)

@@ -43,6 +43,7 @@
  * @full: so much that their messages are to be sent first
  * @id: packet identifier
  * @sub_id: subscription identifier, 0: none
+ * @existed: of each filter, whether there was such a subscription
  * @codes: reason codes, one a filter
  */
 struct subscribing {
@@ -61,6 +62,7 @@ struct subscribing {
 	bool full;
 	u16 id;
 	u32 sub_id;
+	u8 *existed;
 	u8 codes[];
 };
 
@@ -282,15 +284,21 @@ static void build(struct kmod_request *request, struct nlmsghdr *message,
 /* The session */
 
 /* False: the SUBACK says that it has failed. */
-static bool subscribe(struct client *client, const struct filter *filter)
+static bool subscribe(struct client *client, u32 index,
+		      const struct filter *filter)
 {
 	const struct store_subscription wanted = {
 		.filter = filter->topic.data,
 		.len = filter->topic.len,
 		.qos = filter->qos,
+		.options = (filter->as.no_local ? STORE_NO_LOCAL : 0) |
+			   (filter->as.retain_as_published ?
+			    STORE_RETAIN_AS_PUBLISHED : 0),
+		.identifier = client->subscribing->sub_id,
 	};
 	struct session *session = client->session;
 
+	client->subscribing->existed[index] = !is_new(client, filter);
 	if (!filters_subscribe(session, &wanted))
 		return false;
 	if (session->sid)
@@ -330,7 +338,7 @@ static void follow(struct client *client)
 			continue;
 		if (!subscribing->subscribe)
 			subscribing->codes[i] = unsubscribe(client, &filter);
-		else if (subscribe(client, &filter))
+		else if (subscribe(client, i, &filter))
 			subscribing->codes[i] = filter.qos;
 		else
 			subscribing->codes[i] = REASON_QUOTA;
@@ -339,9 +347,10 @@ static void follow(struct client *client)
 
 /* Retained messages [MQTT-3.8.4-3] */
 
-/* What retained_match() is told: for whom, and the QoS granted. */
+/* What retained_match() is told: for whom, and how. */
 struct wanted {
 	struct session *session;
+	struct origin *origin;
 	u8 qos;
 };
 
@@ -350,6 +359,7 @@ static int send_retained(struct message *message, void *arg)
 	const struct wanted *wanted = arg;
 	const struct store_delivery delivery = {
 		.message = message,
+		.origin = wanted->origin,
 		.qos = message->qos < wanted->qos ? message->qos : wanted->qos,
 		.flags = STORE_RETAINED,
 	};
@@ -357,14 +367,33 @@ static int send_retained(struct message *message, void *arg)
 	if (!acl_may(&wanted->session->subject, message->data,
 		     message->topic_len, KMQTT_ACCESS_READ))
 		return 0;
+	if (client_config->check_retain_source && message->source &&
+	    !acl_source_may(message->source, message->data, message->topic_len))
+		return 0;
 	return outbound_add(wanted->session, &delivery) ? 0 : -ENOBUFS;
+}
+
+/* Section 3.8.3.1: retain handling; there is nothing for a share (4.8.2). */
+static bool wants_retained(const struct client *client, u32 index,
+			   const struct filter *filter)
+{
+	const struct subscribing *subscribing = client->subscribing;
+
+	return !reason_is_error(subscribing->codes[index]) &&
+	       !filter->as.group.data && filter->as.retain_handling < 2 &&
+	       !(filter->as.retain_handling && subscribing->existed[index]);
 }
 
 /* Of the filters that are there by now. */
 static void send_batch(struct client *client)
 {
 	struct subscribing *subscribing = client->subscribing;
-	struct wanted wanted = { .session = client->session };
+	struct wanted wanted = {
+		.session = client->session,
+		.origin = origin_new(&subscribing->sub_id,
+				     subscribing->sub_id ? sizeof(u32) : 0,
+				     NULL, 0),
+	};
 	struct filter filter;
 	u32 i;
 
@@ -372,12 +401,13 @@ static void send_batch(struct client *client)
 		i = subscribing->batch;
 		read_filter(client, subscribing->batch_at, &filter);
 		subscribing->batch_at = filter.next;
-		if (reason_is_error(subscribing->codes[i]))
+		if (!wants_retained(client, i, &filter))
 			continue;
 		wanted.qos = filter.qos;
 		retained_match(filter.topic.data, filter.topic.len,
 			       send_retained, &wanted);
 	}
+	free(wanted.origin);
 	outbound_pump(client->session);
 }
 
@@ -574,9 +604,11 @@ static struct subscribing *make(bool subscribe,
 {
 	struct subscribing *subscribing;
 
-	subscribing = calloc(1, sizeof(*subscribing) + filters->count);
+	subscribing = calloc(1, sizeof(*subscribing) +
+				2 * (size_t)filters->count);
 	if (!subscribing)
 		return NULL;
+	subscribing->existed = subscribing->codes + filters->count;
 	subscribing->subscribe = subscribe;
 	subscribing->id = filters->id;
 	subscribing->sub_id = filters->sub_id;
@@ -633,6 +665,17 @@ bool subscribe_handle(struct client *client, bool subscribe, size_t header,
 
 /* A session that goes on */
 
+/* "$share/", the share name, '/', and the filter. */
+static void split_share(struct wish *wish)
+{
+	const u8 *name = wish->topic.data + strlen("$share/");
+	const u8 *end = wish->topic.data + wish->topic.len;
+	const u8 *slash = memchr(name, '/', end - name);
+
+	wish->group = (struct packet_bytes){ name, slash - name };
+	wish->topic = (struct packet_bytes){ slash + 1, end - slash - 1 };
+}
+
 static void build_restore(struct kmod_request *request,
 			  struct nlmsghdr *message, size_t room)
 {
@@ -650,7 +693,11 @@ static void build_restore(struct kmod_request *request,
 		wish = (struct wish){
 			.topic = { filter, len },
 			.qos = client->restoring->qos,
+			.flags = client->restoring->options,
+			.sub_id = client->restoring->identifier,
 		};
+		if (client->restoring->shared)
+			split_share(&wish);
 		put_wish(message, &wish);
 		client->restoring = TAILQ_NEXT(client->restoring, own);
 	}
