@@ -23,7 +23,8 @@ struct origin {
 };
 
 /*
- * @identifiers_len: bytes, whole identifiers. Owned by the caller. NULL without memory, and if both are empty.
+ * @identifiers_len: bytes, whole identifiers. Owned by the caller. NULL without
+ * memory, and if both are empty.
  */
 struct origin *origin_new(const void *identifiers, u32 identifiers_len,
 			  const void *share, u16 share_len);

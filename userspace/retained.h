@@ -21,8 +21,8 @@ void retained_on_expiry(void (*expired)(struct message *message));
 
 /*
  * Calls @found with each retained message that @filter, a valid one, matches,
- * and that has not expired, in no particular order, until it returns non-zero, which is returned; else 0.
- * @found must not change what is retained. A filter that begins with a
+ * and that has not expired, in no particular order, until it returns non-zero,
+ * which is returned; else 0. @found must not change what is retained. A filter that begins with a
  * wildcard matches no topic that begins with '$' [MQTT-4.7.2-1].
  *
  * Visits those levels of the tree that the filter's first levels match, and
