@@ -15,6 +15,7 @@
 #include "compat.h"
 #include "conn.h"
 #include "ns.h"
+#include "worker.h"
 
 #define KMQTT_ULP "kmqtt"
 
@@ -238,7 +239,7 @@ static int send_locked(struct sock *sk, struct kmqtt_conn *conn,
 
 	/* It may sleep, and let go of the lock, between two parts. */
 	WRITE_ONCE(conn->user_busy, true);
-	ret = tcp_sendmsg_locked(sk, msg, len);
+	ret = kmqtt_tx_send(sk, msg, len, false);
 	if (ret > 0)
 		WRITE_ONCE(conn->accepted, conn->accepted + ret);
 	if (ret == len && !(msg->msg_flags & MSG_MORE))

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "worker.h"
 
+#include <linux/error-injection.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
 #include <linux/socket.h>
@@ -376,6 +377,29 @@ static int splice_locked(struct sock *sk, const struct msghdr *msg, u32 bytes)
 				   msg->msg_flags);
 }
 
+/**
+ * kmqtt_tx_send() - hand bytes to TCP
+ * @sk: the socket, locked
+ * @msg: the bytes
+ * @bytes: how many
+ * @splice: by reference, if the socket can
+ *
+ * The one way for the worker's bytes and the daemon's, so that tests can make it
+ * fail.
+ *
+ * Return: bytes taken, or an error.
+ */
+noinline int kmqtt_tx_send(struct sock *sk, struct msghdr *msg, size_t bytes,
+			   bool splice)
+{
+	/* Without scatter-gather sendpage copies, by kmap(), which may sleep. */
+	if (splice && sk->sk_route_caps & NETIF_F_SG)
+		return splice_locked(sk, msg, bytes);
+	return tcp_sendmsg_locked(sk, msg, bytes);
+}
+
+ALLOW_ERROR_INJECTION(kmqtt_tx_send, ERRNO);
+
 /* Send once, under the socket lock. Return: bytes, or an error. */
 static int send_locked(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 {
@@ -398,11 +422,7 @@ static int send_locked(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 	 * page fragment of its own for the daemon's sends too.
 	 */
 	sk->sk_allocation = GFP_ATOMIC;
-	/* Without scatter-gather sendpage copies, by kmap(), which may sleep. */
-	if (splice && sk->sk_route_caps & NETIF_F_SG)
-		ret = splice_locked(sk, &msg, bytes);
-	else
-		ret = tcp_sendmsg_locked(sk, &msg, bytes);
+	ret = kmqtt_tx_send(sk, &msg, bytes, splice);
 	sk->sk_allocation = gfp;
 
 	if (ret > 0)

@@ -22,7 +22,9 @@
 
 struct kmqtt_ns;
 struct kmqtt_sub;
+struct msghdr;
 struct page;
+struct sock;
 struct task_struct;
 
 enum { KMQTT_SEND_KVECS = 256 };
@@ -178,6 +180,8 @@ void kmqtt_tx_trim(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
 void kmqtt_tx_shed(struct kmqtt_worker *worker, struct kmqtt_conn *conn);
 void kmqtt_tx_mark(struct kmqtt_worker *worker, struct kmqtt_conn *conn);
 void kmqtt_tx_flush(struct kmqtt_worker *worker);
+int kmqtt_tx_send(struct sock *sk, struct msghdr *msg, size_t bytes,
+		  bool splice);
 void kmqtt_tx_purge(struct kmqtt_worker *worker, struct kmqtt_conn *conn);
 
 /* The worker's counters of a namespace. */
