@@ -2,6 +2,7 @@
 """Connections without the daemon: the test is the daemon."""
 
 import contextlib
+import os
 import socket
 
 from broker import Module
@@ -68,3 +69,11 @@ class Netlinked(Module):
     def settle(self):
         if self.nl:
             wait_until(lambda: self.nl.stats()["conns"] == 0, "settled")
+
+
+class Lasting(Netlinked):
+    """Fixture: so, where connections do not end for want of a daemon."""
+
+    def load(self):
+        super().load()
+        os.close(self.nl.sink_open(orphan_timeout=3600))
