@@ -6,6 +6,7 @@
 # make check      all tests, in under 30 minutes (likewise)
 # make check-long what takes longer
 # make check-debug    the guest tests in a debug kernel (likewise)
+# make check-coverage lines of kmod/ that the guest tests run (likewise)
 # make check-kernels  on Debian's backported and newest kernels (likewise)
 # make fuzz       FUZZ_SECONDS=60, of each fuzzer (likewise)
 # make lint       style, warnings, and the netlink contract (likewise)
@@ -38,7 +39,8 @@ BENCH_SRC := $(wildcard tools/bench/*.c)
 
 PROGRAMS := userspace/kmqttd tools/kmqttctl tools/kmqtt-bench
 
-all: module $(PROGRAMS) build/kmqttd-test
+# The last two are for tests.
+all: module $(PROGRAMS) build/kmqttd-test selftests/hammer
 
 module:
 	@test -n "$(KDIR)" || { echo "No kernel headers: install" \
@@ -73,6 +75,9 @@ tools/kmqttctl: $(call objects,$(CTL_SRC))
 
 tools/kmqtt-bench: $(call objects,$(BENCH_SRC))
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
+
+selftests/hammer: $(call objects,selftests/hammer.c)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lmnl -lpthread
 
 demo:
 	tools/setup demo
@@ -111,6 +116,11 @@ check-debug:
 	tools/setup check
 	selftests/check-debug
 
+check-coverage:
+	tools/setup check
+	$(MAKE) --no-print-directory -s all
+	selftests/check-coverage
+
 check-kernels:
 	tools/setup kernels
 	selftests/check-kernels
@@ -133,9 +143,9 @@ install: all
 
 clean:
 	test -z "$(KDIR)" || $(MAKE) -C $(KDIR) M=$(CURDIR) clean
-	rm -rf build $(PROGRAMS)
+	rm -rf build $(PROGRAMS) selftests/hammer
 
 .PHONY: all module demo bench bench-budget check check-long check-debug \
-	check-kernels fuzz lint install clean
+	check-coverage check-kernels fuzz lint install clean
 
 -include $(shell find build -name '*.d' 2>/dev/null)
