@@ -50,7 +50,6 @@ static struct kmqtt_conn *conn_new(struct kmqtt_ns *ns, struct file *file,
 void kmqtt_conn_free(struct kmqtt_conn *conn)
 {
 	kmqtt_access_free(conn);
-	kmqtt_aliases_free(conn);
 	kfree(conn->user_name);
 	kfree(conn->client_id);
 	kfree(conn);
@@ -149,6 +148,14 @@ static void set_end(struct kmqtt_conn *conn, enum kmqtt_end end)
 	WRITE_ONCE(conn->state, KMQTT_CONN_ENDED);
 }
 
+/* Deliver and read no more: the daemon has the last word. */
+void kmqtt_conn_last(struct kmqtt_conn *conn)
+{
+	set_end(conn, KMQTT_END_DELETED);
+	/* What is begun is finished. */
+	kmqtt_conn_kick(conn, KMQTT_CONN_KICK_TX);
+}
+
 /**
  * kmqtt_conn_del() - end a connection and forget it
  * @conn: the connection; not to be used afterwards without a reference
@@ -223,6 +230,8 @@ void kmqtt_conn_drop(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 	kmqtt_subs_free(conn);
 	kmqtt_tx_purge(worker, conn);
 	kmqtt_rx_abandon(conn);
+	/* While the namespace, in whose memory they are, is there for sure. */
+	kmqtt_aliases_free(conn);
 	/* Nobody may be waiting in recv(), or be told that it is not ready. */
 	WRITE_ONCE(conn->rx_eof, true);
 	conn->saved_data_ready(conn->sk);

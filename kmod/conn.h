@@ -341,6 +341,7 @@ struct kmqtt_conn *kmqtt_conn_add(struct kmqtt_ns *ns, struct file *file,
 				  struct netlink_ext_ack *extack);
 int kmqtt_conn_activate(struct kmqtt_conn *conn);
 int kmqtt_conn_next(struct kmqtt_conn *conn);
+void kmqtt_conn_last(struct kmqtt_conn *conn);
 void kmqtt_conn_del(struct kmqtt_conn *conn, bool abort, enum kmqtt_end end);
 void kmqtt_conn_del_all(struct kmqtt_ns *ns, bool abort, enum kmqtt_end end);
 

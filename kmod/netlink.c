@@ -146,6 +146,7 @@ static const struct nla_policy conn_set_policy[KMQTT_A_CONN_MAX + 1] = {
 		NLA_POLICY_FULL_RANGE(NLA_U32, &max_send_range),
 	[KMQTT_A_CONN_MAX_TOPIC_ALIAS] = { .type = NLA_U16 },
 	[KMQTT_A_CONN_CHECK_FORMAT] = NLA_POLICY_MAX(NLA_U8, 1),
+	[KMQTT_A_CONN_LAST] = { .type = NLA_FLAG },
 };
 
 static const struct nla_policy conn_del_policy[KMQTT_A_CONN_MAX + 1] = {
@@ -732,7 +733,9 @@ static int conn_set(struct kmqtt_conn *conn, struct genl_info *info)
 	if (hold)
 		kmqtt_worker_post(conn->worker, &hold->ticket);
 
-	if (nla_get_flag(attrs[KMQTT_A_CONN_ACTIVE]))
+	if (nla_get_flag(attrs[KMQTT_A_CONN_LAST]))
+		kmqtt_conn_last(conn);
+	else if (nla_get_flag(attrs[KMQTT_A_CONN_ACTIVE]))
 		err = kmqtt_conn_activate(conn);
 	else if (nla_get_flag(attrs[KMQTT_A_CONN_NEXT]))
 		err = kmqtt_conn_next(conn);

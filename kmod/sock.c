@@ -209,9 +209,10 @@ static int kmqtt_recvmsg(struct sock *sk, struct msghdr *msg, size_t len,
 	return ret;
 }
 
+/* After @rx_eof, the worker finishes nothing any more. */
 static bool send_ready(const struct sock *sk, const struct kmqtt_conn *conn)
 {
-	return !READ_ONCE(conn->tx_partial) || kmqtt_conn_ended(conn) ||
+	return !READ_ONCE(conn->tx_partial) || READ_ONCE(conn->rx_eof) ||
 	       READ_ONCE(sk->sk_err) ||
 	       (READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN);
 }
@@ -349,6 +350,23 @@ static void conn_put_rcu(struct rcu_head *rcu)
 	kmqtt_conn_put(container_of(rcu, struct kmqtt_conn, rcu));
 }
 
+static int discard(read_descriptor_t *desc, struct sk_buff *skb,
+		   unsigned int offset, size_t len)
+{
+	return len;
+}
+
+/* TCP sends RST instead of FIN where something was not read, and the client may
+ * then never see the last packet, which says why.
+ */
+static void drain(struct sock *sk)
+{
+	read_descriptor_t desc = { .count = 1 };
+
+	if (sk->sk_state != TCP_CLOSE)
+		tcp_read_sock(sk, &desc, discard);
+}
+
 /* The kernel's file was the last one, or the daemon's: either way the worker
  * has dropped the connection.
  */
@@ -368,6 +386,7 @@ static void kmqtt_close(struct sock *sk, long timeout)
 	sk->sk_state_change = conn->saved_state_change;
 	write_unlock_bh(&sk->sk_callback_lock);
 	kmqtt_upq_purge(&conn->upq);
+	drain(sk);
 	release_sock(sk);
 
 	table->base_prot->close(sk, timeout);

@@ -412,6 +412,7 @@ static int send_locked(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 
 	bytes = gather(worker, &conn->ring, &msg.msg_iter, &splice);
 	if (unlikely(conn->user_waiting || conn->held ||
+		     kmqtt_conn_ended(conn) ||
 		     kmqtt_run_expired(ring_at(&conn->ring, 0)->run))) {
 		bytes = min(bytes, begun(&conn->ring));
 		iov_iter_truncate(&msg.msg_iter, bytes);
@@ -445,7 +446,8 @@ static bool may_send(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 	expire(worker, conn);
 	if (!conn->ring.nr || conn->user_busy || conn->tx_wait)
 		return false;
-	if (likely(!conn->user_waiting && !conn->held) || begun(&conn->ring))
+	if (likely(!conn->user_waiting && !conn->held &&
+		   !kmqtt_conn_ended(conn)) || begun(&conn->ring))
 		return true;
 	/* Wait for the daemon, though not for ever: it may be gone. */
 	if (conn->user_waiting)
@@ -503,7 +505,7 @@ void kmqtt_tx_flush(struct kmqtt_worker *worker)
 			struct kmqtt_conn *next = conn->next_dirty;
 
 			conn->dirty = false;
-			if (conn->ring.nr && !kmqtt_conn_ended(conn))
+			if (conn->ring.nr)
 				tx_conn(worker, conn);
 			conn = next;
 		}

@@ -574,6 +574,42 @@ def inject(module):
             module.nl.publish("t", USER, properties=len(USER) + 1)
 
 
+@test("last: the daemon has the last word, and the client hears it")
+def last(module):
+    with Five(module.nl) as one, Five(module.nl) as five:
+        five.sub("t")
+        one.send(publish5("t", b"before"))
+        equal(five.raw(), publish5("t", b"before"))
+        module.nl.conn_set(five.id, last=True)
+        one.send(publish5("t", b"after"))
+        five.send(publish5("t", b"not read"), ping)
+        one.nothing()
+        five.server.sendall(b"\xd0\0")
+        record = module.nl.conn_del(five.id)
+        equal((record["end"], record["tx_messages"]), (END["deleted"], 1))
+        # Nothing but that, and no RST, although something was not read.
+        equal([p.kind for p in five.ended()], [PINGRESP])
+
+
+@test("last: what is begun is finished before it")
+def last_begun(module):
+    with Five(module.nl) as one, \
+            Five(module.nl, receive_buffer=4096, unsent_bytes=4096,
+                 ring_bytes=1 << 24) as five:
+        five.sub("t")
+        while five.record()["ring_used_messages"] < 3:
+            one.send(publish5("t", bytes(60000)))
+            one.nothing()
+        module.nl.conn_set(five.id, last=True)
+        thread = threading.Thread(
+            target=five.server.sendall, args=(b"\xd0\0",))
+        thread.start()
+        got = list(iter_until(five.packet, lambda p: p.kind == PINGRESP))
+        equal({p.payload for p in got}, {b"\0" + bytes(60000)})
+        thread.join()
+        equal(five.record()["tx_messages"] < 100, True)
+
+
 @test("the level cannot change under subscriptions")
 def level(module):
     with Five(module.nl) as five:

@@ -91,7 +91,7 @@
  * @KMQTT_CMD_CONN_SET: change a connection [id; optional level, keepalive,
  *	client-id, max-packet, publish-rate, cookie, active, next, event-seq,
  *	hold-seq, trim, release, user-name, rules-id, done, max-send,
- *	max-topic-alias, check-format]. All given values take effect together.
+ *	max-topic-alias, check-format, last]. All given values take effect together.
  *	EBUSY for max-topic-alias when an alias has been used. ENOTCONN when it
  *	has ended and more than event-seq and done is given, EBUSY for active or
  *	next before a packet was passed up, ENOENT for rules-id also when there
@@ -392,6 +392,9 @@ struct kmqtt_sink_record {
  * @KMQTT_A_CONN_DROPPED_TOO_LARGE: u64, messages dropped at max-send
  * @KMQTT_A_CONN_DROPPED_EXPIRED: u64, messages dropped when their message expiry
  *	interval had passed
+ * @KMQTT_A_CONN_LAST: flag, what send() gives from now on is the last that the
+ *	client gets, DISCONNECT (MQTT 5, section 3.14): the connection has ended,
+ *	as deleted, and is not read; a message begun is finished first
  */
 enum kmqtt_a_conn {
 	KMQTT_A_CONN_UNSPEC,
@@ -447,6 +450,7 @@ enum kmqtt_a_conn {
 	KMQTT_A_CONN_CHECK_FORMAT,
 	KMQTT_A_CONN_DROPPED_TOO_LARGE,
 	KMQTT_A_CONN_DROPPED_EXPIRED,
+	KMQTT_A_CONN_LAST,
 
 	__KMQTT_A_CONN_MAX,
 	KMQTT_A_CONN_MAX = __KMQTT_A_CONN_MAX - 1
