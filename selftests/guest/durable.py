@@ -11,8 +11,9 @@ import os
 import threading
 import time
 
-from mqtt import (PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK, Client,
-                  Closed, acknowledge, connect, publish, subscribe)
+import mqtt
+from mqtt import (PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK, Closed,
+                  acknowledge)
 
 WINDOW = 10  # messages under way at a time
 NUMBERS = 100  # packet identifiers that a publisher uses
@@ -46,6 +47,9 @@ class Journal:
 class Session:
     """A client with a durable session, which comes back whenever it is cut."""
 
+    wire = mqtt  # what it speaks: builds packets, and has a Client
+    fields = {}  # of its CONNECTs
+
     def __init__(self, name, journal):
         self.name, self.journal = name, journal
         self.client = None
@@ -78,10 +82,11 @@ class Session:
 
     def _connected(self):
         """One connection."""
-        with Client() as self.client:
-            self.client.send(connect(self.name, clean=False))
+        with self.wire.Client() as self.client:
+            self.client.send(self.wire.connect(self.name, clean=False,
+                                               **self.fields))
             code = self.client.packet().body
-            if self.known and code == b"\0\0":
+            if self.known and code[:2] == b"\0\0":
                 raise AssertionError(f"{self.name}: its session is lost")
             if not self.known:
                 self.begin()
@@ -147,8 +152,9 @@ class Publisher(Session):
                 not self.released)
 
     def _send(self, number, dup):
-        self.client.send(publish(self.name, b"%d" % self.waiting[number],
-                                 self.qos << 1 | dup << 3, number))
+        self.client.send(self.wire.publish(
+            self.name, b"%d" % self.waiting[number], self.qos << 1 | dup << 3,
+            number))
 
     def resume(self):
         """Send again what is not acknowledged, in order (4.4.0-1)."""
@@ -206,8 +212,8 @@ class Subscriber(Session):
         self._remember(*map(str, line))
 
     def begin(self):
-        self.client.send(subscribe(1, *((name, self.qos)
-                                        for name in self.wanted)))
+        self.client.send(self.wire.subscribe(1, *((name, self.qos)
+                                                  for name in self.wanted)))
         self.client.answer(SUBACK)
 
     def done(self):
@@ -252,7 +258,7 @@ class Workload:
     """Publishers at QoS 1 and 2; a subscriber online, and one that comes at
     the end."""
 
-    def __init__(self, directory=None):
+    def __init__(self, directory=None, wire=mqtt, **fields):
         def journal(name):
             return Journal(directory / name) if directory else Journal()
 
@@ -261,14 +267,17 @@ class Workload:
         self.online = Subscriber("online", 2, self.publishers,
                                  journal("online"))
         self.late = Subscriber("late", 2, self.publishers, journal("late"))
+        for session in self.online, self.late, *self.publishers:
+            session.wire, session.fields = wire, fields
         if not self.late.known:
             self.register()
 
     def register(self):
         """Let the late subscriber subscribe, and leave."""
         for subscriber in self.late, self.online:
-            with Client() as one:
-                subscriber.client = one.connect(subscriber.name, clean=False)
+            with subscriber.wire.Client() as one:
+                subscriber.client = one.connect(subscriber.name, clean=False,
+                                                **subscriber.fields)
                 subscriber.begin()
                 subscriber.journal.write("session")
                 subscriber.known = True

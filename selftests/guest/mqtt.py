@@ -170,9 +170,10 @@ class Packet(collections.namedtuple("Packet", "kind flags body")):
 
 
 class Reader:
-    """Takes a stream apart."""
+    """Takes a stream apart, into packets of a form."""
 
-    def __init__(self):
+    def __init__(self, form=Packet):
+        self.form = form
         self.data = bytearray()
 
     def feed(self, data):
@@ -195,7 +196,8 @@ class Reader:
         if len(self.data) < at + size:
             return None
         first = self.data[0]
-        whole = Packet(first >> 4, first & 0x0f, bytes(self.data[at:at + size]))
+        body = bytes(self.data[at:at + size])
+        whole = self.form(first >> 4, first & 0x0f, body)
         del self.data[:at + size]
         whole.check()
         return whole
@@ -208,6 +210,8 @@ class Reader:
 
 class Client:
     """A TCP connection to a broker, and MQTT on it where that is wanted."""
+
+    form = Packet
 
     def __init__(self, address=("127.0.0.1", 1883), receive_buffer=None):
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
@@ -222,7 +226,7 @@ class Client:
         self.socket.settimeout(TIMEOUT)
         self.socket.connect(address)
         self.port = self.socket.getsockname()[1]
-        self.reader = Reader()
+        self.reader = Reader(self.form)
         self.inbox = collections.deque()
         self.number = 0
 
