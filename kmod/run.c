@@ -18,8 +18,18 @@ static struct kmqtt_run *run_new(struct kmqtt_run_pool *pool)
 	if (!run)
 		return NULL;
 
-	memset(run, 0, sizeof(*run));
 	run->refs = 1;
+	run->nr = 0;
+	run->nr_kv = 0;
+	run->bytes = 0;
+	run->largest = 0;
+	run->retained = false;
+	run->expiring = false;
+	run->splice = false;
+	run->ids = NULL;
+	run->body = NULL;
+	run->copy = NULL;
+	run->ns = NULL;
 	return run;
 }
 
@@ -321,21 +331,18 @@ static void write_left(struct kmqtt_run *run)
 }
 
 /**
- * kmqtt_run_write() - fill in what depends on the subscriber and the time
- * @run: a run that is about to be sent
+ * kmqtt_run_fill() - kmqtt_run_write() of an encoding with properties
+ * @run: the run
  * @id: the subscriber's kmqtt_sub.id, if the run's form has one
  *
  * Of a run that is no encoding nothing can be written, since its bytes are
  * others' too: it is as old as the pass.
  */
-void kmqtt_run_write(struct kmqtt_run *run, const u32 *id)
+void kmqtt_run_fill(struct kmqtt_run *run, const u32 *id)
 {
 	u32 len = kmqtt_form_id(run->form), i;
-	u8 *data;
+	u8 *data = run->kv->iov_base;
 
-	if (!run->ids)
-		return;
-	data = run->kv->iov_base;
 	if (len)
 		for (i = 0; i < run->nr; i++)
 			memcpy(data + run->ids[i], id, len);

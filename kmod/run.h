@@ -109,7 +109,7 @@ struct kmqtt_run *kmqtt_run_encode(struct kmqtt_run_pool *pool,
 				   const struct kmqtt_ids *ids);
 struct kmqtt_run *kmqtt_run_prefix(struct kmqtt_run_pool *pool,
 				   const struct kmqtt_run *run, u32 nr);
-void kmqtt_run_write(struct kmqtt_run *run, const u32 *id);
+void kmqtt_run_fill(struct kmqtt_run *run, const u32 *id);
 void kmqtt_run_put(struct kmqtt_run_pool *pool, struct kmqtt_run *run);
 void kmqtt_run_settle(struct kmqtt_run_pool *pool, struct kmqtt_run *run);
 void kmqtt_run_pool_purge(struct kmqtt_run_pool *pool);
@@ -129,6 +129,15 @@ static inline bool kmqtt_run_takes(const struct kmqtt_run *run,
 		return false;
 	return likely(!run->expiring) ||
 	       abs((long)(msg->expires - run->expires)) < HZ;
+}
+
+/* Fill in what depends on the subscriber, its kmqtt_sub.id if the run's form has
+ * one, and on the time. A run that is about to be sent.
+ */
+static inline void kmqtt_run_write(struct kmqtt_run *run, const u32 *id)
+{
+	if (unlikely(run->ids))
+		kmqtt_run_fill(run, id);
 }
 
 static inline bool kmqtt_run_expired(const struct kmqtt_run *run)

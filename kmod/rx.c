@@ -888,8 +888,24 @@ static enum kmqtt_end msg_unalias(struct kmqtt_conn *conn,
 				copy->len, conn->level);
 }
 
-/* Check a message, and note where its parts are. */
-static enum kmqtt_end msg_check(struct kmqtt_conn *conn, struct kmqtt_msg **msg)
+/* Check a message of MQTT 3.x, and note where its parts are. */
+static enum kmqtt_end msg_check_3(struct kmqtt_msg *msg)
+{
+	const u8 *topic = msg->data + msg->topic_off;
+	u32 len = get_unaligned_be16(topic - 2);
+
+	if (len > msg->len - msg->topic_off ||
+	    kmqtt_topic_name_check(topic, len))
+		return KMQTT_END_TOPIC;
+	msg->topic_len = len;
+	msg->payload = msg->topic_off + len;
+	msg->property_bytes = 0;
+	return KMQTT_END_NONE;
+}
+
+/* The same of MQTT 5, whose topic alias is resolved. */
+static enum kmqtt_end msg_check_5(struct kmqtt_conn *conn,
+				  struct kmqtt_msg **msg)
 {
 	u8 level = conn->level;
 	struct kmqtt_head head;
@@ -921,8 +937,10 @@ static void rx_flush(struct rx_batch *batch)
 	while (msg) {
 		struct kmqtt_msg *next = msg->next;
 
-		if (!wrong)
-			wrong = msg_check(batch->conn, &msg);
+		if (likely(!wrong))
+			wrong = batch->conn->level < 5 ?
+				msg_check_3(msg) :
+				msg_check_5(batch->conn, &msg);
 		if (unlikely(wrong)) {
 			/* Nor does anything behind it count. */
 			kmqtt_publish_drop(msg);

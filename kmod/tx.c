@@ -443,7 +443,8 @@ static int send_locked(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 /* Whether it is our turn to send, under the socket lock. */
 static bool may_send(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 {
-	expire(worker, conn);
+	if (conn->ring.nr && unlikely(ring_at(&conn->ring, 0)->run->expiring))
+		expire(worker, conn);
 	if (!conn->ring.nr || conn->user_busy || conn->tx_wait)
 		return false;
 	if (likely(!conn->user_waiting && !conn->held &&

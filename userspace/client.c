@@ -79,6 +79,9 @@ static u32 count;
 static u64 next_cookie;
 static bool adopting;
 static bool quiescing;
+
+static void flush(struct client *client);
+static void silence(struct client *client);
 static bool bequeathing;
 
 /* For differences: it wraps. */
@@ -98,6 +101,20 @@ void client_configure(const struct config *config)
 u32 client_count(void)
 {
 	return count;
+}
+
+static struct client *find(u32 conn_id)
+{
+	u32 hash = table_hash_u32(conn_id);
+	struct table_node *node;
+	struct client *client;
+
+	for (node = table_chain(&by_conn_id, hash); node; node = node->next) {
+		client = container_of(node, struct client, node);
+		if (client->conn_id == conn_id)
+			return client;
+	}
+	return NULL;
 }
 
 static const char *peer_host(const struct client *client,
@@ -439,6 +456,7 @@ static void dismiss(struct client *client, enum reason reason,
 	packet_build_disconnect(to, client->max_send, reason, text, reference);
 	log_print(LOG_TYPE_DEBUG, "Sending DISCONNECT to %s (%u)",
 		  client_name(client, name), reason);
+	silence(client);
 	client_part(client, text);
 }
 
@@ -522,6 +540,7 @@ struct errand {
 	u32 conn_id;
 	u32 event_seq;
 	u64 done;
+	bool last;
 };
 
 static void build_errand(struct kmod_request *request, struct nlmsghdr *message,
@@ -537,17 +556,34 @@ static void build_errand(struct kmod_request *request, struct nlmsghdr *message,
 				 errand->event_seq);
 	if (errand->done)
 		mnl_attr_put_u64(message, KMQTT_A_CONN_DONE, errand->done);
+	if (errand->last)
+		mnl_attr_put(message, KMQTT_A_CONN_LAST, 0, NULL);
+}
+
+/* The kernel sends the client nothing any more, if it is there. */
+static void silenced(u32 conn_id)
+{
+	struct client *client = find(conn_id);
+
+	if (!client || !client->silencing)
+		return;
+	client->silencing = false;
+	flush(client);
 }
 
 static void errand_done(struct kmod_request *request,
 			const struct kmod_reply *reply)
 {
+	struct errand *errand = container_of(request, struct errand, request);
+
 	(void)reply;
-	free(container_of(request, struct errand, request));
+	if (errand->last)
+		silenced(errand->conn_id);
+	free(errand);
 }
 
-/* Without memory for it, there will be another occasion. */
-static void run_errand(u8 cmd, const struct errand *what)
+/* Without memory for it, false: there will be another occasion. */
+static bool run_errand(u8 cmd, const struct errand *what)
 {
 	static const struct kmod_command conn_set = {
 		.cmd = KMQTT_CMD_CONN_SET,
@@ -563,10 +599,22 @@ static void run_errand(u8 cmd, const struct errand *what)
 	struct errand *errand = malloc(sizeof(*errand));
 
 	if (!errand)
-		return;
+		return false;
 	*errand = *what;
 	kmod_submit(&errand->request,
 		    cmd == KMQTT_CMD_CONN_SET ? &conn_set : &conn_del);
+	return true;
+}
+
+/* What is sent next is the last [MQTT-3.14.4-1]. */
+static void silence(struct client *client)
+{
+	const struct errand last = {
+		.conn_id = client->conn_id,
+		.last = true,
+	};
+
+	client->silencing = run_errand(KMQTT_CMD_CONN_SET, &last);
 }
 
 /* Bytes whose effects are safe, and whose answers are in @client->out. */
@@ -631,7 +679,7 @@ static void flush(struct client *client)
 {
 	size_t len = buffer_used(&client->out);
 
-	if (client->sending || !len)
+	if (client->sending || client->silencing || !len)
 		return;
 	/*
 	 * One send at a time, of whole packets: the kernel puts its own ones
@@ -1452,20 +1500,6 @@ void client_tick(void)
 }
 
 /* Events */
-
-static struct client *find(u32 conn_id)
-{
-	u32 hash = table_hash_u32(conn_id);
-	struct table_node *node;
-	struct client *client;
-
-	for (node = table_chain(&by_conn_id, hash); node; node = node->next) {
-		client = container_of(node, struct client, node);
-		if (client->conn_id == conn_id)
-			return client;
-	}
-	return NULL;
-}
 
 struct session *client_session(u32 conn_id)
 {

@@ -102,6 +102,8 @@ STAILQ_HEAD(late_acks, late_ack);
  * @explain: it may be told reason strings in any packet
  * @enhanced: it named an authentication method
  * @broken: a send has failed: no packet can follow
+ * @silencing: what is to be sent is the last: the kernel is asked to send nothing
+ *	in between
  * @present: there was a session to go on with
  * @judged: the module has been told what it may do
  * @will_retain: publish @will retained
@@ -193,6 +195,7 @@ struct client {
 	bool explain;
 	bool enhanced;
 	bool broken;
+	bool silencing;
 	bool present;
 	bool judged;
 	bool will_retain;
