@@ -40,6 +40,7 @@ enum {
 	KMQTT_CONN_NO_CREDIT,	/* waits for kmqtt_conn_credit_return() */
 	KMQTT_CONN_NO_SINK,	/* waits for room in the sink */
 	KMQTT_CONN_SHED,	/* must drop what waits for the socket */
+	KMQTT_CONN_EXPIRED,	/* messages were dropped, which is to be told */
 };
 
 /**

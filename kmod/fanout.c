@@ -449,7 +449,7 @@ static void ticket_drop(struct kmqtt_msg_ticket *ticket)
 
 static struct kmqtt_leaf *first_leaf(const struct kmqtt_msg_ticket *ticket)
 {
-	return ticket->match->targets[ticket->target].leaves[0];
+	return ticket->match->targets[ticket->ticket.target].leaves[0];
 }
 
 /* Whether a message is for a group. */
@@ -540,7 +540,7 @@ static int fanout_open(struct kmqtt_worker *worker,
 
 	kmqtt_match_hold(ticket->match);
 	worker->run_match = ticket->match;
-	worker->run_target = &ticket->match->targets[ticket->target];
+	worker->run_target = &ticket->match->targets[ticket->ticket.target];
 	worker->run_qos = ticket->msg->qos;
 	worker->run_conn_id = ticket->msg->conn_id;
 	worker->run_alone = no_local(worker->run_target);
@@ -554,7 +554,7 @@ static bool joins(const struct kmqtt_worker *worker,
 	const struct kmqtt_msg *msg = ticket->msg;
 
 	return worker->run_match == ticket->match &&
-	       worker->run_target == &ticket->match->targets[ticket->target] &&
+	       worker->run_target == &ticket->match->targets[ticket->ticket.target] &&
 	       worker->run_qos == msg->qos &&
 	       (!worker->run_alone || worker->run_conn_id == msg->conn_id) &&
 	       kmqtt_run_takes(worker->run, msg);

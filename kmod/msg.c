@@ -3,6 +3,7 @@
 
 #include <linux/jiffies.h>
 #include <linux/mm.h>
+#include <linux/percpu.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 
@@ -17,10 +18,71 @@
 static struct kmem_cache *msg_cache __ro_after_init;
 static struct kmem_cache *ticket_cache __ro_after_init;
 
+/* Descriptors for reuse, which a CPU keeps at the most. */
+enum { MSG_POOL = 64 };
+
+/**
+ * struct msg_pool - descriptors for reuse; its CPU's, in process context
+ * @first: linked by kmqtt_msg.next
+ * @nr: how many
+ *
+ * Allocation zeroes, and counts: more than what a message is otherwise handled
+ * for between its socket and its subscribers' rings.
+ */
+struct msg_pool {
+	struct kmqtt_msg *first;
+	u32 nr;
+};
+
+static DEFINE_PER_CPU(struct msg_pool, msg_pools);
+
+static struct kmqtt_msg *pool_get(void)
+{
+	struct msg_pool *pool = get_cpu_ptr(&msg_pools);
+	struct kmqtt_msg *msg = pool->first;
+
+	if (msg) {
+		pool->first = msg->next;
+		pool->nr--;
+	}
+	put_cpu_ptr(&msg_pools);
+	return msg;
+}
+
+static bool pool_put(struct kmqtt_msg *msg)
+{
+	struct msg_pool *pool = get_cpu_ptr(&msg_pools);
+	bool room = pool->nr < MSG_POOL;
+
+	if (room) {
+		msg->next = pool->first;
+		pool->first = msg;
+		pool->nr++;
+	}
+	put_cpu_ptr(&msg_pools);
+	return room;
+}
+
+static void pools_purge(void)
+{
+	int cpu;
+
+	for_each_possible_cpu(cpu) {
+		struct msg_pool *pool = per_cpu_ptr(&msg_pools, cpu);
+
+		while (pool->first) {
+			struct kmqtt_msg *msg = pool->first;
+
+			pool->first = msg->next;
+			kmem_cache_free(msg_cache, msg);
+		}
+	}
+}
+
 static struct kmqtt_msg *msg_new(struct kmqtt_ns *ns, u8 *data, u32 len,
 				 gfp_t gfp)
 {
-	struct kmqtt_msg *msg = kmem_cache_alloc(msg_cache, gfp);
+	struct kmqtt_msg *msg = pool_get() ?: kmem_cache_alloc(msg_cache, gfp);
 
 	if (!msg)
 		return NULL;
@@ -171,8 +233,12 @@ void kmqtt_msg_put(struct kmqtt_msg *msg)
 	if (msg->counted)
 		atomic64_sub(msg->len, &msg->ns->memory.used);
 	data_free(msg->data, msg->page);
-	if (msg->publisher)
+	/* Those of the daemon are charged to its memory cgroup. */
+	if (msg->publisher) {
 		kmqtt_conn_put(msg->publisher);
+		if (likely(pool_put(msg)))
+			return;
+	}
 	kmem_cache_free(msg_cache, msg);
 }
 
@@ -222,6 +288,7 @@ int __init kmqtt_msg_init(void)
 
 void kmqtt_msg_exit(void)
 {
+	pools_purge();
 	kmem_cache_destroy(ticket_cache);
 	kmem_cache_destroy(msg_cache);
 }

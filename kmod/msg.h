@@ -37,24 +37,25 @@ enum kmqtt_ticket_type {
  * struct kmqtt_ticket - one entry of a worker's inbox
  * @node: link in the inbox
  * @type: enum kmqtt_ticket_type
+ * @passed: a message's: another worker passed it on, whose members of a group do
+ *	not keep up
+ * @target: a message's: index of the worker in its match
  */
 struct kmqtt_ticket {
 	struct llist_node node;
 	u8 type;
+	bool passed;
+	u32 target;
 };
 
 /**
  * struct kmqtt_msg_ticket - a message for one worker
  * @ticket: of type KMQTT_TICKET_MSG
- * @passed: another worker passed it on, whose members of a group do not keep up
- * @target: index of the worker in @match
  * @msg: the message; the ticket has a reference
  * @match: whom it goes to; the ticket has a reference
  */
 struct kmqtt_msg_ticket {
 	struct kmqtt_ticket ticket;
-	bool passed;
-	u32 target;
 	struct kmqtt_msg *msg;
 	struct kmqtt_match *match;
 };

@@ -30,8 +30,8 @@ static struct kmqtt_msg_ticket *ticket_new(struct kmqtt_msg *msg,
 		return NULL;
 
 	ticket->ticket.type = KMQTT_TICKET_MSG;
-	ticket->passed = false;
-	ticket->target = target;
+	ticket->ticket.passed = false;
+	ticket->ticket.target = target;
 	ticket->msg = msg;
 	ticket->match = match;
 	kmqtt_match_hold(match);
@@ -90,19 +90,19 @@ static struct kmqtt_target *choose(const struct kmqtt_choice *choice)
 bool kmqtt_publish_pass_on(struct kmqtt_msg_ticket *ticket)
 {
 	const struct kmqtt_match *match = ticket->match;
-	const struct kmqtt_target *mine = &match->targets[ticket->target];
+	const struct kmqtt_target *mine = &match->targets[ticket->ticket.target];
 	const struct kmqtt_choice *choice = match->choices;
 	struct kmqtt_target *other;
 
-	if (ticket->passed)
+	if (ticket->ticket.passed)
 		return false;
 	while (mine >= choice->targets + choice->nr)
 		choice++;
 	other = choose(choice);
 	if (other == mine || !weight(other, true))
 		return false;
-	ticket->passed = true;
-	ticket->target = other - match->targets;
+	ticket->ticket.passed = true;
+	ticket->ticket.target = other - match->targets;
 	kmqtt_worker_post(other->worker, &ticket->ticket);
 	return true;
 }

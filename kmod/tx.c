@@ -59,15 +59,8 @@ static void ring_pop(struct kmqtt_worker *worker, struct kmqtt_ring *ring)
 	kmqtt_run_put(&worker->pool, entry->run);
 }
 
-/**
- * kmqtt_tx_drop() - count messages that a connection does not get
- * @worker: the worker
- * @conn: a connection of its
- * @why: enum kmqtt_drop
- * @nr: how many
- */
-void kmqtt_tx_drop(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
-		   enum kmqtt_drop why, u32 nr)
+static void count_dropped(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
+			  enum kmqtt_drop why, u32 nr)
 {
 	static const u8 counters[KMQTT_DROPS] = {
 		[KMQTT_DROP_MESSAGES] = KMQTT_A_COUNTER_DROPPED_MESSAGES,
@@ -79,6 +72,21 @@ void kmqtt_tx_drop(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
 
 	WRITE_ONCE(conn->dropped[why], conn->dropped[why] + nr);
 	kmqtt_count(worker, conn->ns, counters[why], nr);
+}
+
+/**
+ * kmqtt_tx_drop() - count messages that a connection does not get
+ * @worker: the worker
+ * @conn: a connection of its
+ * @why: enum kmqtt_drop
+ * @nr: how many
+ *
+ * Process context, may sleep.
+ */
+void kmqtt_tx_drop(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
+		   enum kmqtt_drop why, u32 nr)
+{
+	count_dropped(worker, conn, why, nr);
 	kmqtt_conn_event(conn, KMQTT_EVENT_DROPPED);
 }
 
@@ -323,7 +331,9 @@ static u32 whole(const struct kmqtt_run *run, u32 bytes)
 	return nr;
 }
 
-/* Drop what has expired before TCP got the first byte of it [MQTT-3.3.2-5]. */
+/* Drop what has expired before TCP got the first byte of it [MQTT-3.3.2-5]. The
+ * daemon is told later: the socket is locked.
+ */
 static void expire(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 {
 	struct kmqtt_ring *ring = &conn->ring;
@@ -335,7 +345,8 @@ static void expire(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 
 		conn->tx_messages += sent;
 		kmqtt_count(worker, conn->ns, KMQTT_A_COUNTER_DELIVERIES, sent);
-		kmqtt_tx_drop(worker, conn, KMQTT_DROP_EXPIRED, run->nr - sent);
+		count_dropped(worker, conn, KMQTT_DROP_EXPIRED, run->nr - sent);
+		kmqtt_conn_kick(conn, KMQTT_CONN_EXPIRED);
 		ring->bytes -= run->bytes - ring->sent;
 		ring_pop(worker, ring);
 	}

@@ -60,14 +60,6 @@ void kmqtt_worker_ready(struct kmqtt_worker *worker, struct llist_node *node)
 		wake_up_process(worker->task);
 }
 
-void kmqtt_count(struct kmqtt_worker *worker, struct kmqtt_ns *ns,
-		 enum kmqtt_a_counter counter, u64 n)
-{
-	u64 *value = &ns->counters[worker->index].values[counter];
-
-	WRITE_ONCE(*value, *value + n);
-}
-
 /* Attend to a connection that was kicked. */
 static void conn_ready(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 {
@@ -87,6 +79,8 @@ static void conn_ready(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 		more = kmqtt_rx(worker, conn);
 	if (test_and_clear_bit(KMQTT_CONN_SHED, &conn->flags))
 		kmqtt_tx_shed(worker, conn);
+	if (test_and_clear_bit(KMQTT_CONN_EXPIRED, &conn->flags))
+		kmqtt_conn_event(conn, KMQTT_EVENT_DROPPED);
 	if (test_and_clear_bit(KMQTT_CONN_KICK_TX, &conn->flags))
 		kmqtt_tx_mark(worker, conn);
 	if (test_and_clear_bit(KMQTT_CONN_KICK_TIMER, &conn->flags))

@@ -18,9 +18,9 @@
 #include "conn.h"
 #include "match.h"
 #include "msg.h"
+#include "ns.h"
 #include "run.h"
 
-struct kmqtt_ns;
 struct kmqtt_sub;
 struct msghdr;
 struct page;
@@ -185,7 +185,12 @@ int kmqtt_tx_send(struct sock *sk, struct msghdr *msg, size_t bytes,
 void kmqtt_tx_purge(struct kmqtt_worker *worker, struct kmqtt_conn *conn);
 
 /* The worker's counters of a namespace. */
-void kmqtt_count(struct kmqtt_worker *worker, struct kmqtt_ns *ns,
-		 enum kmqtt_a_counter counter, u64 n);
+static inline void kmqtt_count(struct kmqtt_worker *worker, struct kmqtt_ns *ns,
+			       enum kmqtt_a_counter counter, u64 n)
+{
+	u64 *value = &ns->counters[worker->index].values[counter];
+
+	WRITE_ONCE(*value, *value + n);
+}
 
 #endif /* _KMQTT_WORKER_H_ */
