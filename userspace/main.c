@@ -507,7 +507,7 @@ static int serve(void)
 	listener_close_all();
 	client_fail_all(REASON_SHUTTING_DOWN);
 	until = uptime + FAREWELL;
-	while (!err && client_count() && uptime < until)
+	while (!err && (client_count() || !sink_settled()) && uptime < until)
 		err = turn();
 	return err;
 }

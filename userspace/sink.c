@@ -181,6 +181,14 @@ void sink_tick(void)
 		tell();
 }
 
+bool sink_settled(void)
+{
+	if (!sink.enabled)
+		return true;
+	tell();
+	return sink.told == sink.seq && !telling;
+}
+
 void sink_rewrite(void)
 {
 	settle();

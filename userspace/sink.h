@@ -33,6 +33,12 @@ void sink_start(void);
 /* To be called once a second: what has been handled, the module may forget. */
 void sink_tick(void);
 
+/*
+ * Whether the module has forgotten all that was read, which it is told as soon
+ * as that is on disk: else the next daemon would handle it again.
+ */
+bool sink_settled(void);
+
 /* Whether it is there. */
 bool sink_enabled(void);
 
