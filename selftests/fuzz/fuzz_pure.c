@@ -9,6 +9,8 @@
 
 #include "../unit/match.h"
 #include "frame.h"
+#include "head.h"
+#include "property.h"
 #include "topic.h"
 #include "trie.h"
 
@@ -145,6 +147,39 @@ static void frame(const u8 *data, size_t len, u8 level)
 		abort();
 }
 
+/* The variable header of a PUBLISH lies within it, in order; and it is found by
+ * steps as well.
+ */
+static void head(const u8 *data, size_t len, u8 level)
+{
+	u8 packet[1 + TEXT] = { KMQTT_PUBLISH << 4 };
+	u32 want, have = 0;
+	struct kmqtt_head head;
+
+	if (!len)
+		return;
+	packet[0] |= data[0] & KMQTT_FLAG_QOS;
+	memcpy(packet + 1, data + 1, len - 1);
+	if (kmqtt_head_parse(&head, packet, 1, len, level))
+		return;
+	if (head.topic + head.topic_len > head.properties ||
+	    head.properties + head.property_bytes > head.payload ||
+	    head.payload > len || (level < 5 && head.property_bytes) ||
+	    (head.expiry && head.expiry + 4 > head.payload) ||
+	    (head.alias && head.alias + KMQTT_ALIAS_SIZE > head.payload))
+		abort();
+	if (level < 5)
+		return;
+	while ((want = kmqtt_head_want(packet + 1, have,
+				       packet[0] & KMQTT_FLAG_QOS)) != have) {
+		if (want < have || want > len - 1)
+			abort();
+		have = want;
+	}
+	if (have != head.payload - 1)
+		abort();
+}
+
 int LLVMFuzzerTestOneInput(const u8 *data, size_t len);
 
 int LLVMFuzzerTestOneInput(const u8 *data, size_t len)
@@ -177,6 +212,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t len)
 			break;
 		case 3:
 			frame(data, n, 3 + (op >> 4) % 3);
+			head(data, n, 3 + (op >> 4) % 3);
 			break;
 		}
 		data += n;
