@@ -319,13 +319,16 @@ def across(broker, how):
     with_will(will_properties=[(WILL_DELAY, 3), *PROPERTIES],
               properties=lasting()).close()
     with_will(name="other", will_properties=LONG, properties=lasting()).close()
-    broker.await_conns(0) if broker.nl else None
+    broker.await_conns(0)
+    # Its CONNACK waits for the disk, to which the wills have gone before.
+    with client("later", properties=lasting()) as one:
+        one.disconnect()
     how(broker)
     with back("durable") as one:
         told(one, properties=PROPERTIES)
         client("other").disconnect()
         told(one)
-    for name in "durable", "dies":
+    for name in "durable", "dies", "later":
         client(name).disconnect()
     broker.restart(CONFIG)
 
