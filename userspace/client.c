@@ -3,7 +3,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -1455,7 +1454,6 @@ void client_accept(struct listener *listener, int fd)
 	struct client *client = client_new(new_cookie());
 	socklen_t len = sizeof(client->peer);
 	char address[CLIENT_ADDRESS_SIZE];
-	int one = 1;
 
 	if (!client) {
 		close(fd);
@@ -1470,15 +1468,15 @@ void client_accept(struct listener *listener, int fd)
 		return;
 	}
 
-	/* The kernel hands over whole batches: never wait for company. */
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	listener->clients++;
 	client_list(client);
+	/* A kill from here on does not end the connection any more. */
+	client->requesting = true;
+	kmod_submit_now(&client->request, &conn_add);
 	if (client_config->connection_messages)
 		log_print(LOG_TYPE_NOTICE, "New connection from %s on port %u.",
 			  client_address(client, address),
 			  listener->config->port);
-	client_request(client, &conn_add);
 }
 
 void client_tick(void)

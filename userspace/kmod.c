@@ -184,6 +184,30 @@ void kmod_submit(struct kmod_request *request,
 	send_more();
 }
 
+bool kmod_has_room(void)
+{
+	return kmod.in_flight_count < WINDOW;
+}
+
+void kmod_submit_now(struct kmod_request *request,
+		     const struct kmod_command *command)
+{
+	u8 data[MNL_NLMSG_HDRLEN + GENL_HDRLEN + KMOD_ROOM_NOW]
+		__attribute__((aligned(NLMSG_ALIGNTO)));
+	struct nlmsghdr *message;
+
+	message = put_header(data, command->cmd, command->flags);
+	command->build(request, message, KMOD_ROOM_NOW);
+	if (send(kmod.fd, data, message->nlmsg_len, MSG_DONTWAIT) < 0) {
+		kmod_submit(request, command);
+		return;
+	}
+	request->command = command;
+	request->seq = message->nlmsg_seq;
+	TAILQ_INSERT_TAIL(&kmod.in_flight, request, link);
+	kmod.in_flight_count++;
+}
+
 /* Receiving */
 
 static void receive(void)
@@ -202,7 +226,7 @@ static void request_done(struct kmod_request *request,
 		request->command->done(request, reply);
 }
 
-/* Answers come in order: it is the first one that is looked at. */
+/* Answers come in order: it is most often the first one that is looked at. */
 static void answered(u32 seq, const struct kmod_reply *reply)
 {
 	struct kmod_request *request;

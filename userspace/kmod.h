@@ -19,6 +19,8 @@
 
 /* Bytes of attributes that build() can always add. */
 #define KMOD_ROOM_MIN	(132 * 1024)
+/* The same where a request does not wait for its turn. */
+#define KMOD_ROOM_NOW	256
 
 /**
  * struct kmod_reply - the answer to a request, or a record of a dump
@@ -112,6 +114,15 @@ bool kmod_dumping(void);
  */
 void kmod_submit(struct kmod_request *request,
 		 const struct kmod_command *command);
+
+/*
+ * The same at once: the kernel has done it on return. It overtakes what has been
+ * submitted. Only while kmod_has_room(), and for a command that adds no more
+ * than KMOD_ROOM_NOW bytes.
+ */
+void kmod_submit_now(struct kmod_request *request,
+		     const struct kmod_command *command);
+bool kmod_has_room(void);
 
 /*
  * Looks for connections with event bits. To be called once a second. 0, or

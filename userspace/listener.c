@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "client.h"
+#include "kmod.h"
 #include "log.h"
 #include "notify.h"
 #include "ring.h"
@@ -26,21 +27,23 @@
 /**
  * struct listen_socket - one address of a listener
  * @link: among all
- * @op: accepts
+ * @op: polls
  * @listener: whose address it is
  * @fd: the socket
- * @accepting: @op is under way
+ * @polling: @op is under way
+ * @ready: there may be connections in its backlog
  */
 struct listen_socket {
 	SLIST_ENTRY(listen_socket) link;
 	struct ring_op op;
 	struct listener *listener;
 	int fd;
-	bool accepting;
+	bool polling;
+	bool ready;
 };
 
 static SLIST_HEAD(, listen_socket) sockets = SLIST_HEAD_INITIALIZER(sockets);
-static bool closing;
+static bool closing, paused;
 /* Most connections a second, 0 for any number, and how many may still come. */
 static u32 rate, left;
 static unsigned int quiet;	/* seconds without a complaint left */
@@ -57,16 +60,10 @@ static void take_reserve(void)
 	reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
-static void accept_more(struct listen_socket *socket)
+static void poll_socket(struct listen_socket *socket)
 {
-	/* What is too much for this second waits in the backlog. */
-	if (rate && !left)
-		return;
-	socket->accepting = true;
-	if (rate)
-		ring_accept(&socket->op, socket->fd);
-	else
-		ring_accept_multishot(&socket->op, socket->fd);
+	socket->polling = true;
+	ring_poll_in_multishot(&socket->op, socket->fd);
 }
 
 static void complain(int err)
@@ -86,7 +83,7 @@ static void complain(int err)
 /* Is there any sense in trying again at once? */
 static bool recover(int err)
 {
-	if (err == -ECONNABORTED || err == -EINTR || err == -EAGAIN)
+	if (err == -ECONNABORTED || err == -EINTR)
 		return true;
 	complain(err);
 	if ((err != -EMFILE && err != -ENFILE) || reserve < 0)
@@ -98,9 +95,7 @@ static bool recover(int err)
 
 static void admit(struct listener *listener, int fd)
 {
-	if (closing) {
-		close(fd);
-	} else if (reserve < 0) {
+	if (reserve < 0) {
 		close(fd);
 		take_reserve();
 	} else {
@@ -108,26 +103,40 @@ static void admit(struct listener *listener, int fd)
 	}
 }
 
-static void accept_done(struct ring_op *op, const struct ring_result *result)
+/*
+ * The ring could accept, too, but what it has accepted would be closed with it
+ * if the daemon were killed before it has seen that. So, the next system call
+ * makes it the module's, from which the next daemon takes it.
+ */
+static bool accept_one(struct listen_socket *socket)
+{
+	int fd = accept4(socket->fd, NULL, NULL, SOCK_CLOEXEC);
+
+	if (fd >= 0) {
+		if (left)
+			left--;
+		admit(socket->listener, fd);
+		return true;
+	}
+	if (errno == EAGAIN || !recover(-errno))
+		socket->ready = false;
+	return socket->ready;
+}
+
+static void poll_done(struct ring_op *op, const struct ring_result *result)
 {
 	struct listen_socket *socket =
 		container_of(op, struct listen_socket, op);
-	bool again = true;
 
-	socket->accepting = result->more;
-	if (result->res >= 0 && left)
-		left--;
-	if (result->res >= 0)
-		admit(socket->listener, result->res);
-	else if (!closing)
-		again = recover(result->res);
-
-	if (socket->accepting)
+	socket->polling = result->more;
+	if (result->res > 0)
+		socket->ready = true;
+	if (socket->polling)
 		return;
 	if (closing)
 		close(socket->fd);
-	else if (again)
-		accept_more(socket);
+	else if (result->res > 0)
+		poll_socket(socket);
 }
 
 /* Of sd_listen_fds(3): the first descriptor. */
@@ -179,7 +188,8 @@ static int inherit(const struct addrinfo *address)
 		if (!listens_at(fd, address))
 			continue;
 		fcntl(fd, F_SETFD, FD_CLOEXEC);
-		/* It may be shared with whom we were, or will be. */
+		/* Whom it is shared with is another kmqttd, or only keeps it. */
+		fcntl(fd, F_SETFL, O_NONBLOCK);
 		return fd;
 	}
 	return -1;
@@ -205,7 +215,8 @@ static int listen_at(const struct addrinfo *address)
 	int one = 1, v6only;
 	int fd, err;
 
-	fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	fd = socket(address->ai_family,
+		    SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
@@ -243,7 +254,7 @@ static int open_address(struct listener *listener,
 		return fd;
 	}
 	*socket = (struct listen_socket){
-		.op.done = accept_done,
+		.op.done = poll_done,
 		.listener = listener,
 		.fd = fd,
 	};
@@ -346,12 +357,33 @@ struct listener *listener_of(int fd)
 	return NULL;
 }
 
-void listener_accept_all(void)
+void listener_poll_all(void)
 {
 	struct listen_socket *socket;
 
 	SLIST_FOREACH(socket, &sockets, link)
-		accept_more(socket);
+		if (!socket->polling)
+			poll_socket(socket);
+}
+
+/* What is too much for this second, or for the module, waits in the backlog. */
+static bool may_accept(void)
+{
+	return !closing && !paused && (!rate || left) && kmod_has_room();
+}
+
+void listener_accept(void)
+{
+	struct listen_socket *socket;
+
+	SLIST_FOREACH(socket, &sockets, link)
+		while (socket->ready && may_accept() && accept_one(socket))
+			;
+}
+
+void listener_pause(bool on)
+{
+	paused = on;
 }
 
 void listener_tick(void)
@@ -365,9 +397,10 @@ void listener_tick(void)
 		return;
 	if (reserve < 0)
 		take_reserve();
+	/* Where it has failed, too. */
 	SLIST_FOREACH(socket, &sockets, link)
-		if (!socket->accepting)
-			accept_more(socket);
+		socket->ready = true;
+	listener_poll_all();
 }
 
 static void cancel_done(struct ring_op *op, const struct ring_result *result)
@@ -413,7 +446,7 @@ void listener_close_all(void)
 
 	closing = true;
 	SLIST_FOREACH(socket, &sockets, link) {
-		if (socket->accepting)
+		if (socket->polling)
 			ring_cancel(&cancel, &socket->op);
 		else
 			close(socket->fd);

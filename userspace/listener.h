@@ -28,8 +28,14 @@ struct listener {
  */
 int listener_open_all(const struct config *config);
 
-/* Begins to accept. */
-void listener_accept_all(void);
+/* Begins to look for connections. */
+void listener_poll_all(void);
+
+/* To be called before each turn of the ring: accepts what has come. */
+void listener_accept(void);
+
+/* With @on, connections stay in the backlog. */
+void listener_pause(bool on);
 
 /* That which a connection came in at, or NULL. */
 struct listener *listener_of(int fd);

@@ -337,6 +337,7 @@ static void tick_done(struct ring_op *op, const struct ring_result *result)
  */
 static int turn(void)
 {
+	listener_accept();
 	client_sink_read();
 	client_flush();
 	journal_commit();
@@ -454,6 +455,7 @@ static bool quiesce(int *err)
 {
 	unsigned int begin = uptime;
 
+	listener_pause(true);
 	client_quiesce(true);
 	while (!*err && !client_quiet() &&
 	       !(uptime > begin + HANDOVER_SLOW &&
@@ -473,6 +475,7 @@ static bool hand_over(int *err)
 		log_print(LOG_TYPE_ERROR,
 			  "Error: Not handed over: the kernel module does not answer.");
 		client_quiesce(false);
+		listener_pause(false);
 		notify("READY=1");
 		return false;
 	}
@@ -491,7 +494,7 @@ static int serve(void)
 	notify("READY=1");
 	log_print(LOG_TYPE_INFORMATION,
 		  "kmqttd version " KMQTT_VERSION " running");
-	listener_accept_all();
+	listener_poll_all();
 	while (!err && !stopping) {
 		err = turn();
 		if (!err)

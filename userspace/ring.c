@@ -70,8 +70,8 @@ static int buffers_open(void)
 static int restrict_operations(void)
 {
 	static const u8 operations[] = {
-		IORING_OP_ACCEPT, IORING_OP_ASYNC_CANCEL, IORING_OP_POLL_ADD,
-		IORING_OP_RECV, IORING_OP_SEND, IORING_OP_TIMEOUT,
+		IORING_OP_ASYNC_CANCEL, IORING_OP_POLL_ADD, IORING_OP_RECV,
+		IORING_OP_SEND, IORING_OP_TIMEOUT,
 	};
 	struct io_uring_restriction allowed[ARRAY_SIZE(operations) + 1] = {
 		{
@@ -184,22 +184,6 @@ static struct io_uring_sqe *get_sqe(void)
 	return sqe;
 }
 
-void ring_accept_multishot(struct ring_op *op, int fd)
-{
-	struct io_uring_sqe *sqe = get_sqe();
-
-	io_uring_prep_multishot_accept(sqe, fd, NULL, NULL, SOCK_CLOEXEC);
-	io_uring_sqe_set_data(sqe, op);
-}
-
-void ring_accept(struct ring_op *op, int fd)
-{
-	struct io_uring_sqe *sqe = get_sqe();
-
-	io_uring_prep_accept(sqe, fd, NULL, NULL, SOCK_CLOEXEC);
-	io_uring_sqe_set_data(sqe, op);
-}
-
 void ring_recv_multishot(struct ring_op *op, int fd)
 {
 	struct io_uring_sqe *sqe = get_sqe();
@@ -232,6 +216,14 @@ void ring_poll_in(struct ring_op *op, int fd)
 	struct io_uring_sqe *sqe = get_sqe();
 
 	io_uring_prep_poll_add(sqe, fd, POLLIN);
+	io_uring_sqe_set_data(sqe, op);
+}
+
+void ring_poll_in_multishot(struct ring_op *op, int fd)
+{
+	struct io_uring_sqe *sqe = get_sqe();
+
+	io_uring_prep_poll_multishot(sqe, fd, POLLIN);
 	io_uring_sqe_set_data(sqe, op);
 }
 

@@ -40,15 +40,6 @@ int ring_open(void);
 int ring_turn(void);
 
 /*
- * Accepts connections until it fails: @res is a descriptor, close-on-exec, and
- * the receiver's to close.
- */
-void ring_accept_multishot(struct ring_op *op, int fd);
-
-/* The same, once. */
-void ring_accept(struct ring_op *op, int fd);
-
-/*
  * Receives into the ring's own buffers until end of file (@res 0) or an error.
  * -ENOBUFS: they were all full; start again.
  */
@@ -65,6 +56,9 @@ void ring_send(struct ring_op *op, int fd, const void *data, size_t len);
 
 /* Waits until @fd can be read, once. */
 void ring_poll_in(struct ring_op *op, int fd);
+
+/* Says whenever more can be read of @fd; not again while that stays so. */
+void ring_poll_in_multishot(struct ring_op *op, int fd);
 
 /* Completes after one second, with -ETIME. */
 void ring_tick(struct ring_op *op);

@@ -3,6 +3,7 @@
 """The unit's lines under a live systemd, one of a user's: the descriptor store,
 socket activation, reload, stop."""
 
+import concurrent.futures
 import contextlib
 import os
 import pathlib
@@ -10,10 +11,15 @@ import re
 import signal
 import subprocess
 import tempfile
+import threading
 
 from broker import CONFIG, PORT, Module, client
 from ktap import equal, main, test, wait_until
+from mqtt import Client, connect
 from nl import TOP
+
+BACKLOG = 20  # clients that wait
+HANDOVERS = 5
 
 # What is about this, and works for a user's systemd, too.
 KEYS = re.compile(r"(Type|NotifyAccess|Exec\w+|FileDescriptorStoreMax)=")
@@ -76,7 +82,7 @@ class Systemd(Module):
         return int(self.ctl("show", "-p", "MainPID", "--value", "kmqttd"))
 
     def kill(self, pid):
-        """Kill the daemon. Until it is gone, its ring may accept clients."""
+        """Kill the daemon, and wait until it is gone."""
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda: not pathlib.Path(f"/proc/{pid}").exists(), "gone")
 
@@ -111,6 +117,50 @@ def store(systemd):
             equal(one.message(), ("a", way.encode()))
             other.ping()
             wait_until(lambda: systemd.pid() not in (0, before), "another one")
+    systemd.stop("kmqttd.service")
+
+
+@test("kill -9: who is not accepted yet is served by the next daemon")
+def backlog(systemd):
+    systemd.ctl("start", "kmqttd.service")
+    before = systemd.pid()
+    os.kill(before, signal.SIGSTOP)
+    clients = [Client() for _ in range(BACKLOG)]
+    for number, one in enumerate(clients[:-1]):
+        one.send(connect(f"c{number}"))
+    os.kill(before, signal.SIGKILL)
+    clients[-1].send(connect("last"))
+    for one in clients:
+        one.connected()
+        one.ping()
+        one.close()
+    systemd.stop("kmqttd.service")
+
+
+@test("reload-or-restart while clients come: not one is turned away")
+def coming(systemd):
+    systemd.ctl("start", "kmqttd.service")
+    stop = threading.Event()
+
+    def come(name):
+        while not stop.is_set():
+            with client(name) as one:
+                one.ping()
+            counts.append(name)
+
+    counts = []
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        comers = [pool.submit(come, f"c{number}") for number in range(4)]
+        try:
+            for _ in range(HANDOVERS):
+                enough = len(counts) + 20
+                wait_until(lambda: len(counts) > enough or
+                           any(comer.done() for comer in comers), "some more")
+                systemd.ctl("reload-or-restart", "kmqttd.service")
+        finally:
+            stop.set()
+        for comer in comers:
+            comer.result()
     systemd.stop("kmqttd.service")
 
 
