@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <linux/genetlink.h>
 #include <linux/netlink.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -440,6 +441,17 @@ static u32 find_group(const struct nlattr *groups)
 	return 0;
 }
 
+static u32 wanted_version(void)
+{
+#ifdef KMQTTD_TEST
+	const char *version = getenv("KMQTTD_TEST_VERSION");
+
+	if (version)
+		return atoi(version);
+#endif
+	return KMQTT_GENL_VERSION;
+}
+
 static void get_family_done(struct kmod_request *request,
 			    const struct kmod_reply *reply)
 {
@@ -447,16 +459,16 @@ static void get_family_done(struct kmod_request *request,
 	const struct nlattr *family = reply->attr[CTRL_ATTR_FAMILY_ID];
 	const struct nlattr *groups = reply->attr[CTRL_ATTR_MCAST_GROUPS];
 	u32 version = kmod_u32(reply, CTRL_ATTR_VERSION);
+	u32 wanted = wanted_version();
 
 	start->done = true;
 	start->err = reply->err;
 	if (start->err)
 		return;
-	if (version != KMQTT_GENL_VERSION || !family || !groups) {
+	if (version != wanted || !family || !groups) {
 		log_print(LOG_TYPE_ERROR,
 			  "Error: the kernel module kmqtt is too %s for this kmqttd: it speaks version %u of its protocol, kmqttd needs %u.",
-			  version < KMQTT_GENL_VERSION ? "old" : "new",
-			  version, KMQTT_GENL_VERSION);
+			  version < wanted ? "old" : "new", version, wanted);
 		start->err = -EPROTO;
 		return;
 	}

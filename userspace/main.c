@@ -62,6 +62,7 @@ struct arguments {
 	bool verbose;
 	bool quiet;
 	bool test_config;
+	bool test_start;
 	char **argv;
 };
 
@@ -74,6 +75,7 @@ static struct {
 static int signal_fd;
 static bool stopping;
 static bool handing_over;
+static bool pid_file_written;
 static char program[PATH_MAX];	/* as it was started: it may be replaced */
 static int failure;
 static unsigned int uptime;	/* seconds */
@@ -82,7 +84,7 @@ static void print_help(void)
 {
 	fputs("kmqttd " KMQTT_VERSION ", an MQTT broker inside the kernel\n"
 	      "\n"
-	      "Usage: kmqttd [-c FILE] [-p PORT] [-v | -q] [--test-config]\n"
+	      "Usage: kmqttd [-c FILE] [-p PORT] [-v | -q] [--test-config | --test-start]\n"
 	      "\n"
 	      "  -c, --config-file FILE  read the configuration from FILE, in the\n"
 	      "                          syntax of mosquitto.conf. Without, or with\n"
@@ -95,6 +97,8 @@ static void print_help(void)
 	      "  -q, --quiet             log nothing, likewise\n"
 	      "      --test-config       read the configuration, and the files that\n"
 	      "                          it names, report errors, exit\n"
+	      "      --test-start        the same, and that the kernel module can be\n"
+	      "                          talked to; changes nothing\n"
 	      "      --version           print the version and exit\n"
 	      "  -h, --help              print this and exit\n"
 	      "\n"
@@ -106,7 +110,8 @@ static void print_help(void)
 	      "SIGHUP reads the configuration and the files that it names again; if one of\n"
 	      "them is wrong, nothing changes. It opens a log file anew. It neither opens nor\n"
 	      "closes listeners.\n"
-	      "SIGUSR2 hands all connections over to another process of the program.\n"
+	      "SIGUSR2 hands all connections over to another process of the program, if\n"
+	      "--test-start says that it would start.\n"
 	      "\n"
 	      "Exit status: 0 after a signal, or when there was only to print or to test;\n"
 	      "3 if the command line or the configuration is wrong; 1 for anything else.\n",
@@ -135,6 +140,7 @@ static void parse_arguments(int argc, char **argv, struct arguments *arguments)
 		{ "port", required_argument, NULL, 'p' },
 		{ "quiet", no_argument, NULL, 'q' },
 		{ "test-config", no_argument, NULL, 't' },
+		{ "test-start", no_argument, NULL, 'T' },
 		{ "verbose", no_argument, NULL, 'v' },
 		{ "version", no_argument, NULL, 'V' },
 		{ NULL, 0, NULL, 0 },
@@ -159,6 +165,9 @@ static void parse_arguments(int argc, char **argv, struct arguments *arguments)
 			break;
 		case 't':
 			arguments->test_config = true;
+			break;
+		case 'T':
+			arguments->test_start = true;
 			break;
 		case 'v':
 			arguments->verbose = true;
@@ -234,6 +243,7 @@ static int write_pid_file(const char *path)
 	written = file && fprintf(file, "%d\n", getpid()) > 0;
 	if (file && fclose(file))
 		written = false;
+	pid_file_written = written;
 	if (written)
 		return 0;
 	log_print(LOG_TYPE_ERROR, "Error: Unable to write pid file %s: %s.",
@@ -414,6 +424,9 @@ static int start(const struct config *config, struct acl *acl)
 		err = kmod_open(client_record);
 	if (!err)
 		err = listener_open_all(config);
+	/* As the user who starts it: the directory is often root's. */
+	if (!err && config->pid_file)
+		err = write_pid_file(config->pid_file);
 	if (!err)
 		journal_open(config->runtime_directory);
 	if (!err)
@@ -469,6 +482,12 @@ static bool quiesce(int *err)
 static bool hand_over(int *err)
 {
 	handing_over = false;
+	if (!successor_able()) {
+		log_print(LOG_TYPE_ERROR,
+			  "Error: Not handed over: %s would not start, as it says on standard error.",
+			  program);
+		return false;
+	}
 	notify("RELOADING=1");
 	log_print(LOG_TYPE_NOTICE, "Handing over to %s.", program);
 	if (!quiesce(err)) {
@@ -542,11 +561,6 @@ static int run(const struct arguments *arguments, struct config *config,
 	log_start(arguments, config);
 	client_configure(config);
 
-	/* As the user who starts it: the directory is often root's. */
-	if (config->pid_file)
-		err = write_pid_file(config->pid_file);
-	if (err)
-		return err;
 	err = start(config, acl);
 	if (!err)
 		err = serve();
@@ -558,9 +572,17 @@ static int run(const struct arguments *arguments, struct config *config,
 		journal_forget();
 	log_print(LOG_TYPE_INFORMATION,
 		  "kmqttd version " KMQTT_VERSION " terminating");
-	if (config->pid_file)
+	if (pid_file_written)
 		remove_pid_file(config->pid_file);
 	return err;
+}
+
+/* What can be asked while another daemon serves. */
+static int test_start(void)
+{
+	int err = ring_open();
+
+	return err ? err : kmod_open(client_record);
 }
 
 int main(int argc, char **argv)
@@ -582,8 +604,11 @@ int main(int argc, char **argv)
 		config_free(&config);
 		return EXIT_CONFIG;
 	}
-	if (arguments.test_config) {
-		puts("Configuration is OK.");
+	if (arguments.test_start)
+		err = test_start();
+	if (arguments.test_config || arguments.test_start) {
+		if (!err)
+			puts("Configuration is OK.");
 		acl_discard(acl);
 	} else {
 		err = run(&arguments, &config, acl);
