@@ -8,7 +8,7 @@ import signal
 import subprocess
 import threading
 
-from broker import Broker, client
+from broker import CONFIG, Broker, client
 from ktap import TIMEOUT, cases, equal, main, test
 from mqtt import Client, Closed, connect, publish, subscribe
 
@@ -130,4 +130,5 @@ def module_gone(broker):
     broker.start_daemon()
 
 
-main(Broker())
+# It is not about that time-out, which a busy machine may exceed.
+main(Broker(CONFIG + "orphan_timeout 3600\n"))
