@@ -13,7 +13,7 @@ import re
 import struct
 import time
 
-from attached import Attached, Netlinked
+from attached import Attached, Lasting
 from hostile import figure
 from ktap import FACTOR, equal, main, note, seed, test, wait_until
 from mqtt import Closed, publish, subscribe
@@ -29,7 +29,7 @@ FAILURES = {errno.EINVAL, errno.ERANGE, errno.ENOENT, errno.ENOTCONN,
             errno.ENOMEM, errno.E2BIG, errno.ENOBUFS}
 
 
-class Fuzzed(Netlinked):
+class Fuzzed(Lasting):
     """Fixture: what the fuzzer is told by the kernel's own code."""
 
     allowed = re.compile(rb"netlink: .*(attribute type \d+ has an invalid "

@@ -9,7 +9,7 @@ import struct
 import threading
 import time
 
-from attached import Attached, Netlinked
+from attached import Attached, Lasting
 from broker import refused
 from ktap import TIMEOUT, cases, equal, main, seed, test, wait_until
 from mqtt import PINGRESP, PUBLISH, iter_until, length, ping, publish, text
@@ -621,4 +621,4 @@ def level(module):
         module.nl.conn_set(five.id, level=5)
 
 
-main(Netlinked())
+main(Lasting())

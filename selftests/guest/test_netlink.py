@@ -12,7 +12,7 @@ import struct
 import threading
 import time
 
-from attached import PORT, Attached, Netlinked, listening
+from attached import PORT, Attached, Lasting, listening
 from broker import refused
 from ktap import FACTOR, cases, equal, main, test, times, wait_until
 from mqtt import (PINGRESP, Closed, connect, packet,
@@ -21,7 +21,7 @@ from nl import (CMD, END, EVENT_DROPPED, EVENT_ENDED, LIMIT, NLM_F_ACK,
                 NLM_F_DUMP, STATE, Netlink, attribute)
 
 
-class Strict(Netlinked):
+class Strict(Lasting):
     """Fixture: what wrong_size() is told, by the kernel's own code."""
 
     allowed = re.compile(
@@ -317,6 +317,7 @@ def adopted(module):
     for one in attached:
         assert not os.get_inheritable(descriptors[one.id])
         one.server = socket.socket(fileno=descriptors[one.id])
+        one.server.settimeout(20)
         equal(one.server.getpeername()[1], one.port)
         whole = subscribe(1, f"from/{one.id}")
         equal(one.from_client(len(whole)), whole)

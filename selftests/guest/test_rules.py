@@ -7,7 +7,7 @@ import errno
 import os
 import time
 
-from attached import Attached, Netlinked
+from attached import Attached, Lasting
 from broker import refused
 from ktap import equal, main, test, times, wait_until
 from mqtt import publish
@@ -307,4 +307,4 @@ def _(fixture):
     fixture.nl.request("rules_del", {"id": 1})
 
 
-main(Netlinked())
+main(Lasting())
