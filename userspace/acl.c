@@ -629,7 +629,6 @@ int acl_subject_set(struct session *session, size_t listener, const u8 *user,
 	acl_subject_free(session);
 	subject->known = true;
 	subject->listener = listener;
-	subject->user = copy;
 	kmqtt_who_init(&subject->who, session->id, session->id_len, copy,
 		       user_len);
 	subject->role = role_hold(role_of(listener, copy, user_len));
@@ -639,7 +638,7 @@ int acl_subject_set(struct session *session, size_t listener, const u8 *user,
 void acl_subject_free(struct session *session)
 {
 	role_put(session->subject.role);
-	free(session->subject.user);
+	free((u8 *)session->subject.who.user);
 	session->subject = (struct acl_subject){ 0 };
 }
 
@@ -915,7 +914,8 @@ static void judge_anew(struct session *session)
 
 	if (!subject->known)
 		return;
-	role = role_of(subject->listener, subject->user, subject->who.user_len);
+	role = role_of(subject->listener, subject->who.user,
+		       subject->who.user_len);
 	if (role == old)
 		return;
 	subject->role = role_hold(role);

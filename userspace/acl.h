@@ -19,16 +19,15 @@ struct session;
 /**
  * struct acl_subject - a session's client, as its rules see it
  * @role: its role, with a reference; NULL: it may do everything
- * @who: its names: the session's identifier, and @user
- * @user: its user name; owned, NULL: none
+ * @who: its names: the session's identifier, and its user name, which is owned;
+ *	NULL: none
  * @listener: number of the listener that it came from
  * @known: it has come since the daemon was started
  */
 struct acl_subject {
 	struct acl_role *role;
 	struct kmqtt_who who;
-	u8 *user;
-	size_t listener;
+	u32 listener;
 	bool known;
 };
 

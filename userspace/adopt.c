@@ -266,7 +266,9 @@ bool adopt(const struct kmod_reply *record)
 	client = client_new(cookie);
 	if (!client)
 		return false;
-	if (!set_username(client, record->attr[KMQTT_A_CONN_USER_NAME])) {
+	if (!set_username(client, record->attr[KMQTT_A_CONN_USER_NAME]) ||
+	    (kmod_u8(record, KMQTT_A_CONN_HELD) && hold_begin(client, 0))) {
+		free(client->username);
 		free(client);
 		return false;
 	}
@@ -274,8 +276,8 @@ bool adopt(const struct kmod_reply *record)
 		inherit(client, former, &progress);
 	client->told = done;
 	client->kernel_state = kmod_u8(record, KMQTT_A_CONN_STATE);
-	client->held_up = kmod_u8(record, KMQTT_A_CONN_HELD);
-	client->held_from = client->handled;
+	if (client->hold)
+		client->hold->from = client->handled;
 	set_peer(client, record->attr[KMQTT_A_CONN_REMOTE]);
 	client_list(client);
 	client_attach(client, kmod_u32(record, KMQTT_A_CONN_ID));

@@ -6,6 +6,8 @@
 #include <string.h>
 
 #define BUFFER_MIN 128
+/* More than any packet has, and what others may be there before it. */
+#define BUFFER_MAX (1UL << 31)
 
 /*
  * Most buffers are small, and gone in the same turn of the ring: the last ones
@@ -47,6 +49,8 @@ u8 *buffer_reserve(struct buffer *buffer, size_t len)
 	if (buffer->head >= used && len <= buffer->size - used) {
 		memmove(buffer->data, buffer_head(buffer), used);
 	} else {
+		if (len > BUFFER_MAX - used)
+			return NULL;
 		while (size - used < len)
 			size *= 2;
 		data = block_new(size);

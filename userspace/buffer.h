@@ -13,9 +13,9 @@
  */
 struct buffer {
 	u8 *data;
-	size_t head;
-	size_t tail;
-	size_t size;
+	u32 head;
+	u32 tail;
+	u32 size;
 };
 
 /* The bytes in use; valid until the next append or reserve. */

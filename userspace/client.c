@@ -223,6 +223,7 @@ static void client_free(struct client *client)
 	if (client->will)
 		message_put(client->will);
 	subscribe_free(client->subscribing);
+	hold_free(client);
 	free(client->username);
 	user_put(client->user);
 	buffer_free(&client->in);
@@ -523,8 +524,8 @@ static bool may_handle(const struct client *client)
 		client->state == CLIENT_ACTIVE) &&
 	       (!quiescing || client->told > client->handled) &&
 	       !client->requesting && !client->awaited &&
-	       !client->in_sink_wait && !client->trimming &&
-	       !client->is_paused && client->held_weight < HELD_MAX &&
+	       !hold_delays(client) && !client->is_paused &&
+	       client->held_weight < HELD_MAX &&
 	       buffer_used(&client->out) < OUT_MAX;
 }
 
@@ -624,9 +625,9 @@ static u64 answered(const struct client *client)
 	if (!STAILQ_EMPTY(&client->held))
 		done = STAILQ_FIRST(&client->held)->from;
 	/* Retained messages of a SUBSCRIBE that are still to be sent. */
-	if (client->held_up && client->session->outbound.exempt &&
-	    done > client->held_from)
-		done = client->held_from;
+	if (hold_is_up(client) && client->session->outbound.exempt &&
+	    done > client->hold->from)
+		done = client->hold->from;
 	return done > client->now.done ? done : client->now.done;
 }
 
@@ -1241,8 +1242,7 @@ static bool busy(const struct client *client)
 {
 	return (client->state == CLIENT_ACTIVE ||
 		client->state == CLIENT_ACTIVATING) &&
-	       (client->requesting || client->in_sink_wait ||
-		client->trimming || client->is_paused ||
+	       (client->requesting || hold_delays(client) || client->is_paused ||
 		(store_healthy() && (client->awaited ||
 				     client->held_weight >= HELD_MAX)));
 }

@@ -63,6 +63,36 @@ struct subscribing;
 STAILQ_HEAD(late_acks, late_ack);
 
 /**
+ * struct hold - messages that the module holds back, until a client has what is
+ *	retained
+ * @link: among those that wait for the sink to be read
+ * @client: the client
+ * @sink_seq: as far as it must be read
+ * @from: bytes that have been taken from the client's packets: no more may be
+ *	done while there are retained messages to be sent
+ * @snapshot: the place of its snapshot among injected messages
+ * @trim: tells the module of the snapshot
+ * @release: tells it to hold nothing back any more
+ * @up: it does
+ * @waiting: it is in the list of @link
+ * @trimming: @trim waits for its turn, or its answer
+ * @releasing: @release is under way
+ */
+struct hold {
+	TAILQ_ENTRY(hold) link;
+	struct client *client;
+	u64 sink_seq;
+	u64 from;
+	struct inject_mark snapshot;
+	struct kmod_request trim;
+	struct kmod_request release;
+	bool up;
+	bool waiting;
+	bool trimming;
+	bool releasing;
+};
+
+/**
  * struct client - one connection
  * @link: among all clients
  * @greeting: among those that are not active yet, the oldest first, or among
@@ -70,7 +100,6 @@ STAILQ_HEAD(late_acks, late_ack);
  * @commit: among those that wait for the disk
  * @unsent: among those with packets to be sent
  * @paused: among those whose packets wait for the module
- * @sink_wait: among those that wait for the sink to be read
  * @node: by @conn_id
  * @session: from CONNECT on; NULL before
  * @listener: where it came from
@@ -127,24 +156,15 @@ STAILQ_HEAD(late_acks, late_ack);
  * @receive: receives
  * @send: sends @sent
  * @cancel: cancels
- * @ops: operations of the ring, @trim and @release, under way
+ * @ops: operations of the ring, and requests of @hold, under way
  * @subscribing: the SUBSCRIBE or UNSUBSCRIBE being worked on, or NULL
- * @in_sink_wait: it is in the list of @sink_wait
  * @cookie: its name in the journal
  * @handled: bytes that have been taken from @in
  * @told: those of them that the kernel knows are done
- * @held_from: as much of them may be done while there are retained messages to
- *	be sent
  * @published: place of the last delivery in @out, or before
  * @before: progress with the last send but one
  * @now: with the last
- * @sink_seq: as far as it must be read
- * @held_up: the module holds its messages back, until it has what is retained
- * @snapshot: the place of its snapshot among injected messages
- * @trim: tells the module of the snapshot
- * @release: tells it to hold nothing back any more
- * @trimming: @trim waits for its turn, or its answer
- * @releasing: @release is under way
+ * @hold: the messages that the module holds back, or NULL
  * @restoring: the next subscription of the session for the module, or NULL
  * @awaited: what has to be on disk before @then is called; 0: nothing
  * @then: what goes on when it is
@@ -160,7 +180,6 @@ struct client {
 	TAILQ_ENTRY(client) commit;
 	TAILQ_ENTRY(client) unsent;
 	TAILQ_ENTRY(client) paused;
-	TAILQ_ENTRY(client) sink_wait;
 	struct table_node node;
 	struct session *session;
 	struct listener *listener;
@@ -169,12 +188,11 @@ struct client {
 		struct sockaddr_in ipv4;
 		struct sockaddr_in6 ipv6;
 	} peer;
+	int fd;
 	struct login *login;
 	struct auth *auth;
 	u8 *username;
-	size_t username_len;
 	struct user *user;
-	int fd;
 	u32 conn_id;
 	u32 since;
 	u32 dropped_at;
@@ -183,63 +201,56 @@ struct client {
 	u32 asked_expiry;
 	u32 will_delay;
 	u32 unacknowledged;
+	u32 ops;
+	u32 held_weight;
 	u16 keepalive;
+	u16 username_len;
 	u16 receive_max;
 	u8 level;
 	u8 state;
 	u8 kernel_state;
-	bool clean;
-	bool assigned;
-	bool other_keepalive;
-	bool wants_response;
-	bool explain;
-	bool enhanced;
-	bool broken;
-	bool silencing;
-	bool present;
-	bool judged;
-	bool will_retain;
-	bool committing;
-	bool has_unsent;
-	bool is_paused;
-	bool attached;
-	bool requesting;
-	bool receiving;
-	bool sending;
-	bool cancelling;
-	bool eof;
-	bool kernel_ended;
-	bool deleted;
-	bool has_predecessor;
+	bool clean : 1;
+	bool assigned : 1;
+	bool other_keepalive : 1;
+	bool wants_response : 1;
+	bool explain : 1;
+	bool enhanced : 1;
+	bool broken : 1;
+	bool silencing : 1;
+	bool present : 1;
+	bool judged : 1;
+	bool will_retain : 1;
+	bool committing : 1;
+	bool has_unsent : 1;
+	bool is_paused : 1;
+	bool attached : 1;
+	bool requesting : 1;
+	bool receiving : 1;
+	bool sending : 1;
+	bool cancelling : 1;
+	bool eof : 1;
+	bool kernel_ended : 1;
+	bool deleted : 1;
+	bool has_predecessor : 1;
 	struct client *successor;
 	const char *reason;
 	struct kmod_request request;
 	struct ring_op receive;
 	struct ring_op send;
 	struct ring_op cancel;
-	u32 ops;
 	struct message *will;
 	struct subscribing *subscribing;
 	u64 cookie;
 	u64 handled;
 	u64 told;
-	u64 held_from;
 	u64 published;
 	struct progress before;
 	struct progress now;
-	u64 sink_seq;
-	struct inject_mark snapshot;
-	struct kmod_request trim;
-	struct kmod_request release;
-	bool in_sink_wait;
-	bool held_up;
-	bool trimming;
-	bool releasing;
+	struct hold *hold;
 	struct subscription *restoring;
 	u64 awaited;
 	void (*then)(struct client *client);
 	struct late_acks held;
-	size_t held_weight;
 	struct buffer in;
 	struct buffer out;
 	struct buffer sent;
@@ -482,7 +493,29 @@ void connect_activate(struct client *client);
 
 /* hold.c: messages held back while a new subscription gets what is retained. */
 
-/* Calls @then once the sink has been read up to @client->sink_seq. */
+/*
+ * The module holds messages back from now on; the sink must be read up to
+ * @sink_seq before what is retained is queued. 0 or -ENOMEM.
+ */
+int hold_begin(struct client *client, u64 sink_seq);
+
+/* Whether it does. */
+static inline bool hold_is_up(const struct client *client)
+{
+	return client->hold && client->hold->up;
+}
+
+/* Whether packets have to wait for the sink, or for the module. */
+static inline bool hold_delays(const struct client *client)
+{
+	return client->hold &&
+	       (client->hold->waiting || client->hold->trimming);
+}
+
+/* Whether the sink has been read as far as it must be. */
+bool hold_sink_is_read(const struct client *client);
+
+/* Calls @then once it has been. */
 void hold_await_sink(struct client *client,
 		     void (*then)(struct client *client));
 
@@ -497,6 +530,9 @@ void hold_sent(struct client *client);
 
 /* Nothing is waited for any more. */
 void hold_forget(struct client *client);
+
+/* The client has no operations under way any more. */
+void hold_free(struct client *client);
 
 /* subscribe.c */
 

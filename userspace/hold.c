@@ -7,36 +7,61 @@
  * snapshot; the module leaves out what that stands for, and lets the rest go
  * when the snapshot has been sent.
  */
-#include <string.h>
+#include <errno.h>
+#include <stdlib.h>
 
 #include "client.h"
 #include "session.h"
 #include "sink.h"
 
-static TAILQ_HEAD(, client) waiting = TAILQ_HEAD_INITIALIZER(waiting);
+static TAILQ_HEAD(, hold) waiting = TAILQ_HEAD_INITIALIZER(waiting);
+
+int hold_begin(struct client *client, u64 sink_seq)
+{
+	struct hold *hold = client->hold;
+
+	if (!hold) {
+		hold = calloc(1, sizeof(*hold));
+		if (!hold)
+			return -ENOMEM;
+		hold->client = client;
+		client->hold = hold;
+	}
+	if (!hold->up)
+		hold->from = client->handled;
+	hold->up = true;
+	hold->sink_seq = sink_seq;
+	return 0;
+}
+
+bool hold_sink_is_read(const struct client *client)
+{
+	return !client->hold || client->hold->sink_seq <= sink_seq();
+}
 
 void hold_await_sink(struct client *client,
 		     void (*then)(struct client *client))
 {
-	if (client->sink_seq <= sink_seq() || sink_stalled()) {
+	if (hold_sink_is_read(client) || sink_stalled()) {
 		then(client);
 		return;
 	}
 	client->then = then;
-	client->in_sink_wait = true;
-	TAILQ_INSERT_TAIL(&waiting, client, sink_wait);
+	client->hold->waiting = true;
+	TAILQ_INSERT_TAIL(&waiting, client->hold, link);
 }
 
 void client_sink_read(void)
 {
-	struct client *client, *next;
+	struct hold *hold, *next;
 
-	for (client = TAILQ_FIRST(&waiting); client; client = next) {
-		next = TAILQ_NEXT(client, sink_wait);
-		if (client->sink_seq > sink_seq() && !sink_stalled())
+	for (hold = TAILQ_FIRST(&waiting); hold; hold = next) {
+		struct client *client = hold->client;
+
+		next = TAILQ_NEXT(hold, link);
+		if (!hold_sink_is_read(client) && !sink_stalled())
 			continue;
-		TAILQ_REMOVE(&waiting, client, sink_wait);
-		client->in_sink_wait = false;
+		hold_forget(client);
 		if (!client_is_leaving(client))
 			client->then(client);
 	}
@@ -45,33 +70,35 @@ void client_sink_read(void)
 static void build_trim(struct kmod_request *request, struct nlmsghdr *message,
 		       size_t room)
 {
-	const struct client *client =
-		container_of(request, struct client, trim);
+	const struct hold *hold = container_of(request, struct hold, trim);
 
 	(void)room;
-	mnl_attr_put_u32(message, KMQTT_A_CONN_ID, client->conn_id);
-	mnl_attr_put_u64(message, KMQTT_A_CONN_HOLD_SEQ, client->sink_seq);
+	mnl_attr_put_u32(message, KMQTT_A_CONN_ID, hold->client->conn_id);
+	mnl_attr_put_u64(message, KMQTT_A_CONN_HOLD_SEQ, hold->sink_seq);
 	mnl_attr_put(message, KMQTT_A_CONN_TRIM, 0, NULL);
 }
 
 static void build_release(struct kmod_request *request,
 			  struct nlmsghdr *message, size_t room)
 {
-	const struct client *client =
-		container_of(request, struct client, release);
+	const struct hold *hold = container_of(request, struct hold, release);
 
 	(void)room;
-	mnl_attr_put_u32(message, KMQTT_A_CONN_ID, client->conn_id);
+	mnl_attr_put_u32(message, KMQTT_A_CONN_ID, hold->client->conn_id);
 	mnl_attr_put(message, KMQTT_A_CONN_RELEASE, 0, NULL);
 }
 
+/* Unless another SUBSCRIBE has it held again, that is all there is to it. */
 static void release_done(struct kmod_request *request,
 			 const struct kmod_reply *reply)
 {
-	struct client *client = container_of(request, struct client, release);
+	struct hold *hold = container_of(request, struct hold, release);
+	struct client *client = hold->client;
 
 	(void)reply;	/* the connection has ended, or the module lets go */
-	client->releasing = false;
+	hold->releasing = false;
+	if (!hold->up && !hold_delays(client))
+		hold_free(client);
 	client_operation_done(client);
 }
 
@@ -87,25 +114,27 @@ void hold_sent(struct client *client)
 		.build = build_release,
 		.done = release_done,
 	};
+	struct hold *hold = client->hold;
 
-	if (client->state != CLIENT_ACTIVE || !client->held_up ||
-	    client->trimming || client->releasing ||
-	    client->subscribing || client->sending ||
-	    client->session->outbound.exempt || buffer_used(&client->out))
+	if (client->state != CLIENT_ACTIVE || !hold_is_up(client) ||
+	    hold->trimming || hold->releasing || client->subscribing ||
+	    client->sending || client->session->outbound.exempt ||
+	    buffer_used(&client->out))
 		return;
-	client->held_up = false;
-	client->releasing = true;
+	hold->up = false;
+	hold->releasing = true;
 	client->ops++;
-	kmod_submit(&client->release, &release);
+	kmod_submit(&hold->release, &release);
 }
 
 static void trim_done(struct kmod_request *request,
 		      const struct kmod_reply *reply)
 {
-	struct client *client = container_of(request, struct client, trim);
+	struct hold *hold = container_of(request, struct hold, trim);
+	struct client *client = hold->client;
 
 	(void)reply;
-	client->trimming = false;
+	hold->trimming = false;
 	if (!client_is_leaving(client)) {
 		if (client->subscribing)
 			subscribe_go_on(client);
@@ -124,23 +153,34 @@ static void reached(struct inject_mark *mark)
 		.build = build_trim,
 		.done = trim_done,
 	};
-	struct client *client = container_of(mark, struct client, snapshot);
+	struct hold *hold = container_of(mark, struct hold, snapshot);
 
-	kmod_submit(&client->trim, &trim);
+	kmod_submit(&hold->trim, &trim);
 }
 
 void hold_snapshot(struct client *client)
 {
-	client->sink_seq = sink_seq();
-	client->trimming = true;
+	struct hold *hold = client->hold;
+
+	hold->sink_seq = sink_seq();
+	hold->trimming = true;
 	client->ops++;
-	client->snapshot.reached = reached;
-	inject_mark(&client->snapshot);
+	hold->snapshot.reached = reached;
+	inject_mark(&hold->snapshot);
 }
 
 void hold_forget(struct client *client)
 {
-	if (client->in_sink_wait)
-		TAILQ_REMOVE(&waiting, client, sink_wait);
-	client->in_sink_wait = false;
+	struct hold *hold = client->hold;
+
+	if (!hold || !hold->waiting)
+		return;
+	TAILQ_REMOVE(&waiting, hold, link);
+	hold->waiting = false;
+}
+
+void hold_free(struct client *client)
+{
+	free(client->hold);
+	client->hold = NULL;
 }

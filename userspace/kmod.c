@@ -23,7 +23,7 @@
 #define WINDOW		64
 #define SOCKET_RECEIVE	(WINDOW * 2 * 64 * 1024)
 
-TAILQ_HEAD(request_queue, kmod_request);
+STAILQ_HEAD(request_queue, kmod_request);
 
 static struct {
 	int fd;
@@ -61,8 +61,8 @@ static struct {
 } kmod = {
 	.fd = -1,
 	.family = GENL_ID_CTRL,
-	.waiting = TAILQ_HEAD_INITIALIZER(kmod.waiting),
-	.in_flight = TAILQ_HEAD_INITIALIZER(kmod.in_flight),
+	.waiting = STAILQ_HEAD_INITIALIZER(kmod.waiting),
+	.in_flight = STAILQ_HEAD_INITIALIZER(kmod.in_flight),
 };
 
 u32 kmod_u32(const struct kmod_reply *reply, int type)
@@ -124,7 +124,7 @@ static size_t put_dump(u8 *at)
 
 static size_t put_request(u8 *at, size_t room)
 {
-	struct kmod_request *request = TAILQ_FIRST(&kmod.waiting);
+	struct kmod_request *request = STAILQ_FIRST(&kmod.waiting);
 	const struct kmod_command *command = request->command;
 	struct nlmsghdr *message;
 
@@ -132,8 +132,8 @@ static size_t put_request(u8 *at, size_t room)
 	request->seq = message->nlmsg_seq;
 	command->build(request, message, room - message->nlmsg_len);
 
-	TAILQ_REMOVE(&kmod.waiting, request, link);
-	TAILQ_INSERT_TAIL(&kmod.in_flight, request, link);
+	STAILQ_REMOVE_HEAD(&kmod.waiting, link);
+	STAILQ_INSERT_TAIL(&kmod.in_flight, request, link);
 	kmod.in_flight_count++;
 	return MNL_ALIGN(message->nlmsg_len);
 }
@@ -154,7 +154,7 @@ static void send_more(void)
 		return;
 	if (kmod.dump_wanted && !kmod.dump_running)
 		len += put_dump(kmod.send_data);
-	while (!TAILQ_EMPTY(&kmod.waiting) && kmod.in_flight_count < WINDOW &&
+	while (!STAILQ_EMPTY(&kmod.waiting) && kmod.in_flight_count < WINDOW &&
 	       SEND_SIZE - len >= room)
 		len += put_request(kmod.send_data + len, SEND_SIZE - len);
 	kmod.send_len = len;
@@ -181,7 +181,7 @@ void kmod_submit(struct kmod_request *request,
 		 const struct kmod_command *command)
 {
 	request->command = command;
-	TAILQ_INSERT_TAIL(&kmod.waiting, request, link);
+	STAILQ_INSERT_TAIL(&kmod.waiting, request, link);
 	send_more();
 }
 
@@ -205,7 +205,7 @@ void kmod_submit_now(struct kmod_request *request,
 	}
 	request->command = command;
 	request->seq = message->nlmsg_seq;
-	TAILQ_INSERT_TAIL(&kmod.in_flight, request, link);
+	STAILQ_INSERT_TAIL(&kmod.in_flight, request, link);
 	kmod.in_flight_count++;
 }
 
@@ -221,7 +221,7 @@ static void receive(void)
 static void request_done(struct kmod_request *request,
 			 const struct kmod_reply *reply)
 {
-	TAILQ_REMOVE(&kmod.in_flight, request, link);
+	STAILQ_REMOVE(&kmod.in_flight, request, kmod_request, link);
 	kmod.in_flight_count--;
 	if (request->command->done)
 		request->command->done(request, reply);
@@ -232,7 +232,7 @@ static void answered(u32 seq, const struct kmod_reply *reply)
 {
 	struct kmod_request *request;
 
-	TAILQ_FOREACH(request, &kmod.in_flight, link) {
+	STAILQ_FOREACH(request, &kmod.in_flight, link) {
 		if (request->seq == seq) {
 			request_done(request, reply);
 			return;
@@ -245,8 +245,8 @@ static void give_up_before(u32 seq)
 	const struct kmod_reply reply = { .err = -ENOBUFS, .text = "" };
 	struct kmod_request *request, *next;
 
-	for (request = TAILQ_FIRST(&kmod.in_flight); request; request = next) {
-		next = TAILQ_NEXT(request, link);
+	for (request = STAILQ_FIRST(&kmod.in_flight); request; request = next) {
+		next = STAILQ_NEXT(request, link);
 		if ((int32_t)(request->seq - seq) < 0)
 			request_done(request, &reply);
 	}

@@ -62,7 +62,7 @@ struct kmod_command {
  * @seq: number of its message
  */
 struct kmod_request {
-	TAILQ_ENTRY(kmod_request) link;
+	STAILQ_ENTRY(kmod_request) link;
 	const struct kmod_command *command;
 	u32 seq;
 };

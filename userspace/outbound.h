@@ -75,11 +75,11 @@ struct outbound {
 	u32 beyond;
 	u32 queued;
 	u32 exempt;
+	bool dropping;
 	u64 queued_bytes;
 	u64 next_seq;
 	u64 adopted;
 	struct reading *reading;
-	bool dropping;
 };
 
 /* The limits; they must stay. */

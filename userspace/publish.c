@@ -109,8 +109,8 @@ static int note_source(struct message *message, const struct session *publisher)
 		return 0;
 	subject = &publisher->subject;
 	return message_set_source(message, subject->listener, publisher->id,
-				  publisher->id_len, subject->user,
-				  subject->user ? subject->who.user_len : 0);
+				  publisher->id_len, subject->who.user,
+				  subject->who.user ? subject->who.user_len : 0);
 }
 
 /* [MQTT-3.3.1-5] to [MQTT-3.3.1-11] */

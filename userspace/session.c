@@ -894,8 +894,10 @@ void session_loaded(void)
 	struct session *session;
 	u32 i;
 
-	TAILQ_FOREACH(session, &all, link)
+	TAILQ_FOREACH(session, &all, link) {
 		journal_halves(session);
+		session->match_stamp = 0;
+	}
 	for (i = 0; i < messages.size; i++) {
 		while (messages.slots[i]) {
 			message = container_of(messages.slots[i],

@@ -48,7 +48,7 @@ struct client;
  *	database, and that the client will publish again
  * @outbound: messages for its client
  * @subject: what its client may do
- * @match_stamp: of filters_match()
+ * @match_stamp: of filters_match(), once sessions are loaded
  * @match_ids: likewise
  * @match_qos: likewise
  * @match_options: likewise
@@ -58,28 +58,32 @@ struct session {
 	TAILQ_ENTRY(session) link;
 	TAILQ_ENTRY(session) commit;
 	struct table_node node;
-	struct table_node loaded;
+	union {
+		struct table_node loaded;
+		struct {
+			u64 match_stamp;
+			struct session *next_match;
+		};
+	};
 	bool committing;
+	u8 match_qos;
+	u8 match_options;
 	u16 id_len;
+	u32 match_ids;
 	u32 expiry;
 	u8 *id;
 	struct client *client;
 	struct client *claimant;
-	u32 claims;
 	u64 sid;
 	s64 seen;
 	struct away *away;
 	struct subscriptions subscriptions;
 	u32 subscription_count;
+	u32 claims;
 	struct inbound inbound;
 	struct inbound halves;
 	struct outbound outbound;
 	struct acl_subject subject;
-	u64 match_stamp;
-	struct session *next_match;
-	u32 match_ids;
-	u8 match_qos;
-	u8 match_options;
 };
 
 /*

@@ -460,7 +460,7 @@ static void acknowledge(struct client *client)
 		send_batch(client);
 	client->subscribing = NULL;
 	subscribe_free(subscribing);
-	if (client->held_up)
+	if (hold_is_up(client))
 		hold_snapshot(client);
 }
 
@@ -486,7 +486,7 @@ static void end_batch(struct client *client)
 	send_batch(client);
 	client->subscribing->cost = 0;
 	client->subscribing->full = false;
-	if (client->held_up)
+	if (hold_is_up(client))
 		hold_snapshot(client);
 	else
 		subscribe_go_on(client);
@@ -521,7 +521,7 @@ static bool go_on(struct client *client)
 		return false;
 	}
 	change = session_change(client->session, store_queued());
-	if (change > store_committed() || client->sink_seq > sink_seq()) {
+	if (change > store_committed() || !hold_sink_is_read(client)) {
 		client_await(client, change, await_sink);
 		return false;
 	}
@@ -571,15 +571,12 @@ static bool failed(struct client *client, const struct kmod_reply *reply)
 	return ended || (subscribing->subscribe && !lost);
 }
 
-/* Messages of these subscriptions are held back from now on. */
-static void held_up(struct client *client, const struct kmod_reply *reply)
+/* Messages of these subscriptions are held back from now on. 0 or -ENOMEM. */
+static int held_up(struct client *client, const struct kmod_reply *reply)
 {
 	if (!client->subscribing->subscribe || !sink_enabled())
-		return;
-	if (!client->held_up)
-		client->held_from = client->handled;
-	client->held_up = true;
-	client->sink_seq = kmod_u64(reply, KMQTT_A_SUB_SINK_SEQ);
+		return 0;
+	return hold_begin(client, kmod_u64(reply, KMQTT_A_SUB_SINK_SEQ));
 }
 
 static void done(struct kmod_request *request, const struct kmod_reply *reply)
@@ -591,7 +588,10 @@ static void done(struct kmod_request *request, const struct kmod_reply *reply)
 	client->subscribing->fresh = 0;
 	if (!reply->err) {
 		follow(client);
-		held_up(client, reply);
+		if (held_up(client, reply)) {
+			client_end(client, "out of memory");
+			return;
+		}
 	} else if (!failed(client, reply)) {
 		client_end(client, NULL);
 		return;
