@@ -1,9 +1,10 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0
-"""Measures what it costs a daemon to adopt the connections of one that was
+r"""Measures what it costs a daemon to adopt the connections of one that was
 killed. In a guest whose clock counts instructions, these are instructions:
 
-    tools/vm --count --timeout 3600 -- selftests/guest/adoption.py [CONNECTIONS]
+    tools/vm --count --mem 6G --timeout 3600 -- \
+        selftests/guest/adoption.py [CONNECTIONS]
 
 Each connection has a session and a subscription. What a start without
 connections costs is left out. Exit status 1 when one costs more than 200,000

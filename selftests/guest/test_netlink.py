@@ -3,6 +3,7 @@
 """The netlink contract (kmod/uapi/linux/kmqtt.h), without the daemon."""
 
 import contextlib
+import ctypes
 import errno
 import os
 import re
@@ -13,12 +14,14 @@ import threading
 import time
 
 from attached import PORT, Attached, Lasting, listening
-from broker import refused
+from broker import libc, refused
 from ktap import FACTOR, cases, equal, main, test, times, wait_until
 from mqtt import (PINGRESP, Closed, connect, packet,
                   ping, publish, subscribe)
 from nl import (CMD, END, EVENT_DROPPED, EVENT_ENDED, LIMIT, NLM_F_ACK,
                 NLM_F_DUMP, STATE, Netlink, attribute)
+
+TCP_REPAIR, TCP_ZEROCOPY_RECEIVE = 19, 35
 
 
 class Strict(Lasting):
@@ -631,6 +634,24 @@ def wrong_size(module):
         one.ping()
 
 
+@test("what is missing, or contradicts itself: EINVAL")
+def missing(module):
+    with Attached(module.nl) as one:
+        for cmd, values, words in (
+                ("conn_add", {}, "descriptor missing"),
+                ("conn_adopt", {}, "connection id missing"),
+                ("memory_set", {}, "limit missing"),
+                ("conn_set", {"id": one.id, "active": True, "next": True},
+                 "either active or next"),
+                ("conn_set", {"id": one.id, "done": 1 << 40},
+                 "done has no such value"),
+                ("publish", {"topic": "a", "payload": b"b", "payload_fd": 1},
+                 "two payloads")):
+            with refused(errno.EINVAL, words):
+                module.nl.request(cmd, values)
+        one.ping()
+
+
 @test("commands that do not exist: EOPNOTSUPP")
 def no_command(module):
     for cmd in 0, CMD["event"], max(CMD.values()) + 1, 255:
@@ -695,10 +716,47 @@ def socket_calls(module):
                  errno.EOPNOTSUPP),
                 (lambda: server.send(b"x", socket.MSG_OOB), errno.EOPNOTSUPP),
                 (lambda: server.recv(1, socket.MSG_OOB), errno.EOPNOTSUPP),
+                (lambda: server.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1),
+                 errno.EBUSY),
+                (lambda: server.getsockopt(socket.IPPROTO_TCP,
+                                           TCP_ZEROCOPY_RECEIVE, 64),
+                 errno.EOPNOTSUPP),
+                (lambda: disconnect(server), errno.EBUSY),
                 (lambda: os.splice(server.fileno(), os.pipe()[1], 10),
                  errno.EOPNOTSUPP)):
             with refused(number):
                 call()
+        # What has nothing to do with it goes on as before.
+        server.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 77)
+        equal(server.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE), 77)
+        one.ping()
+
+
+def disconnect(one):
+    """Dissolve the association, as connect(2) says."""
+    if libc.connect(one.fileno(), bytes(16), 16):
+        raise OSError(ctypes.get_errno(), "connect")
+
+
+@test("a run that fits the ring in part: its first messages come, no others")
+def fits_in_part(module):
+    count, room = 200, 30
+    with Attached(module.nl, receive_buffer=4096, ring_messages=room) as one, \
+            Attached(module.nl) as other:
+        one.sub("a")
+        large = 0
+        while not one.record()["ring_used_messages"]:
+            other.publish("a", bytes(20000))
+            large += 1
+        came = room - one.record()["ring_used_messages"]
+        other.send(b"".join(publish("a", b"%03d" % number)
+                            for number in range(count)))
+        wait_until(lambda: one.record()["dropped_messages"] == count - came,
+                   "dropped")
+        got = [payload for _, payload in one.messages(large)]
+        equal(got, [bytes(20000)] * large)
+        equal([payload for _, payload in one.messages(came)],
+              [b"%03d" % number for number in range(came)])
         one.ping()
 
 
