@@ -74,6 +74,7 @@ static struct {
 
 static int signal_fd;
 static bool stopping;
+static bool hung_up;
 static bool handing_over;
 static bool pid_file_written;
 static char program[PATH_MAX];	/* as it was started: it may be replaced */
@@ -264,6 +265,7 @@ static void handle_hangup(void)
 	struct config fresh;
 	int err;
 
+	hung_up = false;
 	if (!running.arguments->config_file) {
 		log_print(LOG_TYPE_NOTICE,
 			  "SIGHUP ignored: there is no configuration file.");
@@ -289,8 +291,8 @@ static void handle_signal(u32 number)
 		handing_over = true;
 	else if (number != SIGHUP)
 		stopping = true;
-	else if (!stopping)
-		handle_hangup();
+	else
+		hung_up = true;
 }
 
 static void signal_done(struct ring_op *op, const struct ring_result *result)
@@ -515,6 +517,9 @@ static int serve(void)
 		  "kmqttd version " KMQTT_VERSION " running");
 	listener_poll_all();
 	while (!err && !stopping) {
+		/* Not before: who is being adopted cannot be judged anew yet. */
+		if (hung_up)
+			handle_hangup();
 		err = turn();
 		if (!err)
 			err = failure;

@@ -8,19 +8,21 @@ KMQTT_LONG=1: with more clients, and more often.
 import concurrent.futures
 import os
 import select
+import signal
 import subprocess
 import threading
 
 from broker import CONFIG, Broker, client
 from ktap import TIMEOUT, cases, equal, main, note, test, wait_until
 from mqtt import (PINGRESP, PUBACK, PUBCOMP, PUBREC, PUBREL, Client,
-                  acknowledge, connect, ping, publish, subscribe)
+                  acknowledge, connect, packet, ping, publish, subscribe)
 from nl import STATE
 
 LONG = bool(os.environ.get("KMQTT_LONG"))
 CLIENTS = 1000 if LONG else 200
 KILLS = 50 if LONG else 8
 BURST = 10  # messages that are published before the slowest is waited for
+ANSWER = packet(PINGRESP, 0)
 WINDOW = 40  # messages that the slowest has not got; fewer than a ring has
 
 
@@ -36,6 +38,8 @@ class Crowd:
         self.clients = [client(f"c{number}") for number in range(count)]
         self.got = [0] * count
         self.pings = [0] * count
+        self.rest = [b""] * count
+        self.packets = []
         self.failure = None
         self.topic = topic
         self.ready = select.epoll()
@@ -57,16 +61,29 @@ class Crowd:
             self.failure = failure
 
     def take(self, index):
-        """Take what one of them has got."""
-        one = self.clients[index]
-        one.reader.feed(one.receive())
-        for packet in one.reader:
-            if packet.kind == PINGRESP:
+        """Take what one of them has got, byte for byte."""
+        data = self.rest[index] + self.clients[index].receive()
+        at = 0
+        while at < len(data):
+            wanted = self.wanted(self.got[index])
+            if data.startswith(wanted, at):
+                self.got[index] += 1
+                at += len(wanted)
+            elif data.startswith(ANSWER, at):
                 self.pings[index] += 1
-                continue
-            equal((packet.topic, packet.payload),
-                  (self.topic, b"%d" % self.got[index]), f"client {index}")
-            self.got[index] += 1
+                at += len(ANSWER)
+            elif len(data) - at < len(wanted):
+                break
+            else:
+                raise AssertionError(f"client {index}: {wanted} wanted, "
+                                     f"got {data[at:at + 40]}")
+        self.rest[index] = data[at:]
+
+    def wanted(self, number):
+        """Return the packet with that number."""
+        while len(self.packets) <= number:
+            self.packets.append(publish(self.topic, b"%d" % len(self.packets)))
+        return self.packets[number]
 
     def await_all(self, counts, least, what):
         """Wait until all have got so many."""
@@ -228,6 +245,20 @@ def keepalive(broker):
         broker.start_daemon()
         equal(watcher.message()[0], "will/silent")
         silent.ended()
+
+
+@test("SIGHUP while connections are being adopted counts once they are")
+def hangup(broker):
+    clients = [client(f"c{number}") for number in range(CLIENTS)]
+    broker.end()
+    broker.daemon = broker.run_daemon(broker.config)
+    wait_until(lambda: broker.nl.stats()["daemon"], "adopting")
+    broker.daemon.send_signal(signal.SIGHUP)
+    broker.await_ready()
+    broker.await_line("Config reloaded")
+    for one in clients:
+        one.unsubscribe("nothing")
+        one.close()
 
 
 @test("a second daemon is refused while the first lives")
