@@ -8,6 +8,7 @@
 # make check-debug    the guest tests in a debug kernel (likewise)
 # make check-coverage lines of kmod/ that the guest tests run (likewise)
 # make check-kernels  on Debian's backported and newest kernels (likewise)
+# make soak       MINUTES=10, of mixed load: is memory flat? (likewise)
 # make fuzz       FUZZ_SECONDS=60, of each fuzzer (likewise)
 # make lint       style, warnings, and the netlink contract (likewise)
 # make install    PREFIX=/usr/local DESTDIR=
@@ -112,6 +113,13 @@ fuzz:
 	$(MAKE) --no-print-directory -s all
 	selftests/check-fuzz $(FUZZ_SECONDS)
 
+MINUTES ?= 10
+
+soak:
+	tools/setup check
+	$(MAKE) --no-print-directory -s all
+	selftests/soak $(MINUTES)
+
 check-debug:
 	tools/setup check
 	selftests/check-debug
@@ -146,6 +154,6 @@ clean:
 	rm -rf build $(PROGRAMS) selftests/hammer
 
 .PHONY: all module demo bench bench-budget check check-long check-debug \
-	check-coverage check-kernels fuzz lint install clean
+	check-coverage check-kernels fuzz soak lint install clean
 
 -include $(shell find build -name '*.d' 2>/dev/null)

@@ -175,3 +175,41 @@ def lines(series, x_label, y_label, title, names=()):
                  f' rotate(-90)" class="axis" text-anchor="middle">'
                  f"{html.escape(y_label)}</text>")
     return _svg(HEIGHT, parts, title)
+
+
+# ---- Over time ----
+
+def trend(points, begin, fit, x_label, y_label, title):
+    """Draw values over time, on axes that begin at 0.
+
+    What is before begin is pale. fit gives the trend of the rest.
+    """
+    end, top = points[-1][0], max(value for _, value in points) * 1.1 or 1
+    height = HEIGHT * 2 / 3
+
+    def place(at, value):
+        return (LEFT + (WIDTH - LEFT - RIGHT) * at / end,
+                height - BELOW - (height - BELOW - ABOVE) * value / top)
+
+    def path(part):
+        return " ".join("%.1f,%.1f" % place(*point) for point in part)
+
+    left, base = place(0, 0)
+    parts = []
+    for value in _steps(top):
+        y = place(0, value)[1]
+        parts.append(_line(left, y, WIDTH - RIGHT, y, "grid" if value else
+                           "base"))
+        parts.append(_text(left - 8, y + 4, number(value), "tick", "end"))
+    for value in _steps(end):
+        parts.append(_text(place(value, 0)[0], base + 19, number(value), "tick",
+                           "middle"))
+    early = [point for point in points if point[0] <= begin]
+    late = [point for point in points if point[0] >= begin]
+    parts.append(f'<polyline points="{path(early)}" class="line s1 part1"/>')
+    parts.append(f'<polyline points="{path(late)}" class="line s1"/>')
+    parts.append(f'<polyline points="{path([(x, fit(x)) for x in (begin, end)])}"'
+                 ' class="line s2"/>')
+    parts.append(_text((left + WIDTH - RIGHT) / 2, height - 8,
+                       f"{y_label} over {x_label}", "axis", "middle"))
+    return _svg(height, parts, title)
