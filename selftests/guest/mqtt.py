@@ -383,6 +383,23 @@ class Client:
             self.send(acknowledge(PUBREL, number))
             self.acknowledged(PUBCOMP, number)
 
+    def publish_all(self, messages, qos=0, retain=False):
+        """Publish (topic, payload)s in one go, and complete the exchanges.
+
+        Acknowledgements come in the order of the messages (4.6).
+        """
+        numbers = [self.next_number() if qos else None for _ in messages]
+        self.send(*(publish(*message, qos << 1 | retain, number)
+                    for message, number in zip(messages, numbers)))
+        if not qos:
+            return
+        for number in numbers:
+            self.acknowledged(PUBACK if qos == 1 else PUBREC, number)
+        if qos == 2:
+            self.send(*(acknowledge(PUBREL, number) for number in numbers))
+            for number in numbers:
+                self.acknowledged(PUBCOMP, number)
+
     def ping(self):
         """Send a PINGREQ, and await the PINGRESP."""
         self.send(ping)

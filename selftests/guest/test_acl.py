@@ -82,14 +82,12 @@ def outcome(topics, client_id, user, qos, port=PORT):
     with admin(address=address) as one, \
             client(client_id, address, username=user) as other:
         one.subscribe(("#", qos), ("$q/#", qos))
-        for topic in topics:
-            other.publish(topic, b"w", qos)
+        other.publish_all([(topic, b"w") for topic in topics], qos)
         other.ping()
         one.publish("end", b"", qos)
         written = [m[0] for m in one.until("end")]
         other.subscribe(("#", qos), ("$q/#", qos), ("end/#", qos))
-        for topic in topics:
-            one.publish(topic, b"r", qos)
+        one.publish_all([(topic, b"r") for topic in topics], qos)
         # Both have been judged when what comes after both is there.
         one.publish("end", b"", qos)
         one.until("end")

@@ -108,9 +108,10 @@ def durable(broker, qos, how):
             capture_output=True).stdout.decode().splitlines()
 
     equal(resume("-E"), [])  # it ends once it has subscribed
-    for number in range(50):
-        pub("-q", "2", "-t", "t", "-m", f"m {number}")
-        if number == 25:
+    for half in range(0, 25), range(25, 50):
+        pub("-q", "2", "-t", "t", "-l",
+            data=b"".join(b"m %d\n" % number for number in half))
+        if not half.start:
             how(broker)
     equal(resume("-C", "50"), [f"m {n}" for n in range(50)])
     client("durable").disconnect()
