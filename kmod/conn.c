@@ -19,6 +19,9 @@
 /* Packet time-outs that a packet may take in all, and a second for each KiB. */
 enum { PACKET_WHOLE = 10 };
 
+/* kmalloc() would round a connection up by more than a third. */
+static struct kmem_cache *conn_cache __ro_after_init;
+
 static void conn_timer(struct timer_list *timer)
 {
 	struct kmqtt_conn *conn = timer_container_of(conn, timer, timer);
@@ -29,7 +32,7 @@ static void conn_timer(struct timer_list *timer)
 static struct kmqtt_conn *conn_new(struct kmqtt_ns *ns, struct file *file,
 				   const struct kmqtt_limits *limits)
 {
-	struct kmqtt_conn *conn = kzalloc(sizeof(*conn), GFP_KERNEL_ACCOUNT);
+	struct kmqtt_conn *conn = kmem_cache_zalloc(conn_cache, GFP_KERNEL);
 
 	if (!conn)
 		return NULL;
@@ -52,7 +55,7 @@ void kmqtt_conn_free(struct kmqtt_conn *conn)
 	kmqtt_access_free(conn);
 	kfree(conn->user_name);
 	kfree(conn->client_id);
-	kfree(conn);
+	kmem_cache_free(conn_cache, conn);
 }
 
 /**
@@ -384,4 +387,16 @@ void kmqtt_conn_event(struct kmqtt_conn *conn, u32 bits)
 
 	if (xchg(&ns->event_armed, 0))
 		kmqtt_nl_event(ns, conn->event_seq);
+}
+
+int __init kmqtt_conn_init(void)
+{
+	conn_cache = KMEM_CACHE(kmqtt_conn, SLAB_ACCOUNT);
+	return conn_cache ? 0 : -ENOMEM;
+}
+
+/* After rcu_barrier(): nobody is left. */
+void kmqtt_conn_exit(void)
+{
+	kmem_cache_destroy(conn_cache);
 }

@@ -335,6 +335,9 @@ struct kmqtt_conn {
 	struct rcu_head rcu;
 };
 
+int kmqtt_conn_init(void);
+void kmqtt_conn_exit(void);
+
 /* Netlink handlers: under kmqtt_ns.lock, may sleep. */
 struct kmqtt_conn *kmqtt_conn_add(struct kmqtt_ns *ns, struct file *file,
 				  const struct kmqtt_limits *limits,

@@ -8,6 +8,7 @@
 #include <net/genetlink.h>
 #include <net/tcp.h>
 
+#include "conn.h"
 #include "msg.h"
 #include "netlink.h"
 #include "ns.h"
@@ -22,9 +23,12 @@ static int __init kmqtt_init(void)
 	err = kmqtt_msg_init();
 	if (err)
 		return err;
-	err = kmqtt_sub_init();
+	err = kmqtt_conn_init();
 	if (err)
 		goto exit_msg;
+	err = kmqtt_sub_init();
+	if (err)
+		goto exit_conn;
 	err = kmqtt_workers_init();
 	if (err)
 		goto exit_sub;
@@ -47,6 +51,8 @@ exit_workers:
 	kmqtt_workers_exit();
 exit_sub:
 	kmqtt_sub_exit();
+exit_conn:
+	kmqtt_conn_exit();
 exit_msg:
 	kmqtt_msg_exit();
 	return err;
@@ -65,6 +71,7 @@ static void __exit kmqtt_exit(void)
 	kmqtt_workers_exit();
 	rcu_barrier();
 	kmqtt_sub_exit();
+	kmqtt_conn_exit();
 	kmqtt_msg_exit();
 }
 
