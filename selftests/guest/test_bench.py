@@ -6,8 +6,8 @@ import json
 import os
 import subprocess
 
-from broker import PORT, Broker
-from ktap import TIMEOUT, cases, equal, main
+from broker import PORT, Broker, client
+from ktap import TIMEOUT, cases, equal, main, test
 from nl import TOP
 
 BENCH = TOP / "tools/kmqtt-bench"
@@ -96,6 +96,45 @@ def qos1(broker, args):
     equal((result["qos"], result["durable"]), (1, "--durable" in args))
     equal((result["expected"], result["deliveries"]), (2000, 2000))
     broker.settle()
+
+
+@cases([(f"MQTT {what}, QoS {qos}", qos, words, packet) for what, words, packet in (
+    ("5", ["-V", "5"], 1),
+    ("3.1.1 to 5", ["-V", "4,5"], 1),
+    ("5 to 3.1.1, with 2 properties", ["-V", "5,4", "--user-properties", 2], 0),
+    ("5, with 100 properties and identifiers",
+     ["-V", 5, "--user-properties", 100, "--identifiers"], 1606)) for qos in (0, 1)])
+def version_5(broker, qos, words, packet):
+    bare = len("bench/fan/topic/0") + 2 + 2 * qos + 64 + 2
+    for scenario in ["fanout", "-S", 10], ["p2p", "-S", 10]:
+        result = run(*scenario, "-p", PORT, "-q", qos, "-n", 2000, *words)
+        equal((result["expected"], result["deliveries"]), (2000, 2000))
+        # The length of a length over 127 takes two bytes.
+        equal(result["packet_bytes"], bare + packet + (packet > 127))
+        broker.settle()
+
+
+@test("MQTT 5: durable sessions, requests")
+def version_5_more(broker):
+    for words in (["fanout", "-S", 10, "-q", 1, "--durable", "-n", 2000],
+                  ["connect", "-S", 20], ["subscribe", "-S", 20],
+                  ["ping", "-S", 20, "-n", 200]):
+        run(*words, "-p", PORT, "-V", 5)
+        broker.settle()
+
+
+@test("it notices that properties are not what was published")
+def other_properties(broker):
+    # Subscribers of its own to the topic, whose messages have none.
+    with client() as other:
+        process = subprocess.Popen(
+            [BENCH, "fanout", "-p", str(PORT), "-V", "5", "-S", "2",
+             "--user-properties", "1", "--json", "--duration", "2"],
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        while process.poll() is None:
+            other.publish("bench/fan/topic/0", bytes(64))
+        equal(process.returncode, 1)
+        assert json.loads(process.stdout.read())["corrupted"], "unnoticed"
 
 
 @cases([("memory", 500)])

@@ -68,6 +68,10 @@ struct options {
 	uint64_t warmup;		/* messages */
 	unsigned int payload;
 	unsigned int qos;
+	unsigned int publisher_version;	/* of the protocol */
+	unsigned int subscriber_version; /* and of those who only ask */
+	bool identifiers;		/* of subscriptions */
+	unsigned int properties;	/* user properties of a PUBLISH */
 	bool durable;			/* subscribers' sessions */
 	const char *prefix;
 	unsigned int timeout_s;

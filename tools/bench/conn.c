@@ -132,7 +132,8 @@ static void conn_connected(struct run *run, struct conn *c)
 	c->state = CONN_WAIT_CONNACK;
 	clean = run->forgetting || !run->opt->durable ||
 		c->role != ROLE_SUBSCRIBER;
-	conn_send(run, c, buf, mqtt_connect(buf, id, clean));
+	conn_send(run, c, buf, mqtt_connect(buf, conn_version(run->opt, c), id,
+					    clean));
 }
 
 static void conn_ready(struct run *run, struct conn *c)
@@ -150,13 +151,17 @@ static void conn_ready(struct run *run, struct conn *c)
 
 void conn_ask(struct run *run, struct conn *c, const struct mqtt_filters *f)
 {
-	unsigned char buf[MQTT_FILTERS_MAX + 8];
+	unsigned char buf[MQTT_FILTERS_MAX + 16];
+	uint32_t identifier = 0;
 
 	c->state = f->type == MQTT_SUBSCRIBE ? CONN_WAIT_SUBACK :
 					       CONN_WAIT_UNSUBACK;
 	c->asked = f->count;
 	c->asked_ns = now_ns();
-	conn_send(run, c, buf, mqtt_filters(buf, 1, f));
+	if (f->type == MQTT_SUBSCRIBE)
+		identifier = shape_identifier(run->opt, c->index);
+	conn_send(run, c, buf, mqtt_filters(buf, conn_version(run->opt, c), 1,
+					    f, identifier));
 }
 
 static void conn_subscribe(struct run *run, struct conn *c)
@@ -195,9 +200,16 @@ void conn_disconnect(struct run *run, struct conn *c)
 static void got_connack(struct run *run, struct conn *c,
 			const unsigned char *p, uint32_t len)
 {
+	struct mqtt_header h;
+	unsigned int code = 255;
 	char why[80];
 
-	if (len == 4 && !p[3]) {
+	/* It has come whole: the header is good. */
+	mqtt_header(&h, p, len);
+	if (conn_version(run->opt, c) == MQTT_V5 ? h.total > h.len + 2 :
+						   h.total == h.len + 2)
+		code = p[h.len + 1];
+	if (!code) {
 		run->found = true;
 		if (!run->forgetting && (c->role == ROLE_SUBSCRIBER ||
 					 c->role == ROLE_STALLED))
@@ -206,9 +218,21 @@ static void got_connack(struct run *run, struct conn *c,
 			conn_ready(run, c);
 		return;
 	}
-	snprintf(why, sizeof(why), "code %u, %s", len == 4 ? p[3] : 255u,
-		 mqtt_connack_text(len == 4 ? p[3] : 255));
+	snprintf(why, sizeof(why), "code %u, %s", code,
+		 mqtt_connack_text(code));
 	conn_fail(run, c, "CONNECT refused", why);
+}
+
+/* Where what follows the properties at @at begins; @len: there are none. */
+static uint32_t behind_properties(const unsigned char *p, uint32_t at,
+				  uint32_t len)
+{
+	uint32_t properties;
+	int n = at < len ? mqtt_varint(&properties, p + at, len - at) : 0;
+
+	if (n <= 0 || properties > len - at - (uint32_t)n)
+		return len;
+	return at + (uint32_t)n + properties;
 }
 
 static void got_suback(struct run *run, struct conn *c,
@@ -216,16 +240,20 @@ static void got_suback(struct run *run, struct conn *c,
 {
 	struct mqtt_header h;
 	char why[40];
+	uint32_t at;
 	uint32_t i;
 
 	/* It has come whole: the header is good. */
 	mqtt_header(&h, p, len);
-	if (len != h.len + 2 + c->asked) {
+	at = h.len + MQTT_ID_LEN;
+	if (conn_version(run->opt, c) == MQTT_V5)
+		at = behind_properties(p, at, len);
+	if (len != at + c->asked) {
 		conn_fail(run, c, "SUBACK is for another number of filters",
 			  NULL);
 		return;
 	}
-	for (i = h.len + 2; i < len; i++) {
+	for (i = at; i < len; i++) {
 		if (p[i] <= 2 && p[i] >= run->opt->qos)
 			continue;
 		snprintf(why, sizeof(why), "code 0x%02x", p[i]);
@@ -293,7 +321,7 @@ enum drained {
 
 static enum drained conn_read_once(struct run *run, struct conn *c)
 {
-	unsigned char *buf = run->buf + HEAD_MAX;
+	unsigned char *buf = run->buf + LEAD_MAX;
 	ssize_t n = recv(c->fd, buf, RECEIVE_MAX, MSG_DONTWAIT);
 
 	if (n > 0) {
@@ -355,11 +383,12 @@ static void conn_init(struct run *run, uint32_t i)
 {
 	struct conn *c = &run->conns[i];
 	uint32_t subscribers = run->opt->subscribers;
-	bool pairs = options_pairs(run->opt);
 
 	c->role = role_of(run->opt, i);
 	c->index = c->role == ROLE_PUBLISHER ? i - subscribers : i;
-	c->head = shape_head(&run->shape, pairs ? c->index : 0);
+	c->lead = form_lead(c->role == ROLE_PUBLISHER ? &run->shape.out :
+			    &run->shape.in, c->index);
+	c->carry = run->carries + (size_t)i * run->carry_len;
 	if (c->role == ROLE_SUBSCRIBER)
 		load_view(&run->load, c->index, &c->view);
 }

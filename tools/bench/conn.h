@@ -56,12 +56,12 @@ struct conn {
 	uint32_t published;	/* messages */
 	uint32_t acked;		/* of those, at QoS 1 */
 	uint16_t id;		/* of the PUBLISH that is arriving */
-	const unsigned char *head;	/* of every packet */
+	const unsigned char *lead;	/* of every packet */
 	struct view view;
 	struct stamp stamp;	/* of the PUBLISH that is arriving */
 	struct unsent unsent;
-	/* The beginning of a packet: at most a head, identifier and stamp. */
-	unsigned char carry[HEAD_MAX];
+	/* The beginning of a packet: at most a lead and a stamp. */
+	unsigned char *carry;
 };
 
 /* Removes durable sessions: by connecting once more, with a clean one. */
@@ -100,6 +100,14 @@ static inline uint16_t conn_packet_id(uint32_t n)
 /* Answers what one read has brought, in one write. */
 void conn_send_acks(struct run *run, struct conn *c, const unsigned char *buf,
 		    size_t len);
+
+/* Of the protocol. */
+static inline unsigned int conn_version(const struct options *opt,
+					const struct conn *c)
+{
+	return c->role == ROLE_PUBLISHER ? opt->publisher_version :
+					   opt->subscriber_version;
+}
 
 /* @buf has CLIENT_ID_MAX bytes. */
 #define CLIENT_ID_MAX	24

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * kmqtt-bench: loads any MQTT 3.1.1 broker, verifies every delivery and says
+ * kmqtt-bench: loads any MQTT broker, verifies every delivery and says
  * what it cost. This file: the command line.
  */
 #include <errno.h>
@@ -14,6 +14,7 @@
 #include "fault.h"
 #include "match.h"
 #include "memory.h"
+#include "mqtt.h"
 #include "shape.h"
 
 #define CLIENTS_MAX	100000u
@@ -42,6 +43,8 @@ enum {
 	OPT_FILTERS,
 	OPT_PID,
 	OPT_DURABLE,
+	OPT_IDENTIFIERS,
+	OPT_PROPERTIES,
 };
 
 static const struct option long_options[] = {
@@ -53,6 +56,9 @@ static const struct option long_options[] = {
 	{ "deliveries", required_argument, NULL, 'n' },
 	{ "payload", required_argument, NULL, 's' },
 	{ "qos", required_argument, NULL, 'q' },
+	{ "mqtt", required_argument, NULL, 'V' },
+	{ "identifiers", no_argument, NULL, OPT_IDENTIFIERS },
+	{ "user-properties", required_argument, NULL, OPT_PROPERTIES },
 	{ "topic-prefix", required_argument, NULL, 't' },
 	{ "warmup", required_argument, NULL, OPT_WARMUP },
 	{ "nodelay", no_argument, NULL, OPT_NODELAY },
@@ -79,7 +85,7 @@ static const char help_usage[] =
 "Usage: kmqtt-bench SCENARIO [options]\n"
 "       kmqtt-bench floor SCENARIO [options]\n"
 "\n"
-"Loads an MQTT 3.1.1 broker at QoS 0 or 1, verifies every delivery, and reports\n"
+"Loads an MQTT broker at QoS 0 or 1, verifies every delivery, and reports\n"
 "rate, latency and, for a broker on this machine, what a delivery costs.\n"
 "\n"
 "  fanout  every subscriber gets every message of the publishers (one topic)\n"
@@ -152,6 +158,16 @@ static const char help_options[] =
 "      --durable            at QoS 1: the subscribers' sessions outlive their\n"
 "                           connections (clean session 0). At the end they are\n"
 "                           removed, but not by a run that fails\n"
+"  -V, --mqtt V[,V]         version of the protocol, 4 (3.1.1) or 5, of publishers\n"
+"                           and, behind a comma, of subscribers, if that is\n"
+"                           another (4). Not with floor, match and --stalled\n"
+"      --identifiers        each subscriber subscribes with an identifier of its\n"
+"                           own, of three bytes, which is expected in front of\n"
+"                           the other properties. Wants subscribers of version\n"
+"                           5; fanout, fanin and p2p only\n"
+"      --user-properties N  user properties of each message, 0 to 200 (0), 16\n"
+"                           bytes each, which must come back in order. Wants\n"
+"                           publishers of version 5; fanout, fanin and p2p only\n"
 "  -t, --topic-prefix TEXT  1 to 200 bytes (bench/fan/topic/); a number\n"
 "                           follows. Two runs on one broker need two prefixes.\n"
 "                           match has topics of its own\n"
@@ -273,6 +289,21 @@ static const char *prefix(const char *arg)
 	return arg;
 }
 
+static unsigned int version(const char *arg, char end)
+{
+	if ((arg[0] != '4' && arg[0] != '5') || (arg[1] && arg[1] != end))
+		usage_error("--mqtt wants 4 or 5, or two of them with a comma, "
+			    "not '%s'", arg);
+	return (unsigned int)(arg[0] - '0');
+}
+
+static void versions(struct options *opt, const char *arg)
+{
+	opt->publisher_version = version(arg, ',');
+	opt->subscriber_version = arg[1] ? version(arg + 2, '\0') :
+				  opt->publisher_version;
+}
+
 static bool unit(const char *arg)
 {
 	if (strcmp(arg, "ns") && strcmp(arg, "instructions"))
@@ -331,6 +362,16 @@ static void option(struct options *opt, int key, const char *arg)
 		break;
 	case 'q':
 		opt->qos = (unsigned int)number("--qos", arg, 0, 1);
+		break;
+	case 'V':
+		versions(opt, arg);
+		break;
+	case OPT_IDENTIFIERS:
+		opt->identifiers = true;
+		break;
+	case OPT_PROPERTIES:
+		opt->properties = (unsigned int)
+			number("--user-properties", arg, 0, PROPERTIES_MAX);
 		break;
 	case 't':
 		opt->prefix = prefix(arg);
@@ -530,6 +571,23 @@ static void check_qos(const struct options *opt)
 			    "floor and --stalled");
 }
 
+static void check_version(const struct options *opt)
+{
+	const bool v5 = opt->publisher_version == MQTT_V5 ||
+			opt->subscriber_version == MQTT_V5;
+
+	if (v5 && (opt->floor || opt->stalled ||
+		   opt->scenario == SCENARIO_MATCH))
+		usage_error("floor, match and --stalled know MQTT 3.1.1 only");
+	if (opt->identifiers && opt->subscriber_version != MQTT_V5)
+		usage_error("--identifiers wants subscribers of --mqtt 5");
+	if (opt->properties && opt->publisher_version != MQTT_V5)
+		usage_error("--user-properties wants publishers of --mqtt 5");
+	if ((opt->identifiers || opt->properties) && !options_load(opt))
+		usage_error("--identifiers and --user-properties are for "
+			    "fanout, fanin and p2p");
+}
+
 static void check_match(const struct options *opt)
 {
 	if (opt->subscribers < MATCH_CLIENTS_MIN)
@@ -567,6 +625,8 @@ int main(int argc, char **argv)
 	const char *count = getenv("KMQTT_COUNT");
 	struct options opt = {
 		.payload = 64,
+		.publisher_version = MQTT_V311,
+		.subscriber_version = MQTT_V311,
 		.prefix = "bench/fan/topic/",
 		.warmup = UINT64_MAX,
 		.timeout_s = 30,
@@ -576,12 +636,13 @@ int main(int argc, char **argv)
 	};
 	int key;
 
-	while ((key = getopt_long(argc, argv, "h:p:P:S:w:n:s:q:t:",
+	while ((key = getopt_long(argc, argv, "h:p:P:S:w:n:s:q:V:t:",
 				  long_options, NULL)) != -1)
 		option(&opt, key, optarg);
 	arguments(&opt, argv + optind);
 	check_given(&opt);
 	check_qos(&opt);
+	check_version(&opt);
 	check_scenario(&opt);
 	defaults(&opt);
 	check(&opt);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The little of MQTT 3.1.1 that a load generator speaks.
+ * The little of MQTT 3.1.1 and 5 that a load generator speaks.
  */
 #ifndef BENCH_MQTT_H
 #define BENCH_MQTT_H
@@ -23,8 +23,19 @@
 
 #define MQTT_TYPE(byte)	((byte) & 0xf0)
 
+/* Protocol versions, as they stand in CONNECT. */
+#define MQTT_V311	4
+#define MQTT_V5		5
+
+/* Properties. */
+#define MQTT_SUBSCRIPTION_ID	0x0b
+#define MQTT_SESSION_EXPIRY	0x11
+#define MQTT_USER_PROPERTY	0x26
+
 #define MQTT_HEADER_MAX	5	/* type, and four bytes of length */
 #define MQTT_PUBACK_LEN	4
+/* Reason codes from here on. */
+#define MQTT_FAILURE	0x80
 #define MQTT_ID_LEN	2
 
 struct mqtt_header {
@@ -38,6 +49,15 @@ struct mqtt_header {
  * when the length can never become valid.
  */
 int mqtt_header(struct mqtt_header *h, const unsigned char *p, size_t n);
+
+/*
+ * Decodes a variable byte integer. Returns its bytes, or 0 when more are
+ * needed, or -1 when it can never become valid.
+ */
+int mqtt_varint(uint32_t *value, const unsigned char *p, size_t n);
+unsigned int mqtt_varint_len(uint32_t value);
+unsigned char *mqtt_put_varint(unsigned char *p, uint32_t value);
+unsigned char *mqtt_put_string(unsigned char *p, const char *s);
 
 static inline uint16_t mqtt_id(const unsigned char *p)
 {
@@ -64,11 +84,16 @@ struct mqtt_filters {
 void mqtt_add_filter(struct mqtt_filters *f, unsigned char type,
 		     const char *filter, unsigned int qos);
 
-/* Each writes a packet and returns its length; @buf must have room. */
-size_t mqtt_connect(unsigned char *buf, const char *client_id, bool clean);
+/*
+ * Each writes a packet and returns its length; @buf must have room. A session
+ * that is not clean never expires.
+ */
+size_t mqtt_connect(unsigned char *buf, unsigned int version,
+		    const char *client_id, bool clean);
 size_t mqtt_puback(unsigned char *buf, uint16_t id);
-size_t mqtt_filters(unsigned char *buf, uint16_t id,
-		    const struct mqtt_filters *f);
+/* @identifier: of the subscriptions; 0: they have none. */
+size_t mqtt_filters(unsigned char *buf, unsigned int version, uint16_t id,
+		    const struct mqtt_filters *f, uint32_t identifier);
 size_t mqtt_pingreq(unsigned char *buf);
 size_t mqtt_disconnect(unsigned char *buf);
 

@@ -16,18 +16,19 @@
 static void make_packets(const struct run *run, const struct conn *c)
 {
 	const struct shape *s = &run->shape;
+	const struct form *f = &s->out;
 	struct stamp stamp = { c->index, c->unsent.seq, c->unsent.ns };
 	unsigned char *p = s->train;
 	uint32_t number = c->unsent.number;
 	uint32_t i;
 
-	for (i = 0; i < c->unsent.packets; i++, p += s->packet_len) {
+	for (i = 0; i < c->unsent.packets; i++, p += f->packet_len) {
 		if (s->topics > 1)
-			memcpy(p, c->head, s->head_len);
+			memcpy(p, c->lead, f->stamp_at);
 		if (run->opt->qos)
-			mqtt_put_id(p + s->head_len, conn_packet_id(number++));
+			mqtt_put_id(p + f->id_at, conn_packet_id(number++));
 		if (s->stamp_len)
-			memcpy(p + s->stamp_at, &stamp, sizeof(stamp));
+			memcpy(p + f->stamp_at, &stamp, sizeof(stamp));
 		stamp.seq++;
 	}
 }
@@ -44,7 +45,7 @@ static void send_failed(struct run *run, const struct conn *c, int err)
 static void send_packets(struct run *run, struct conn *c)
 {
 	struct unsent *u = &c->unsent;
-	uint64_t len = (uint64_t)u->packets * run->shape.packet_len;
+	uint64_t len = (uint64_t)u->packets * run->shape.out.packet_len;
 	ssize_t n;
 
 	while (u->done < len) {

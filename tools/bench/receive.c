@@ -45,6 +45,18 @@ static inline void acknowledge(struct run *run, uint16_t id)
 	run->acks_len += mqtt_puback(run->acks + run->acks_len, id);
 }
 
+/* Is it as expected, whatever its packet identifier is? */
+static inline bool lead_matches(const struct form *f, const unsigned char *p,
+				const unsigned char *lead)
+{
+	const size_t id_at = f->id_at, behind = f->properties_at;
+
+	if (id_at == behind)
+		return !memcmp(p, lead, f->stamp_at);
+	return !memcmp(p, lead, id_at) &&
+	       !memcmp(p + behind, lead + behind, f->stamp_at - behind);
+}
+
 /*
  * Takes packets as long as they are what was expected. This is what the load
  * generator does most: everything constant is in a local variable, as the
@@ -54,21 +66,21 @@ static void take_expected(struct input *in)
 {
 	struct load *const l = &in->run->load;
 	const struct shape *s = &in->run->shape;
-	const unsigned char *const head = in->c->head, *const body = s->body;
-	const size_t head_len = s->head_len, body_len = s->body_len;
-	const size_t stamp_at = s->stamp_at, body_at = s->body_at;
-	const size_t len = body_at + body_len;
+	const struct form f = s->in;
+	const unsigned char *const lead = in->c->lead, *const body = s->body;
+	const size_t stamp_at = f.stamp_at, body_at = f.body_at;
+	const size_t body_len = s->body_len, len = f.packet_len;
 	const struct view view = in->c->view;
 	const uint64_t now = in->now;
 	const unsigned char *p = in->p;
 	struct stamp st;
 
-	while ((size_t)(in->end - p) >= len && !memcmp(p, head, head_len) &&
+	while ((size_t)(in->end - p) >= len && lead_matches(&f, p, lead) &&
 	       !memcmp(p + body_at, body, body_len)) {
 		get_stamp(in, p + stamp_at, &st);
 		if (!load_in_order(l, &view, &st, now))
 			break;
-		acknowledge(in->run, mqtt_id(p + head_len));
+		acknowledge(in->run, mqtt_id(p + f.id_at));
 		p += len;
 	}
 	in->p = p;
@@ -137,39 +149,51 @@ static bool take_match(struct input *in, const struct mqtt_header *h)
 static bool begin_publish(struct input *in, const struct mqtt_header *h)
 {
 	const struct shape *s = &in->run->shape;
+	const struct form *f = &s->in;
 	struct conn *c = in->c;
 
-	if (c->role != ROLE_SUBSCRIBER || h->total != s->packet_len) {
+	if (c->role != ROLE_SUBSCRIBER || h->total != f->packet_len) {
 		refuse(in, h->total);
 		return true;
 	}
-	if (available(in) < s->body_at)
+	if (available(in) < f->body_at)
 		return false;
-	c->body_bad = memcmp(in->p, c->head, s->head_len) != 0;
+	c->body_bad = !lead_matches(f, in->p, c->lead);
 	if (in->run->opt->qos)
-		c->id = mqtt_id(in->p + s->head_len);
-	get_stamp(in, in->p + s->stamp_at, &c->stamp);
+		c->id = mqtt_id(in->p + f->id_at);
+	get_stamp(in, in->p + f->stamp_at, &c->stamp);
 	c->body_left = s->body_len;
-	in->p += s->body_at;
+	in->p += f->body_at;
 	take_body(in);
 	return true;
+}
+
+/* In MQTT 5 with a reason, if that is not success. */
+static bool puback_good(const struct input *in, const struct mqtt_header *h)
+{
+	const unsigned char *p = in->p + h->len;
+	const struct conn *c = in->c;
+
+	if (h->total < MQTT_PUBACK_LEN || c->acked == c->published ||
+	    mqtt_id(p) != conn_packet_id(c->acked))
+		return false;
+	return h->total == MQTT_PUBACK_LEN ||
+	       (conn_version(in->run->opt, c) == MQTT_V5 &&
+		p[MQTT_ID_LEN] < MQTT_FAILURE);
 }
 
 /* They come in the order of the messages [MQTT-4.6.0-2]. */
 static bool take_puback(struct input *in, const struct mqtt_header *h)
 {
-	struct conn *c = in->c;
-
-	if (h->total == MQTT_PUBACK_LEN && available(in) < MQTT_PUBACK_LEN)
+	if (h->total <= HEAD_MAX && available(in) < h->total)
 		return false;
-	if (h->total != MQTT_PUBACK_LEN || c->acked == c->published ||
-	    mqtt_id(in->p + h->len) != conn_packet_id(c->acked)) {
-		conn_nonsense(in->run, c, h->type, h->total);
+	if (h->total > HEAD_MAX || !puback_good(in, h)) {
+		conn_nonsense(in->run, in->c, h->type, h->total);
 		return false;
 	}
-	c->acked++;
+	in->c->acked++;
 	in->run->unacked--;
-	in->p += MQTT_PUBACK_LEN;
+	in->p += h->total;
 	return true;
 }
 

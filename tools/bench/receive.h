@@ -15,7 +15,7 @@ struct conn;
 #define RECEIVE_MAX	(256u << 10)
 
 /*
- * @buf holds @n bytes just read, behind HEAD_MAX bytes of room; @now is when.
+ * @buf holds @n bytes just read, behind LEAD_MAX bytes of room; @now is when.
  */
 void receive(struct run *run, struct conn *c, unsigned char *buf, size_t n,
 	     uint64_t now);

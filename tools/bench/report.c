@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "figures.h"
+#include "mqtt.h"
 #include "report.h"
 #include "run.h"
 
@@ -152,6 +153,25 @@ static void print_cost(const struct run *run)
 
 /* For people */
 
+static const char *version_text(unsigned int version)
+{
+	return version == MQTT_V5 ? "5" : "3.1.1";
+}
+
+static void print_versions(const struct options *o)
+{
+	if (o->publisher_version == o->subscriber_version)
+		printf("%-12s MQTT %s", "version",
+		       version_text(o->publisher_version));
+	else
+		printf("%-12s MQTT %s to %s", "version",
+		       version_text(o->publisher_version),
+		       version_text(o->subscriber_version));
+	if (o->properties)
+		printf(", %u user properties", o->properties);
+	printf("%s\n", o->identifiers ? ", subscription identifiers" : "");
+}
+
 static void print_head(const struct run *run)
 {
 	const struct options *o = run->opt;
@@ -165,11 +185,12 @@ static void print_head(const struct run *run)
 	       o->batch ? ", SCHED_BATCH here" : "");
 	printf("%-12s payload %u bytes (packet %u), QoS %u%s, topic %s%s, "
 	       "TCP_NODELAY %s here%s\n", "messages", o->payload,
-	       run->shape.packet_len, o->qos,
+	       run->shape.in.packet_len, o->qos,
 	       o->durable ? " to durable sessions" : "", topic,
 	       options_pairs(o) ? " and on" : "", o->nodelay ? "on" : "off",
 	       o->floor ? " and on there" : "; the broker's own setting "
 	       "matters too");
+	print_versions(o);
 	if (!options_stamped(o))
 		printf("%-12s payload under %u bytes: order and duplicates "
 		       "are not checked, latency takes order for granted\n",
@@ -223,7 +244,11 @@ static void json_options(const struct run *run)
 	json_u64("stalled", o->stalled);
 	json_u64("window", o->window);
 	json_u64("payload_bytes", o->payload);
-	json_u64("packet_bytes", run->shape.packet_len);
+	json_u64("packet_bytes", run->shape.in.packet_len);
+	json_u64("publisher_version", o->publisher_version);
+	json_u64("subscriber_version", o->subscriber_version);
+	json_bool("identifiers", o->identifiers);
+	json_u64("user_properties", o->properties);
 	json_u64("qos", o->qos);
 	json_bool("durable", o->durable);
 	json_u64("warmup_messages", o->warmup);

@@ -40,6 +40,8 @@ struct run {
 	struct shape shape;
 	struct load load;
 	struct conn *conns;	/* subscribers, then publishers */
+	unsigned char *carries;	/* @carry_len bytes of each */
+	uint32_t carry_len;
 	uint32_t nconns;
 	uint32_t opened;
 	uint32_t opening;	/* begun, not yet ready */
@@ -49,7 +51,7 @@ struct run {
 	int epoll;
 	int timer;
 	struct epoll_event *events;
-	unsigned char *buf;	/* HEAD_MAX + RECEIVE_MAX bytes */
+	unsigned char *buf;	/* LEAD_MAX + RECEIVE_MAX bytes */
 	unsigned char *acks;	/* as many, for what was read */
 	size_t acks_len;
 	uint64_t unacked;	/* QoS 1 messages without PUBACK */

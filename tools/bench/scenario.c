@@ -250,10 +250,14 @@ static int init_memory(struct run *run)
 	if (!err && options_load(run->opt))
 		err = load_init(&run->load, run->opt);
 	run->events = calloc(EVENTS_MAX, sizeof(*run->events));
-	run->buf = malloc(HEAD_MAX + RECEIVE_MAX);
-	run->acks = malloc(HEAD_MAX + RECEIVE_MAX);
+	run->buf = malloc(LEAD_MAX + RECEIVE_MAX);
+	run->acks = malloc(LEAD_MAX + RECEIVE_MAX);
 	run->conns = calloc(run->nconns, sizeof(*run->conns));
-	if (!run->events || !run->buf || !run->acks || !run->conns)
+	run->carry_len = run->shape.in.body_at > HEAD_MAX ?
+			 run->shape.in.body_at : HEAD_MAX;
+	run->carries = calloc(run->nconns, run->carry_len);
+	if (!run->events || !run->buf || !run->acks || !run->conns ||
+	    !run->carries)
 		return -ENOMEM;
 	return err;
 }
@@ -306,7 +310,7 @@ static void init(struct run *run, struct floor *floor)
 			 strerror(-err));
 	err = init_memory(run);
 	if (!err && run->opt->floor)
-		err = floor_start(floor, run->opt, run->shape.packet_len);
+		err = floor_start(floor, run->opt, run->shape.out.packet_len);
 	if (!err)
 		err = init_events(run);
 	if (err)
@@ -327,6 +331,7 @@ static void finish(struct run *run)
 	match_free(run->match);
 	free(run->memory);
 	free(run->conns);
+	free(run->carries);
 	free(run->events);
 	free(run->acks);
 	free(run->buf);

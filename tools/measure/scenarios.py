@@ -71,6 +71,18 @@ _COST = (
           budget=True),
 )
 
+# What MQTT 5 may cost, beside 3.1.1 in the same guest.
+_MQTT5 = (
+    ("3.1.1", ""),
+    ("5", "-V 5"),
+    ("5, identifiers", "-V 5 --identifiers"),
+    ("5, 2 properties", "-V 5 --user-properties 2"),
+    ("5, 2 properties, identifiers",
+     "-V 5 --user-properties 2 --identifiers"),
+    ("5 to 3.1.1, 2 properties", "-V 5,4 --user-properties 2"),
+    ("3.1.1 to 5", "-V 4,5"),
+)
+
 SECTIONS = (
     Section("cost", "cost", "count", "Cost of a delivery", _COST),
     Section("qos1", "cost", "count", "Cost of a delivery at QoS 1", (
@@ -89,6 +101,12 @@ SECTIONS = (
         _load("one to one, 16 in flight",
               "p2p -P 1 -S 1 -w 16 --warmup 5000 --duration 2"),
     ), brokers=("kmqtt", "kmqtt with 8 rules")),
+    Section("mqtt5", "cost", "count", "Cost of a delivery with MQTT 5", tuple(
+        _load(f"{flight} in flight, MQTT {label}",
+              f"fanout -w {flight} --warmup 200 --duration {time} {words}")
+        for flight, time in ((1, 1), (16, 0.2), (64, 0.1))
+        for label, words in _MQTT5
+    ), brokers=("kmqtt",)),
     Section("subscribers", "growth", "count", "Cost as subscribers grow",
             _grow((10, 50, 200, 1000, 10000), "{:,} subscribers",
                   "fanout -S {} -w 16 --rest 250 --warmup 16 --duration 1"),
