@@ -171,7 +171,7 @@ enum { KMQTT_CREDIT = 256 * 1024 };
  * @stamp: fan-out that touched it last; the worker's
  * @next_touched: next connection of that fan-out; the worker's
  * @next_dirty: next connection to send for; the worker's
- * @touched_qos: highest QoS granted by the filters that matched; the worker's
+ * @touched_qos: kmqtt_sub.qos of the filters that matched, together; the worker's
  * @touched_form: form that they ask for, together; the worker's
  * @touched_ids: 1 and index of one of them with an identifier in
  *	kmqtt_worker.ids, or 0; the worker's

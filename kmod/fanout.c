@@ -14,12 +14,20 @@
 /* What a message grows by at the most in another form, with one identifier. */
 enum { FORM_MORE = 16 };
 
-/* Messages published above QoS 0 go from here only to those whose highest
- * granted QoS is 0; the daemon delivers the others.
+/* Bits of kmqtt_sub.qos of those who get a message from the daemon: above QoS 0
+ * all whose highest granted QoS is not, too; else those with KMQTT_QOS_UPGRADE,
+ * if it is there to have it.
  */
-static bool wanted(const struct kmqtt_worker *worker, u8 granted)
+static u8 daemons(const struct kmqtt_msg *msg)
 {
-	return !worker->run_qos || !granted;
+	if (unlikely(msg->qos))
+		return U8_MAX;
+	return msg->sink & KMQTT_SINK_FILTER ? KMQTT_QOS_UPGRADE : 0;
+}
+
+static bool wanted(const struct kmqtt_worker *worker, u8 qos)
+{
+	return !(worker->run_daemons & qos);
 }
 
 /* Whether a subscription is for others' messages, and these are its own
@@ -273,7 +281,7 @@ static void touch_id(struct kmqtt_worker *worker, const struct kmqtt_sub *sub)
 	sub->conn->touched_ids = ids->nr;
 }
 
-/* Collect every connection once, with the highest QoS of its filters, what form
+/* Collect every connection once, with the QoS of its filters, what form
  * they ask for, and whether one of them is not of the hold.
  */
 static struct kmqtt_conn *collect(struct kmqtt_worker *worker,
@@ -302,7 +310,7 @@ static struct kmqtt_conn *collect(struct kmqtt_worker *worker,
 				conn->next_touched = touched;
 				touched = conn;
 			}
-			conn->touched_qos = max(conn->touched_qos, sub->qos);
+			conn->touched_qos |= sub->qos;
 			conn->touched_form |= sub->form & ~KMQTT_FORM_IDS;
 			conn->touched_before |= before_hold(sub);
 			touch_id(worker, sub);
@@ -541,7 +549,7 @@ static int fanout_open(struct kmqtt_worker *worker,
 	kmqtt_match_hold(ticket->match);
 	worker->run_match = ticket->match;
 	worker->run_target = &ticket->match->targets[ticket->ticket.target];
-	worker->run_qos = ticket->msg->qos;
+	worker->run_daemons = daemons(ticket->msg);
 	worker->run_conn_id = ticket->msg->conn_id;
 	worker->run_alone = no_local(worker->run_target);
 	return 0;
@@ -555,7 +563,7 @@ static bool joins(const struct kmqtt_worker *worker,
 
 	return worker->run_match == ticket->match &&
 	       worker->run_target == &ticket->match->targets[ticket->ticket.target] &&
-	       worker->run_qos == msg->qos &&
+	       worker->run_daemons == daemons(msg) &&
 	       (!worker->run_alone || worker->run_conn_id == msg->conn_id) &&
 	       kmqtt_run_takes(worker->run, msg);
 }

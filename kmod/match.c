@@ -38,10 +38,12 @@ static int matcher_found(struct kmqtt_walk *walk, struct kmqtt_node *node)
 	matcher = container_of(walk, struct kmqtt_matcher, walk);
 	for (leaf = rcu_dereference(node->leaves); leaf;
 	     leaf = rcu_dereference(leaf->next)) {
-		if (!leaf->worker) {
+		if (!leaf->worker || READ_ONCE(leaf->nr_upgrade)) {
 			matcher->sink = true;
-			continue;
+			matcher->shares |= !!leaf->group;
 		}
+		if (!leaf->worker)
+			continue;
 		if (matcher->nr == matcher->room) {
 			err = matcher_grow(matcher);
 			if (err)
@@ -160,6 +162,7 @@ static struct kmqtt_match *match_new(struct kmqtt_matcher *matcher,
 	match->nr_targets = targets;
 	match->nr_leaves = matcher->nr;
 	match->sink = matcher->sink;
+	match->shares = matcher->shares;
 	match->targets = (struct kmqtt_target *)(match + 1);
 	match->choices = (struct kmqtt_choice *)(match->targets + targets);
 	leaves = (struct kmqtt_leaf **)(match->choices + choices);
@@ -201,6 +204,7 @@ struct kmqtt_match *kmqtt_match_make(struct kmqtt_matcher *matcher,
 	generation = smp_load_acquire(&ns->generation);
 
 	matcher->sink = false;
+	matcher->shares = false;
 	rcu_read_lock();
 	err = kmqtt_trie_match(&ns->trie, topic, len, &matcher->walk);
 	rcu_read_unlock();

@@ -50,7 +50,8 @@ struct kmqtt_choice {
  * @nr: targets that get every message
  * @nr_choices: shared subscriptions
  * @nr_targets: those of @nr and of @choices
- * @sink: the sink subscribes
+ * @sink: the sink subscribes, or somebody with KMQTT_QOS_UPGRADE
+ * @shares: so does a member of a shared subscription: the daemon chooses
  * @nr_leaves: in all targets
  * @targets: a worker each; then those of @choices
  * @choices: the shared subscriptions
@@ -67,6 +68,7 @@ struct kmqtt_match {
 	u32 nr_targets;
 	u32 nr_leaves;
 	bool sink;
+	bool shares;
 	struct kmqtt_target *targets;
 	struct kmqtt_choice *choices;
 	const u8 *topic;
@@ -98,7 +100,8 @@ enum { KMQTT_MATCH_LEAVES = 32768 };
  * @leaves: lists found, each with a reference; grows, and is kept
  * @nr: how many
  * @room: for how many
- * @sink: the sink's was among them
+ * @sink: see struct kmqtt_match
+ * @shares: likewise
  */
 struct kmqtt_matcher {
 	struct kmqtt_walk walk;
@@ -106,6 +109,7 @@ struct kmqtt_matcher {
 	u32 nr;
 	u32 room;
 	bool sink;
+	bool shares;
 };
 
 /* All of these: process context, may sleep. */

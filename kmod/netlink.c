@@ -17,7 +17,7 @@ enum {
 	QOS_MAX = 2,
 	ACCESS_MAX = 3,
 	RULE_FLAGS_MAX = 3,
-	SUB_FLAGS_MAX = 3,
+	SUB_FLAGS_MAX = 7,
 };
 
 /* Not const: struct nla_policy points to them as variables before 6.8. */

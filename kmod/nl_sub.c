@@ -36,6 +36,8 @@ static void filter_options(struct filter *filter, const struct kmqtt_conn *conn)
 {
 	struct kmqtt_sub_options *options = &filter->options;
 
+	if (filter->flags & KMQTT_SUB_UPGRADE)
+		options->qos |= KMQTT_QOS_UPGRADE;
 	if (conn->level < 5)
 		return;
 	options->form = KMQTT_FORM_5;
@@ -95,6 +97,11 @@ static int parse_filter(const struct nlattr *nest, struct filter *filter,
 				    "not a topic filter");
 		return -EINVAL;
 	}
+	if (filter->flags & KMQTT_SUB_UPGRADE && !filter->options.qos) {
+		NL_SET_ERR_MSG_ATTR(extack, attrs[KMQTT_A_FILTER_FLAGS],
+				    "upgrade wants a QoS");
+		return -EINVAL;
+	}
 	return parse_group(attrs[KMQTT_A_FILTER_GROUP], filter, extack);
 }
 
@@ -136,10 +143,6 @@ static int change_subs(struct kmqtt_conn *conn, struct genl_info *info,
 		if (nla_type(attr) != KMQTT_A_SUB_FILTER)
 			continue;
 		err = parse_filter(attr, &filter, info->extack);
-		if (!err && filter.filter.group_len && !conn->worker) {
-			NL_SET_ERR_MSG(info->extack, "the sink shares nothing");
-			err = -EINVAL;
-		}
 		if (!err && add) {
 			filter_options(&filter, conn);
 			err = kmqtt_sub_add(conn, &filter.filter,
@@ -235,16 +238,18 @@ int kmqtt_nl_sub_del_doit(struct sk_buff *skb, struct genl_info *info)
 static int fill_options(struct sk_buff *skb, const struct kmqtt_sub *sub)
 {
 	const struct kmqtt_group *group = sub->leaf->group;
-	u8 form = READ_ONCE(sub->form), flags = 0;
+	u8 form = READ_ONCE(sub->form), qos = READ_ONCE(sub->qos), flags = 0;
 	u32 id = READ_ONCE(sub->id), sub_id = 0;
 
 	if (form & KMQTT_FORM_NO_LOCAL)
 		flags |= KMQTT_SUB_NO_LOCAL;
 	if (form & KMQTT_FORM_RETAIN)
 		flags |= KMQTT_SUB_RETAIN_AS_PUBLISHED;
+	if (qos & KMQTT_QOS_UPGRADE)
+		flags |= KMQTT_SUB_UPGRADE;
 	if (kmqtt_form_id(form))
 		kmqtt_varint_read((u8 *)&id, sizeof(id), &sub_id);
-	return nla_put_u8(skb, KMQTT_A_FILTER_QOS, READ_ONCE(sub->qos)) ||
+	return nla_put_u8(skb, KMQTT_A_FILTER_QOS, qos & ~KMQTT_QOS_UPGRADE) ||
 	       nla_put_u8(skb, KMQTT_A_FILTER_FLAGS, flags) ||
 	       (sub_id && nla_put_u32(skb, KMQTT_A_FILTER_SUB_ID, sub_id)) ||
 	       (group && nla_put(skb, KMQTT_A_FILTER_GROUP, group->len,

@@ -107,11 +107,15 @@ bool kmqtt_publish_pass_on(struct kmqtt_msg_ticket *ticket)
 	return true;
 }
 
-/* How many targets a message goes to. Above QoS 0 the daemon chooses. */
+/* How many targets a message goes to. Of shared subscriptions the daemon may
+ * choose the members, as it does above QoS 0.
+ */
 static u32 nr_tickets(const struct kmqtt_match *match,
 		      const struct kmqtt_msg *msg)
 {
-	return match->nr + (msg->qos ? 0 : match->nr_choices);
+	bool chosen = msg->qos || msg->sink & KMQTT_SINK_SHARES;
+
+	return match->nr + (chosen ? 0 : match->nr_choices);
 }
 
 /* The nth of them, as an index. */
@@ -146,6 +150,14 @@ static void chain_add(struct kmqtt_worker *worker, u32 index,
 	chain->first = node;
 }
 
+/* Why a match has its message in the sink. */
+static u8 sink_flags(const struct kmqtt_match *match)
+{
+	if (IS_ERR(match) || likely(!match->sink))
+		return 0;
+	return KMQTT_SINK_FILTER | (match->shares ? KMQTT_SINK_SHARES : 0);
+}
+
 /* Find whom a message goes to, and put it into the sink if that is one of them,
  * or if it is retained.
  */
@@ -158,8 +170,7 @@ static struct kmqtt_match *match_and_sink(struct kmqtt_worker *worker,
 
 	match = kmqtt_match_get(&worker->cache, &worker->matcher, ns, msg,
 				cached);
-	if (!IS_ERR(match) && match->sink)
-		msg->sink |= KMQTT_SINK_FILTER;
+	msg->sink |= sink_flags(match);
 	if (likely(!msg->sink))
 		return match;
 
@@ -171,8 +182,8 @@ static struct kmqtt_match *match_and_sink(struct kmqtt_worker *worker,
 		 */
 		match = kmqtt_match_get(&worker->cache, &worker->matcher, ns,
 					msg, cached);
-		if (!IS_ERR(match) && match->sink)
-			record->sink |= KMQTT_SINK_FILTER;
+		record->sink |= sink_flags(match);
+		msg->sink = record->sink;
 	}
 	kmqtt_msg_put(record);
 	return match;

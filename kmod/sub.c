@@ -262,12 +262,27 @@ static void leaf_unreserve(struct kmqtt_leaf *leaf, struct kmqtt_change *change)
 	leaf->room = change->old_room;
 }
 
+/* Note whether publishes at QoS 0 that a subscription matches go into the sink. */
+static void set_upgrade(struct kmqtt_ns *ns, struct kmqtt_sub *sub,
+			bool upgrade)
+{
+	struct kmqtt_leaf *leaf = sub->leaf;
+	u32 nr = leaf->nr_upgrade + upgrade - sub->upgrade;
+	bool changed = !nr != !leaf->nr_upgrade;
+
+	sub->upgrade = upgrade;
+	WRITE_ONCE(leaf->nr_upgrade, nr);
+	if (changed)
+		kmqtt_ns_changed(ns);
+}
+
 /* Take a subscription out of the control half, its node's reference too. */
 static void sub_unlink(struct kmqtt_ns *ns, struct kmqtt_sub *sub)
 {
 	struct kmqtt_leaf *leaf = sub->leaf;
 	struct kmqtt_node *node = leaf->node;
 
+	set_upgrade(ns, sub, false);
 	sub->conn->nr_subs--;
 	ns->nr_subs--;
 	sub->last = --leaf->count == 0;
@@ -316,6 +331,7 @@ static int sub_new(struct kmqtt_conn *conn, struct kmqtt_node *node,
 	sub->conn = conn;
 	sub->leaf = leaf;
 	sub->last = false;
+	sub->upgrade = false;
 	sub->readable = kmqtt_access_covers(conn, filter->topic, filter->len);
 	set_options(sub, &change->options);
 	rb_add(&sub->of_conn, &conn->subs, sub_less);
@@ -411,6 +427,15 @@ void kmqtt_sub_del(struct kmqtt_conn *conn, const struct kmqtt_filter *filter,
 void kmqtt_changes_commit(struct kmqtt_conn *conn,
 			  struct kmqtt_changes *changes)
 {
+	u32 i;
+
+	for (i = 0; i < changes->nr; i++) {
+		const struct kmqtt_change *change = &changes->changes[i];
+
+		if (change->op != KMQTT_CHANGE_DEL)
+			set_upgrade(conn->ns, change->sub,
+				    change->options.qos & KMQTT_QOS_UPGRADE);
+	}
 	if (changes->nr && conn->worker)
 		kmqtt_worker_post(conn->worker, &changes->ticket);
 	else

@@ -22,6 +22,11 @@ struct kmqtt_ns;
 struct kmqtt_worker;
 struct netlink_ext_ack;
 
+/* In kmqtt_sub.qos, of a subscription with KMQTT_SUB_UPGRADE: the daemon delivers
+ * what is in the sink because somebody subscribes to it.
+ */
+enum { KMQTT_QOS_UPGRADE = 4 };
+
 /**
  * struct kmqtt_sub - one connection's subscription to one filter
  * @conn: the connection; alive as long as the subscription
@@ -30,13 +35,14 @@ struct netlink_ext_ack;
  * @index: where in @leaf's list; the worker's
  * @hold: kmqtt_conn.hold when it came, if it came with the hold, or 0; the
  *	worker's
- * @qos: granted QoS; the worker's, once delivered to it
+ * @qos: granted QoS, and KMQTT_QOS_UPGRADE; the worker's, once delivered to it
  * @form: form that it asks for, and KMQTT_FORM_NO_LOCAL; likewise
  * @id: if @form has one, its subscription identifier: the bytes of a variable
  *	byte integer, as they lie in memory; likewise
  * @readable: its connection may read all that the filter matches
  * @last: the last of its leaf, which is not in the trie any more; set before
  *	the worker is told to free it
+ * @upgrade: it counts in @leaf's nr_upgrade; under kmqtt_ns.lock
  */
 struct kmqtt_sub {
 	struct kmqtt_conn *conn;
@@ -48,7 +54,8 @@ struct kmqtt_sub {
 	u8 qos;
 	u8 form;
 	bool readable;
-	bool last;
+	bool last : 1;
+	bool upgrade : 1;
 };
 
 /**
@@ -73,7 +80,7 @@ struct kmqtt_group {
 /**
  * struct kmqtt_leaf - one worker's subscribers to one filter
  * @next: other workers' leaves of the filter; readers need RCU
- * @worker: whose; NULL: the sink's
+ * @worker: whose; NULL: the sink's, which has no list
  * @node: the filter
  * @group: whose members they are; NULL: of no group
  * @rests: jiffies, until when its members do not keep up; the worker's
@@ -81,6 +88,8 @@ struct kmqtt_group {
  * @refs: one while it has subscribers, one a match
  * @count: subscribers; under kmqtt_ns.lock
  * @room: entries that @subs will have room for; under kmqtt_ns.lock
+ * @nr_upgrade: subscribers with KMQTT_QOS_UPGRADE; under kmqtt_ns.lock, read by
+ *	whoever publishes
  * @nr: entries of @subs; the worker's
  * @nr_no_local: those with KMQTT_FORM_NO_LOCAL; the worker's
  * @subs: subscribers; the worker's
@@ -98,6 +107,7 @@ struct kmqtt_leaf {
 	refcount_t refs;
 	u32 count;
 	u32 room;
+	u32 nr_upgrade;
 	u32 nr;
 	u32 nr_no_local;
 	struct kmqtt_sub **subs;

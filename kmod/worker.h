@@ -92,7 +92,7 @@ struct kmqtt_touched_ids {
  * @run: the run being gathered
  * @run_match: whom it goes to
  * @run_target: its part of @run_match
- * @run_qos: QoS its messages were published at
+ * @run_daemons: bits of kmqtt_sub.qos of those who get them from the daemon
  * @run_alone: they must have one publisher
  * @run_conn_id: then it is this
  * @run_member: if it is for a group, who gets it; else NULL
@@ -124,7 +124,7 @@ struct kmqtt_worker {
 	struct kmqtt_run *run;
 	struct kmqtt_match *run_match;
 	struct kmqtt_target *run_target;
-	u8 run_qos;
+	u8 run_daemons;
 	bool run_alone;
 	u32 run_conn_id;
 	u32 formed;

@@ -10,6 +10,7 @@
 #include "journal.h"
 #include "log.h"
 #include "session.h"
+#include "sink.h"
 
 static u32 adopted;
 static u32 under_way;
@@ -55,7 +56,13 @@ static void done_done(struct kmod_request *request,
 
 	(void)reply;
 	under_way--;
-	if (client_answered(client))
+	if (!client_answered(client))
+		return;
+	/* It has all its subscriptions, but they are marked differently now. */
+	if (client->session && client->kernel_state != KMQTT_CONN_WAITING &&
+	    sink_was_upgraded() != client_config->upgrade_qos)
+		subscribe_restore(client, go_on);
+	else
 		go_on(client);
 }
 

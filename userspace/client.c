@@ -370,6 +370,8 @@ static void delete(struct client *client)
 		.done = conn_del_done,
 	};
 
+	if (client->session && client->session->client == client)
+		session_leaving(client->session);
 	if (client->attached)
 		client_request(client, &conn_del);
 	else

@@ -666,6 +666,7 @@ static const struct option options[] = {
 	STRING(pid_file, pid_file),
 	OPTION(port),
 	BOOL(queue_qos0_messages, queue_qos0),
+	BOOL(upgrade_outgoing_qos, upgrade_qos),
 	UTF8(response_information, response_information, STRING_MAX),
 	BOOL(check_retain_source, check_retain_source),
 	BOOL(retain_available, retain_available),
@@ -702,8 +703,6 @@ static const struct fixed_option fixed_options[] = {
 	{ "protocol", { "mqtt" }, "there is only MQTT over TCP" },
 	{ "set_tcp_nodelay", { "true", "1" }, "TCP_NODELAY is always set" },
 	{ "sys_interval", { "0" }, "there is no $SYS tree" },
-	{ "upgrade_outgoing_qos", { "false", "0" },
-	  "a message is never delivered at a higher QoS than its own" },
 };
 
 /**
@@ -1212,6 +1211,7 @@ static bool keep(struct config *config, struct config *fresh)
 {
 	bool changed = config->persistence != fresh->persistence ||
 		       config->queue_qos0 != fresh->queue_qos0 ||
+		       config->upgrade_qos != fresh->upgrade_qos ||
 		       config->retain_available != fresh->retain_available ||
 		       differs(config->persistence_location,
 			       fresh->persistence_location) ||
@@ -1222,6 +1222,7 @@ static bool keep(struct config *config, struct config *fresh)
 
 	SWAP(config->persistence, fresh->persistence);
 	SWAP(config->queue_qos0, fresh->queue_qos0);
+	SWAP(config->upgrade_qos, fresh->upgrade_qos);
 	SWAP(config->retain_available, fresh->retain_available);
 	SWAP(config->persistence_location, fresh->persistence_location);
 	SWAP(config->persistence_file, fresh->persistence_file);
@@ -1237,7 +1238,7 @@ void config_renew(struct config *config, struct config *fresh)
 			  "Warning: Listeners are not opened or closed before kmqttd is restarted.");
 	if (keep(config, fresh))
 		log_print(LOG_TYPE_WARNING,
-			  "Warning: Changes of persistence, pid_file, queue_qos0_messages, retain_available and user have no effect before kmqttd is restarted.");
+			  "Warning: Changes of persistence, pid_file, queue_qos0_messages, retain_available, upgrade_outgoing_qos and user have no effect before kmqttd is restarted.");
 	SWAP(*config, *fresh);
 	config_free(fresh);
 }

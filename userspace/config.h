@@ -82,6 +82,8 @@ struct config_listener {
  *	for any number
  * @max_queued_bytes: of their payloads, likewise
  * @queue_qos0: QoS 0 messages wait for a client that is not connected, too
+ * @upgrade_qos: messages are delivered at the QoS of the subscription, even if they
+ *	were published below
  * @client_expiration: seconds that a session lasts without a connection, 0 for
  *	ever
  * @check_retain_source: retained messages are not delivered once who published
@@ -129,6 +131,7 @@ struct config {
 	u32 max_queued_messages;
 	u64 max_queued_bytes;
 	bool queue_qos0;
+	bool upgrade_qos;
 	s64 client_expiration;
 	bool check_retain_source;
 	bool retain_available;

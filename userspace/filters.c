@@ -18,6 +18,7 @@
  * @node: the filter
  * @members: its subscriptions
  * @next: whose turn it is, NULL: the first's
+ * @away: those of @members whose session is away, as far as that is counted
  * @name_len: bytes of @name
  * @name: share name
  */
@@ -28,6 +29,7 @@ struct share {
 	struct kmqtt_node *node;
 	LIST_HEAD(, subscription) members;
 	struct subscription *next;
+	u32 away;
 	u16 name_len;
 	u8 name[];
 };
@@ -90,23 +92,9 @@ int filters_open(void)
 	return kmqtt_trie_init(&trie);
 }
 
-/**
- * struct parts - a filter as it is subscribed to
- * @name: share name, NULL: it is not a shared one
- * @name_len: bytes of it
- * @topic: the filter itself
- * @topic_len: bytes of it
- */
-struct parts {
-	const u8 *name;
-	u16 name_len;
-	const u8 *topic;
-	u16 topic_len;
-};
-
-static struct parts split(const u8 *filter, u16 len)
+struct filters_parts filters_split(const u8 *filter, u16 len)
 {
-	struct parts parts = { .topic = filter, .topic_len = len };
+	struct filters_parts parts = { .topic = filter, .topic_len = len };
 	const u8 *name = filter + sizeof(share_prefix) - 1, *slash;
 
 	if (len < sizeof(share_prefix) ||
@@ -151,14 +139,14 @@ static struct subscription *find(const struct session *session, const void *of)
 	return NULL;
 }
 
-static u32 share_hash(const struct kmqtt_node *node, const struct parts *parts)
+static u32 share_hash(const struct kmqtt_node *node, const struct filters_parts *parts)
 {
 	return table_hash(parts->name, parts->name_len) ^
 	       table_hash_u32((uintptr_t)node >> 4);
 }
 
 static struct share *find_share(const struct kmqtt_node *node,
-				const struct parts *parts)
+				const struct filters_parts *parts)
 {
 	struct table_node *entry;
 	struct share *share;
@@ -178,7 +166,7 @@ static struct share *find_share(const struct kmqtt_node *node,
 
 struct share *filters_share(const u8 *filter, u16 len)
 {
-	struct parts parts = split(filter, len);
+	struct filters_parts parts = filters_split(filter, len);
 
 	return find_share(kmqtt_trie_find(&trie, parts.topic, parts.topic_len),
 			  &parts);
@@ -187,7 +175,7 @@ struct share *filters_share(const u8 *filter, u16 len)
 struct subscription *filters_find(const struct session *session,
 				  const u8 *filter, u16 len)
 {
-	struct parts parts = split(filter, len);
+	struct filters_parts parts = filters_split(filter, len);
 	struct kmqtt_node *node = kmqtt_trie_find(&trie, parts.topic,
 						  parts.topic_len);
 	const void *of = node;
@@ -216,7 +204,7 @@ static void leaf_put(struct kmqtt_node *node)
 }
 
 static struct share *share_make(struct kmqtt_node *node,
-				const struct parts *parts)
+				const struct filters_parts *parts)
 {
 	struct share *share = find_share(node, parts);
 
@@ -255,7 +243,7 @@ static void set(struct subscription *subscription,
 
 /* It is one of @node's, or of a share of it. 0 or -ENOMEM. */
 static int attach(struct subscription *subscription, struct kmqtt_node *node,
-		  const struct parts *parts)
+		  const struct filters_parts *parts)
 {
 	struct session *session = subscription->session;
 
@@ -287,7 +275,7 @@ filters_subscribe(struct session *session,
 {
 	struct subscription *subscription =
 		filters_find(session, wanted->filter, wanted->len);
-	struct parts parts = split(wanted->filter, wanted->len);
+	struct filters_parts parts = filters_split(wanted->filter, wanted->len);
 	struct kmqtt_node *node;
 
 	if (subscription) {
@@ -351,9 +339,10 @@ u16 filters_text(const struct subscription *subscription, u8 *filter)
 
 bool filters_away(const struct subscription *subscription, bool away)
 {
-	struct kmqtt_leaf *leaf = subscription->node->leaves;
+	u32 *count = subscription->shared ? &subscription->share->away :
+		     &subscription->node->leaves->away;
 
-	return away ? !leaf->away++ : !--leaf->away;
+	return away ? !(*count)++ : !--(*count);
 }
 
 /* Matching */

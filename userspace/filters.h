@@ -47,8 +47,25 @@ struct subscription {
 
 TAILQ_HEAD(subscriptions, subscription);
 
+/**
+ * struct filters_parts - a filter as it is subscribed to
+ * @name: share name, NULL: it is not a shared one
+ * @name_len: bytes of it
+ * @topic: the filter itself
+ * @topic_len: bytes of it
+ */
+struct filters_parts {
+	const u8 *name;
+	u16 name_len;
+	const u8 *topic;
+	u16 topic_len;
+};
+
 /* 0 or -ENOMEM. */
 int filters_open(void);
+
+/* The parts of a valid filter. */
+struct filters_parts filters_split(const u8 *filter, u16 len);
 
 /*
  * Subscribes @session as @wanted, of which the filter is a valid one; of a
@@ -113,7 +130,7 @@ struct share *filters_next_share(const struct share *share);
 struct share *filters_share(const u8 *filter, u16 len);
 
 /*
- * The subscription of @share that is to get @message, published above QoS 0, in
+ * The subscription of @share that is to get @message, if the daemon chooses, in
  * turn: one whose client is there if there is one, else one whose session is
  * away and keeps it; and who may read it. NULL: nobody.
  */

@@ -73,6 +73,12 @@ static u8 *mnl_attr_put_room(struct nlmsghdr *message, u16 type, size_t len)
 	return to;
 }
 
+/* Who is granted more than QoS 0 has it already, if messages are upgraded. */
+static u8 published_qos(const struct message *message)
+{
+	return client_config->upgrade_qos && !message->qos ? 1 : message->qos;
+}
+
 static void build(struct kmod_request *request, struct nlmsghdr *message,
 		  size_t room)
 {
@@ -85,7 +91,7 @@ static void build(struct kmod_request *request, struct nlmsghdr *message,
 	(void)room;
 	mnl_attr_put(message, KMQTT_A_MSG_TOPIC, content->topic_len,
 		     content->data);
-	mnl_attr_put_u8(message, KMQTT_A_MSG_QOS, content->qos);
+	mnl_attr_put_u8(message, KMQTT_A_MSG_QOS, published_qos(content));
 	mnl_attr_put_u64(message, KMQTT_A_MSG_SERIAL, injection->number);
 	if (injection->retain)
 		mnl_attr_put(message, KMQTT_A_MSG_RETAIN, 0, NULL);

@@ -62,7 +62,7 @@
  *	has forgotten: from byte @a on
  * @JOURNAL_CONN_DEL: it is no more, and its will, if any, published
  * @JOURNAL_SINK: what the sink had up to record @a has been handled, if the store
- *	has reached mark @b
+ *	has reached mark @b; @c is 1 if subscriptions have KMQTT_SUB_UPGRADE
  * @JOURNAL_INJECTION: message @sid is to be injected, as number @a; @b is 1 if it
  *	was published with the retain flag, @c the connection that published it
  */

@@ -28,16 +28,23 @@ struct publication {
 	bool half;	/* all but the database have it from the daemon before */
 };
 
-/* What a session gets: the lower of the two (section 4.3). */
-static u8 lower(u8 granted, const struct message *message)
+/* The lower of the two (section 4.3), unless upgrade_outgoing_qos says otherwise. */
+u8 publish_qos(u8 granted, const struct message *message)
 {
-	return granted < message->qos ? granted : message->qos;
+	return granted < message->qos || client_config->upgrade_qos ?
+	       granted : message->qos;
 }
 
 static u8 delivered_qos(const struct session *session,
 			const struct message *message)
 {
-	return lower(session->match_qos, message);
+	return publish_qos(session->match_qos, message);
+}
+
+/* Whether it is the daemon that hands out what is published below QoS 1, too. */
+static bool is_ours(const struct message *message)
+{
+	return message->qos || client_config->upgrade_qos;
 }
 
 /* QoS 0 messages that the module delivers come from its sink besides. */
@@ -58,7 +65,7 @@ static bool can_be_kept(const struct filters_found *found,
 	if (!store_enabled() || store_healthy())
 		return true;
 	/* Of shares, any member may get it. */
-	if (retain || (found->shares && message->qos))
+	if (retain || (found->shares && is_ours(message)))
 		return false;
 	for (matched = found->sessions; matched; matched = matched->next_match)
 		if (session_on_disk(matched) && delivered_qos(matched, message))
@@ -132,7 +139,7 @@ static bool queue_shared(struct subscription *chosen, struct message *message,
 	const struct store_delivery delivery = {
 		.message = message,
 		.origin = (struct origin *)origin,
-		.qos = lower(chosen->qos, message),
+		.qos = publish_qos(chosen->qos, message),
 		.flags = retain &&
 			 chosen->options & STORE_RETAIN_AS_PUBLISHED ?
 			 STORE_RETAIN : 0,
@@ -160,6 +167,17 @@ bool publish_to_share(struct share *share, struct message *message, bool retain)
 	return false;
 }
 
+static void deliver_to_shares(struct share *share, struct message *message,
+			      bool retain)
+{
+	struct share *next;
+
+	for (; share; share = next) {
+		next = filters_next_share(share);
+		publish_to_share(share, message, retain);
+	}
+}
+
 static u8 retain_flag(const struct session *matched,
 		      const struct publication *what)
 {
@@ -170,15 +188,14 @@ static u8 retain_flag(const struct session *matched,
 
 /*
  * Whoever is owed a copy by the daemon gets it; the module serves the rest, those
- * of shared subscriptions only if it was published at QoS 0.
+ * of shared subscriptions only if it was published at QoS 0, and is not upgraded.
  */
 static void deliver(const struct filters_found *found,
 		    const struct publication *what)
 {
 	struct store_delivery delivery = { .message = what->message };
 	struct session *matched;
-	bool others = !what->message->qos;
-	struct share *share, *next;
+	bool others = !is_ours(what->message);
 
 	for (matched = found->sessions; matched; matched = matched->next_match) {
 		if (is_queued(matched, what->message)) {
@@ -192,11 +209,8 @@ static void deliver(const struct filters_found *found,
 			others = true;
 		}
 	}
-	for (share = found->shares; share && what->message->qos; share = next) {
-		next = filters_next_share(share);
-		if (!what->half)
-			publish_to_share(share, what->message, what->retain);
-	}
+	if (is_ours(what->message) && !what->half)
+		deliver_to_shares(found->shares, what->message, what->retain);
 	if (others)
 		inject(what->message, what->retain, what->conn_id);
 }
@@ -237,10 +251,24 @@ static int distribute(const struct publication *what)
 	return !nobody;
 }
 
-int publish_from_sink(struct message *message, u32 conn_id, bool retain,
-		      bool queue)
+/*
+ * Of QoS 0: those that are away, and those that the module leaves to the daemon
+ * since their subscription has KMQTT_SUB_UPGRADE.
+ */
+static bool is_for_sink(const struct session *session,
+			const struct message *message)
+{
+	return delivered_qos(session, message) ||
+	       (session_is_away(session) && client_config->queue_qos0);
+}
+
+int publish_from_sink(struct message *message, u32 conn_id, u8 flags)
 {
 	const struct session *publisher = client_session(conn_id);
+	const struct publication what = {
+		.message = message,
+		.retain = flags & KMQTT_SINK_RETAIN,
+	};
 	struct store_delivery delivery = {
 		.message = message,
 	};
@@ -248,20 +276,23 @@ int publish_from_sink(struct message *message, u32 conn_id, bool retain,
 	struct session *matched;
 	int err = 0;
 
-	if (retain && client_config->retain_available)
+	if (what.retain && client_config->retain_available)
 		err = keep(message, publisher);
-	if (queue && filters_match(message->data, message->topic_len, publisher,
-				   &found))
-		found.sessions = NULL;
+	if (flags & KMQTT_SINK_FILTER &&
+	    filters_match(message->data, message->topic_len, publisher, &found))
+		found = (struct filters_found){ 0 };
 	matched = readable(found.sessions, message);
 	for (; matched; matched = matched->next_match) {
-		if (!session_is_away(matched))
+		if (!is_for_sink(matched, message))
 			continue;
-		delivery.flags = retain && matched->match_options &
-				 STORE_RETAIN_AS_PUBLISHED ? STORE_RETAIN : 0;
+		delivery.qos = delivered_qos(matched, message);
+		delivery.flags = retain_flag(matched, &what);
 		delivery.origin = (struct origin *)filters_origin(matched);
 		outbound_add(matched, &delivery);
+		outbound_pump(matched);
 	}
+	if (flags & KMQTT_SINK_SHARES)
+		deliver_to_shares(found.shares, message, what.retain);
 	return err;
 }
 

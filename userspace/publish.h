@@ -22,13 +22,15 @@ void publish_handle(struct client *client, u8 first, const u8 *data,
 /* Handles a PUBREL of @packet_id. */
 void publish_release(struct client *client, u16 packet_id);
 
+/* The QoS at which a session gets a message, of those of a subscription. */
+u8 publish_qos(u8 granted, const struct message *message);
+
 /*
- * Takes over a QoS 0 message that the module has delivered, and that @conn_id has
- * published: keeps it if it is to be retained, and if @queue, queues it for the
- * sessions that are away. 0 or -ENOMEM.
+ * Takes over a QoS 0 message from the module's sink, where it is for reasons @flags,
+ * KMQTT_SINK_*, and that @conn_id has published: keeps it if it is to be retained,
+ * and hands it out to those to whom the module does not. 0 or -ENOMEM.
  */
-int publish_from_sink(struct message *message, u32 conn_id, bool retain,
-		      bool queue);
+int publish_from_sink(struct message *message, u32 conn_id, u8 flags);
 
 /*
  * Distributes a message, which nobody acknowledges: the will of @publisher's
@@ -39,7 +41,7 @@ bool publish_will(struct message *message, bool retain,
 		  const struct session *publisher);
 
 /*
- * A member of @share gets a message that was published above QoS 0. False:
+ * A member of @share gets a message of which the module has not chosen one. False:
  * nobody takes it.
  */
 bool publish_to_share(struct share *share, struct message *message,

@@ -220,6 +220,53 @@ static bool has_shares(const struct session *session)
 	return false;
 }
 
+/*
+ * QoS 0 messages that are to wait while it is away come by the sink: with
+ * queue_qos0_messages all but those of shared subscriptions, which another member
+ * gets; with upgrade_outgoing_qos those that it would get above QoS 0.
+ */
+static bool is_watched(const struct subscription *subscription)
+{
+	return (settings->upgrade_qos && subscription->qos) ||
+	       (settings->queue_qos0 && !subscription->shared);
+}
+
+static void watch(struct session *session)
+{
+	const struct subscription *subscription;
+
+	if (session->watched)
+		return;
+	session->watched = true;
+	TAILQ_FOREACH(subscription, &session->subscriptions, own)
+		if (is_watched(subscription))
+			sink_subscribe(subscription);
+}
+
+static void unwatch(struct session *session)
+{
+	const struct subscription *subscription;
+
+	if (!session->watched)
+		return;
+	session->watched = false;
+	TAILQ_FOREACH(subscription, &session->subscriptions, own)
+		if (is_watched(subscription))
+			sink_unsubscribe(subscription);
+}
+
+/* But what the module has delivered at QoS 0 must not be queued besides. */
+void session_leaving(struct session *session)
+{
+	if (session->expiry && settings->upgrade_qos && !settings->queue_qos0)
+		watch(session);
+}
+
+void session_restored(struct session *session)
+{
+	unwatch(session);
+}
+
 /* Discards all state: what begins is a new session. */
 static void reset(struct session *session)
 {
@@ -229,6 +276,7 @@ static void reset(struct session *session)
 
 	end_will(session, true);
 	forget_away(session);
+	unwatch(session);
 	while ((subscription = TAILQ_FIRST(&session->subscriptions)))
 		filters_unsubscribe(subscription);
 	inbound_free(&session->inbound);
@@ -310,30 +358,6 @@ struct session *session_claim(struct client *client, const char *prefix,
 	return session;
 }
 
-/*
- * With queue_qos0_messages, QoS 0 messages come by the sink while it is away; but
- * not those of shared subscriptions, which another member gets.
- */
-static void watch(const struct session *session)
-{
-	const struct subscription *subscription;
-
-	if (settings->queue_qos0)
-		TAILQ_FOREACH(subscription, &session->subscriptions, own)
-			if (!subscription->shared)
-				sink_subscribe(subscription);
-}
-
-static void unwatch(const struct session *session)
-{
-	const struct subscription *subscription;
-
-	if (settings->queue_qos0)
-		TAILQ_FOREACH(subscription, &session->subscriptions, own)
-			if (!subscription->shared)
-				sink_unsubscribe(subscription);
-}
-
 /* Puts it where it is safe from as much as it has to be. */
 static void store(struct session *session, u32 former_expiry)
 {
@@ -365,8 +389,6 @@ bool session_begin(struct session *session, struct client *client, bool clean,
 	bool present = session->expiry && !clean && !is_over(session);
 	u32 former_expiry;
 
-	if (session_is_away(session))
-		unwatch(session);
 	session->client = client;
 	if (!present)
 		reset(session);
@@ -398,7 +420,6 @@ static void end(struct session *session)
 
 	log_print(LOG_TYPE_NOTICE, "Expiring client %s due to timeout.",
 		  log_escape(text, session->id, session->id_len));
-	unwatch(session);
 	destroy(session);
 }
 

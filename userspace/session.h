@@ -30,6 +30,7 @@ struct client;
  * @node: in the map of identifiers
  * @loaded: in a map by @sid, while the store is loaded
  * @committing: it is one of them
+ * @watched: the sink watches for it
  * @id: client identifier; owned
  * @id_len: bytes of it
  * @expiry: session expiry interval: seconds that it outlives its connection, or
@@ -66,6 +67,7 @@ struct session {
 		};
 	};
 	bool committing;
+	bool watched;
 	u8 match_qos;
 	u8 match_options;
 	u16 id_len;
@@ -134,6 +136,13 @@ void session_leave_will(struct session *session, struct message *will,
  * it.
  */
 void session_release(struct session *session, struct client *client);
+
+/*
+ * Its client is going: messages that are to wait for it must not be missed. It has
+ * all its subscriptions again: the module looks after it.
+ */
+void session_leaving(struct session *session);
+void session_restored(struct session *session);
 
 /* The number of the change after which this session's state is on disk. */
 u64 session_change(const struct session *session, u64 change);

@@ -43,6 +43,7 @@
  * @told: of the last one that the module knows is done
  * @untold: bytes read since
  * @newest: of the newest record when the sink was opened
+ * @upgraded: the daemon before has upgraded messages
  */
 static struct {
 	int fd;
@@ -60,11 +61,17 @@ static struct {
 	u64 told;
 	size_t untold;
 	u64 newest;
+	bool upgraded;
 } sink;
 
 bool sink_enabled(void)
 {
 	return sink.enabled;
+}
+
+bool sink_was_upgraded(void)
+{
+	return sink.upgraded;
 }
 
 u64 sink_seq(void)
@@ -91,8 +98,7 @@ static void handle(const struct kmqtt_sink_record *record, const u8 *data)
 		return;
 	message = message_make(&parts);
 	if (!message ||
-	    publish_from_sink(message, record->conn_id, retain,
-			      record->flags & KMQTT_SINK_FILTER))
+	    publish_from_sink(message, record->conn_id, record->flags))
 		log_print(LOG_TYPE_ERROR,
 			  "Error: A QoS 0 message could not be kept: out of memory.");
 	if (message)
@@ -125,8 +131,8 @@ static void handle_all(void)
 
 static void note(void)
 {
-	sink.mark = store_mark();
-	journal_append(JOURNAL_SINK, 0, sink.seq, sink.mark, 0);
+	journal_append(JOURNAL_SINK, 0, sink.seq, sink.mark,
+		       client_config->upgrade_qos);
 }
 
 static void settle(void)
@@ -192,8 +198,9 @@ bool sink_settled(void)
 void sink_rewrite(void)
 {
 	settle();
-	journal_append(JOURNAL_SINK, 0, sink.done, 0, 0);
-	journal_append(JOURNAL_SINK, 0, sink.seq, sink.mark, 0);
+	journal_append(JOURNAL_SINK, 0, sink.done, 0,
+		       client_config->upgrade_qos);
+	note();
 }
 
 /*
@@ -232,6 +239,7 @@ static bool read_once(void)
 		return false;
 	sink.in.tail += n;
 	handle_all();
+	sink.mark = store_mark();
 	note();
 	sink.untold += n;
 	if (sink.untold >= TELL_SIZE)
@@ -275,6 +283,7 @@ static void be_at(u64 seq)
 /* The last one counts, but one of another module's is of no interest. */
 void sink_journaled(const struct journal_record *record)
 {
+	sink.upgraded = record->c;
 	if (record->a <= sink.newest && store_reached(record->b))
 		be_at(record->a > sink.told ? record->a : sink.told);
 }
@@ -322,13 +331,17 @@ static void build(struct kmod_request *request, struct nlmsghdr *message,
 {
 	const struct errand *errand =
 		container_of(request, struct errand, request);
+	struct filters_parts parts = filters_split(errand->filter, errand->len);
 	struct nlattr *nest;
 
 	(void)room;
 	mnl_attr_put_u32(message, KMQTT_A_SUB_CONN_ID, KMQTT_SINK_ID);
 	nest = mnl_attr_nest_start(message, KMQTT_A_SUB_FILTER);
-	mnl_attr_put(message, KMQTT_A_FILTER_TOPIC, errand->len,
-		     errand->filter);
+	mnl_attr_put(message, KMQTT_A_FILTER_TOPIC, parts.topic_len,
+		     parts.topic);
+	if (parts.name)
+		mnl_attr_put(message, KMQTT_A_FILTER_GROUP, parts.name_len,
+			     parts.name);
 	mnl_attr_nest_end(message, nest);
 }
 

@@ -42,6 +42,9 @@ bool sink_settled(void);
 /* Whether it is there. */
 bool sink_enabled(void);
 
+/* Whether the subscriptions of those whom another daemon served are upgraded. */
+bool sink_was_upgraded(void);
+
 /* The last record that has been read, and taken over. */
 u64 sink_seq(void);
 

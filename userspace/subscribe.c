@@ -14,6 +14,7 @@
 #include "frame.h"
 #include "memory.h"
 #include "packet.h"
+#include "publish.h"
 #include "retained.h"
 #include "session.h"
 #include "sink.h"
@@ -222,6 +223,12 @@ static size_t wish_room(u16 len)
 	       2 * MNL_ALIGN(sizeof(u8)) + MNL_ALIGN(sizeof(u32));
 }
 
+/* What is published at QoS 0 is not for the module to deliver if it is upgraded. */
+static u8 upgrade_flag(u8 qos)
+{
+	return qos && client_config->upgrade_qos ? KMQTT_SUB_UPGRADE : 0;
+}
+
 static struct wish wish_of(const struct client *client,
 			   const struct filter *filter)
 {
@@ -233,7 +240,8 @@ static struct wish wish_of(const struct client *client,
 		.qos = as->qos,
 		.flags = (as->no_local ? KMQTT_SUB_NO_LOCAL : 0) |
 			 (as->retain_as_published ?
-			  KMQTT_SUB_RETAIN_AS_PUBLISHED : 0),
+			  KMQTT_SUB_RETAIN_AS_PUBLISHED : 0) |
+			 upgrade_flag(as->qos),
 		.sub_id = client->subscribing->sub_id,
 	};
 }
@@ -360,7 +368,7 @@ static int send_retained(struct message *message, void *arg)
 	const struct store_delivery delivery = {
 		.message = message,
 		.origin = wanted->origin,
-		.qos = message->qos < wanted->qos ? message->qos : wanted->qos,
+		.qos = publish_qos(wanted->qos, message),
 		.flags = STORE_RETAINED,
 	};
 
@@ -665,23 +673,13 @@ bool subscribe_handle(struct client *client, bool subscribe, size_t header,
 
 /* A session that goes on */
 
-/* "$share/", the share name, '/', and the filter. */
-static void split_share(struct wish *wish)
-{
-	const u8 *name = wish->topic.data + strlen("$share/");
-	const u8 *end = wish->topic.data + wish->topic.len;
-	const u8 *slash = memchr(name, '/', end - name);
-
-	wish->group = (struct packet_bytes){ name, slash - name };
-	wish->topic = (struct packet_bytes){ slash + 1, end - slash - 1 };
-}
-
 static void build_restore(struct kmod_request *request,
 			  struct nlmsghdr *message, size_t room)
 {
 	struct client *client = client_of_request(request);
 	size_t end = message->nlmsg_len + room;
 	static u8 filter[UINT16_MAX];
+	struct filters_parts parts;
 	struct wish wish;
 	u16 len;
 
@@ -690,14 +688,15 @@ static void build_restore(struct kmod_request *request,
 		len = filters_text(client->restoring, filter);
 		if (end - message->nlmsg_len < wish_room(len))
 			return;
+		parts = filters_split(filter, len);
 		wish = (struct wish){
-			.topic = { filter, len },
+			.topic = { parts.topic, parts.topic_len },
+			.group = { parts.name, parts.name_len },
 			.qos = client->restoring->qos,
-			.flags = client->restoring->options,
+			.flags = client->restoring->options |
+				 upgrade_flag(client->restoring->qos),
 			.sub_id = client->restoring->identifier,
 		};
-		if (client->restoring->shared)
-			split_share(&wish);
 		put_wish(message, &wish);
 		client->restoring = TAILQ_NEXT(client->restoring, own);
 	}
@@ -729,10 +728,12 @@ static void restore(struct client *client)
 		.done = restore_done,
 	};
 
-	if (client->restoring)
+	if (client->restoring) {
 		client_request(client, &sub_add);
-	else
-		client->then(client);
+		return;
+	}
+	session_restored(client->session);
+	client->then(client);
 }
 
 void subscribe_restore(struct client *client,

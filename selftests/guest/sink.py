@@ -10,7 +10,8 @@ from attached import Netlinked
 from ktap import TIMEOUT, equal
 from mqtt import publish
 
-RETAIN, FILTER = 1, 2
+RETAIN, FILTER, SHARES = 1, 2, 4
+UPGRADE = 4  # of the flags of a subscription
 HEAD = struct.Struct("QIIIHBBII")
 ALIGN = 8
 

@@ -13,8 +13,8 @@ from attached import Attached
 from broker import NEW_NET, in_child, refused
 from ktap import cases, equal, main, test, times, wait_until
 from mqtt import Closed, publish
-from nl import LIMIT, Netlink
-from sink import FILTER, RETAIN, Sink, Sinking, retained
+from nl import LIMIT, NLM_F_DUMP, Netlink
+from sink import FILTER, RETAIN, SHARES, UPGRADE, Sink, Sinking, retained
 
 SINK_ID = LIMIT["sink_id"]
 SMALLEST = 65536  # of the limits that sink-open accepts
@@ -464,6 +464,130 @@ def serial(module):
 def _flood(one):
     with contextlib.suppress(Closed):
         one.send(*numbered(500, size=1000))
+
+
+def upgraded(one, topic, qos, **more):
+    """Subscribe so that the daemon delivers what is published at QoS 0, too."""
+    one.netlink.request("sub_add", [
+        ("conn_id", one.id),
+        ("filter", {"topic": topic, "qos": qos, "flags": UPGRADE, **more})])
+
+
+@test("upgrade: one record a message, for all who ask for it; the module delivers"
+      " to the others")
+def upgrade(module):
+    with Sink(module.nl) as sink, Attached(module.nl) as one, \
+            Attached(module.nl) as zero, Attached(module.nl) as plain, \
+            Attached(module.nl) as first, Attached(module.nl) as second:
+        zero.sub("#")
+        plain.sub(("t/+", 1))
+        upgraded(first, "t/a", 1)
+        upgraded(first, "t/#", 2)
+        second.sub("#")
+        upgraded(second, "+/a", 2)
+        seq = module.nl.stats()["sink_seq"]
+        one.send(publish("t/a", b"1"), publish("other", b"2"),
+                 publish("t/b", b"3"), publish("t/a", b"4"))
+        # All that they get: neither is first served, nor second in t/a.
+        equal(zero.messages(4), [("t/a", b"1"), ("other", b"2"),
+                                 ("t/b", b"3"), ("t/a", b"4")])
+        equal(plain.messages(3), [("t/a", b"1"), ("t/b", b"3"),
+                                  ("t/a", b"4")])
+        equal(second.messages(2), [("other", b"2"), ("t/b", b"3")])
+        equal([r[1:5] for r in sink.records(3)],
+              [(one.id, "t/a", b"1", FILTER), (one.id, "t/b", b"3", FILTER),
+               (one.id, "t/a", b"4", FILTER)])
+        equal(module.nl.stats()["sink_seq"], seq + 3)
+        one.send(retained("t/c", b"5"))
+        for client in zero, second:
+            equal(client.message(), ("t/c", b"5"))
+        equal(sink.record()[1:5], (one.id, "t/c", b"5", FILTER | RETAIN))
+        for client in first, second:
+            client.ping()
+            assert not client.inbox, client.inbox
+
+
+@test("upgrade: what is injected goes to those whose highest QoS is 0, if it was"
+      " published above, else to all")
+def upgrade_injected(module):
+    with Sink(module.nl) as sink, Attached(module.nl) as zero, \
+            Attached(module.nl) as first:
+        zero.sub("t")
+        upgraded(first, "t", 1)
+        module.nl.publish("t", b"1", qos=1)
+        module.nl.publish("t", b"0")
+        equal(zero.messages(2), [("t", b"1"), ("t", b"0")])
+        equal(first.message(), ("t", b"0"))
+        assert not sink.readable()
+
+
+@test("upgrade begins and ends with sub-add, sub-del and the connection, a topic"
+      " that has been matched before included")
+def upgrade_ends(module):
+    with Sink(module.nl) as sink, Attached(module.nl) as one, \
+            Attached(module.nl) as other:
+        def published(payload, client, *records):
+            one.send(publish("t", payload))
+            one.ping()
+            if client:
+                equal(client.message(), ("t", payload))
+            equal([r[1:5] for r in sink.now()],
+                  [(one.id, "t", payload, FILTER)] * len(records))
+
+        other.sub(("t", 1))
+        published(b"a", other)
+        upgraded(other, "t", 2)
+        wait_until(lambda: [
+            (s["filter"][0]["qos"], s["filter"][0]["flags"]) for s in
+            module.nl.request("sub_get", {}, NLM_F_DUMP)] == [(2, UPGRADE)],
+            "it says so")
+        published(b"b", None, 1)
+        other.sub(("t", 2))
+        published(b"c", other)
+        upgraded(other, "t", 1)
+        published(b"d", None, 1)
+        module.nl.sub("sub_del", other.id, "t")
+        published(b"e", None)
+        with Attached(module.nl) as gone:
+            upgraded(gone, "t", 1)
+            published(b"f", None, 1)
+        published(b"g", None)
+        for flags, qos in (UPGRADE, 0), (UPGRADE * 2, 1):
+            with refused(errno.EINVAL if flags == UPGRADE else errno.ERANGE):
+                module.nl.request("sub_add", [
+                    ("conn_id", other.id),
+                    ("filter", {"topic": "t", "qos": qos, "flags": flags})])
+
+
+@test("upgrade: members of shared subscriptions are the daemon's to choose, of the"
+      " sink's too")
+def upgrade_shared(module):
+    def shared(topic, group, **more):
+        return "filter", {"topic": topic, "group": group, **more}
+
+    with Sink(module.nl) as sink, Attached(module.nl) as one, \
+            Attached(module.nl) as member, Attached(module.nl) as other:
+        module.nl.request("sub_add", [("conn_id", member.id),
+                                      shared("t", b"g")])
+        other.sub("t")
+        one.send(publish("t", b"1"))
+        for client in member, other:
+            equal(client.message(), ("t", b"1"))
+        assert not sink.readable()
+        upgraded(one, "t", 1, group=b"g")
+        one.send(publish("t", b"2"))
+        equal(other.message(), ("t", b"2"))
+        equal(sink.record()[1:5], (one.id, "t", b"2", FILTER | SHARES))
+        module.nl.request("sub_del", [("conn_id", one.id), shared("t", b"g")])
+        module.nl.request("sub_add", [("conn_id", SINK_ID), shared("t", b"h")])
+        one.send(publish("t", b"3"))
+        equal(other.message(), ("t", b"3"))
+        equal(sink.record()[1:5], (one.id, "t", b"3", FILTER | SHARES))
+        module.nl.request("sub_del", [("conn_id", SINK_ID), shared("t", b"h")])
+        one.send(publish("t", b"4"))
+        for client in member, other:
+            equal(client.message(), ("t", b"4"))
+        assert not sink.readable()
 
 
 @test("the sink of a namespace that ends, with records and filters in it")

@@ -72,7 +72,8 @@ static void test_defaults(void)
 	EXPECT(config.max_inflight == 20, "%u", config.max_inflight);
 	EXPECT(config.max_queued_messages == 1000, "%u",
 	       config.max_queued_messages);
-	EXPECT(!config.max_queued_bytes && !config.queue_qos0, "queue");
+	EXPECT(!config.max_queued_bytes && !config.queue_qos0 &&
+	       !config.upgrade_qos, "queue");
 	EXPECT(!config.client_expiration, "expiration");
 	EXPECT(config.retain_available, "retain");
 	EXPECT(!config.persistence, "persistence");
@@ -199,7 +200,7 @@ static void test_fixed(void)
 		       "allow_duplicate_messages false\nmax_inflight_bytes 0\n"
 		       "message_size_limit 0\nprotocol mqtt\n"
 		       "set_tcp_nodelay true\nset_tcp_nodelay 1\n"
-		       "sys_interval 0\nupgrade_outgoing_qos 0\n"
+		       "sys_interval 0\n"
 		       "check_retain_source false\n");
 	config_free(&config);
 	expect_error("listener 1883\nprotocol websockets\n",
@@ -533,12 +534,14 @@ static void test_queues(void)
 	expect_silence(&config, "max_inflight_messages 7\n"
 				"max_queued_messages 8\nmax_queued_bytes 9\n"
 				"queue_qos0_messages true\n"
+				"upgrade_outgoing_qos true\n"
 				"retain_available false\n");
 	EXPECT(config.max_inflight == 7, "%u", config.max_inflight);
 	EXPECT(config.max_queued_messages == 8, "%u",
 	       config.max_queued_messages);
 	EXPECT(config.max_queued_bytes == 9, "%llu", config.max_queued_bytes);
-	EXPECT(config.queue_qos0 && !config.retain_available, "bools");
+	EXPECT(config.queue_qos0 && config.upgrade_qos &&
+	       !config.retain_available, "bools");
 	config_free(&config);
 
 	expect_silence(&config, "max_inflight_messages 0\n"

@@ -266,9 +266,10 @@ enum kmqtt_end {
 #define KMQTT_EVENT_ENDED	0x1	/* stays until conn-del */
 #define KMQTT_EVENT_DROPPED	0x2	/* deliveries were dropped */
 
-/* Options of a subscription of MQTT 5 (KMQTT_A_FILTER_FLAGS). */
+/* Options of a subscription (KMQTT_A_FILTER_FLAGS), the first two of MQTT 5. */
 #define KMQTT_SUB_NO_LOCAL	0x1	/* not what the connection published */
 #define KMQTT_SUB_RETAIN_AS_PUBLISHED	0x2	/* RETAIN stays as it came */
+#define KMQTT_SUB_UPGRADE	0x4	/* QoS 0 publishes are the daemon's */
 
 /* What a rule is about (KMQTT_A_RULE_ACCESS). */
 #define KMQTT_ACCESS_READ	0x1	/* to be sent messages */
@@ -280,7 +281,8 @@ enum kmqtt_end {
 
 /* Why a message is in the sink (struct kmqtt_sink_record). */
 #define KMQTT_SINK_RETAIN	0x1	/* published with RETAIN */
-#define KMQTT_SINK_FILTER	0x2	/* a filter of the sink matches */
+#define KMQTT_SINK_FILTER	0x2	/* a filter of the sink, or upgraded */
+#define KMQTT_SINK_SHARES	0x4	/* members of shares are to be chosen */
 
 /**
  * struct kmqtt_sink_record - what precedes each message in the sink
@@ -488,7 +490,11 @@ enum kmqtt_a_sub {
  * @KMQTT_A_FILTER_TOPIC: binary, the topic filter, 1 to KMQTT_FILTER_MAX bytes,
  *	UTF-8, wildcards as in section 4.7
  * @KMQTT_A_FILTER_QOS: u8, the QoS granted, 0 to 2; default 0
- * @KMQTT_A_FILTER_FLAGS: u8, mask of KMQTT_SUB_*, default 0
+ * @KMQTT_A_FILTER_FLAGS: u8, mask of KMQTT_SUB_*, default 0. With upgrade, which
+ *	wants a QoS above 0, publishes at QoS 0 that match go into the sink too,
+ *	with KMQTT_SINK_FILTER. What is there for that reason, or for a filter of
+ *	the sink, the daemon delivers to connections that one of their
+ *	subscriptions with upgrade matches, and the module to all others
  * @KMQTT_A_FILTER_SUB_ID: u32, subscription identifier of MQTT 5, 1 to
  *	KMQTT_SUB_ID_MAX; none if it is not there. A message is delivered with
  *	those of all filters that match
@@ -498,8 +504,9 @@ enum kmqtt_a_sub {
  *	it is another than one without. Of the subscriptions with one share name
  *	and topic, one gets each message published at QoS 0; those above are the
  *	daemon's. Members take turns; who does not keep up is left out. E2BIG: the
- *	filter has KMQTT_GROUPS_MAX share names. Without no-local [MQTT-3.8.3-4];
- *	not for the sink
+ *	filter has KMQTT_GROUPS_MAX share names. Without no-local [MQTT-3.8.3-4].
+ *	If the sink or a member with upgrade has such a filter, all share names
+ *	that match are the daemon's: KMQTT_SINK_SHARES
  */
 enum kmqtt_a_filter {
 	KMQTT_A_FILTER_UNSPEC,
