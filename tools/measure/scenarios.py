@@ -104,7 +104,7 @@ SECTIONS = (
     Section("mqtt5", "cost", "count", "Cost of a delivery with MQTT 5", tuple(
         _load(f"{flight} in flight, MQTT {label}",
               f"fanout -w {flight} --warmup 200 --duration {time} {words}")
-        for flight, time in ((1, 1), (16, 0.2), (64, 0.1))
+        for flight, time in ((1, 1), (16, 0.3), (64, 0.3))
         for label, words in _MQTT5
     ), brokers=("kmqtt",)),
     Section("subscribers", "growth", "count", "Cost as subscribers grow",
