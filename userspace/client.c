@@ -246,27 +246,32 @@ static bool has_will(const struct client *client)
 
 /*
  * [MQTT-3.1.2-8]: unless the client said DISCONNECT. It must have been accepted
- * to leave one.
+ * to leave one. Returns whether it is left to the session, for later.
  */
-static void publish_the_will(struct client *client, bool accepted)
+static bool publish_the_will(struct client *client, bool accepted)
 {
+	bool left = false;
+
 	if (accepted && has_will(client))
-		session_leave_will(client->session, client->will,
-				   client->will_retain, client->will_delay);
+		left = session_leave_will(client->session, client->will,
+					  client->will_retain,
+					  client->will_delay, false);
 	else if (client->will)
 		message_put(client->will);
 	client->will = NULL;
+	return left;
 }
 
 static void release_session(struct client *client)
 {
 	struct session *session = client->session;
+	bool left;
 
 	if (!session)
 		return;
-	publish_the_will(client, session->client == client);
+	left = publish_the_will(client, session->client == client);
 	if (session->client == client)
-		journal_append(JOURNAL_CONN_DEL, client->cookie, 0, 0, 0);
+		former_write_end(client->cookie, left);
 	session_release(session, client);
 	client->session = NULL;
 }

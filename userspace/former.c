@@ -7,8 +7,10 @@
 
 #include "log.h"
 #include "publish.h"
+#include "store.h"
 
 static struct table by_cookie;
+static struct former *halves;	/* while the journal is loaded */
 
 struct former *former_find(u64 cookie)
 {
@@ -31,8 +33,21 @@ static void forget_will(struct former *former)
 	former->will = NULL;
 }
 
+/* No more of those that a session which ends is to be forgotten by. */
+static void forget_half(struct former *former)
+{
+	struct former **link = &halves;
+
+	while (*link && *link != former)
+		link = &(*link)->next_half;
+	if (*link)
+		*link = former->next_half;
+}
+
 void former_free(struct former *former)
 {
+	if (former->half)
+		forget_half(former);
 	table_del(&by_cookie, &former->node);
 	forget_will(former);
 	buffer_free(&former->rest.bytes);
@@ -101,6 +116,24 @@ static int take_half(struct half *half, const struct journal_record *record)
 	return buffer_append(&half->bytes, record->bytes, record->len);
 }
 
+static void make_half(struct former *former)
+{
+	if (former->half)
+		return;
+	former->half = true;
+	former->next_half = halves;
+	halves = former;
+}
+
+void former_session_ended(const struct session *session)
+{
+	struct former *former;
+
+	for (former = halves; former; former = former->next_half)
+		if (former->session == session)
+			former->session = NULL;
+}
+
 int former_journaled(const struct journal_record *record)
 {
 	struct former *former;
@@ -125,7 +158,10 @@ int former_journaled(const struct journal_record *record)
 	case JOURNAL_CONN_HEAD:
 		return take_half(&former->head, record);
 	case JOURNAL_CONN_DEL:
-		former_free(former);
+		if (store_reached(record->b))
+			former_free(former);
+		else
+			make_half(former);
 		break;
 	}
 	return 0;
@@ -153,7 +189,7 @@ void former_write(const struct former *former)
 		.max_send = former->max_send,
 		.explain = former->explain,
 		.enhanced = former->enhanced,
-		.id_len = session->id_len,
+		.id_len = session ? session->id_len : 0,
 	};
 
 	if (will) {
@@ -162,9 +198,10 @@ void former_write(const struct former *former)
 		conn.properties_len = will->properties_len;
 	}
 	memcpy(head, &conn, sizeof(conn));
-	memcpy(head + sizeof(conn), session->id, session->id_len);
+	if (session)
+		memcpy(head + sizeof(conn), session->id, session->id_len);
 	journal_append2(JOURNAL_CONN, former->cookie, 0, 0, 0, head,
-			sizeof(conn) + session->id_len,
+			sizeof(conn) + conn.id_len,
 			will ? will->data : NULL,
 			will ? (size_t)will->topic_len + will->properties_len +
 			       will->payload_len : 0);
@@ -199,11 +236,22 @@ static void write_half(u64 cookie, enum journal_type type,
 
 static void write_one(struct former *former)
 {
-	if (!former->session)
+	if (!former->session && !former->half)
 		return;
 	former_write(former);
 	write_half(former->cookie, JOURNAL_CONN_REST, &former->rest);
 	write_half(former->cookie, JOURNAL_CONN_HEAD, &former->head);
+	if (former->half)
+		journal_append(JOURNAL_CONN_DEL, former->cookie, 0, STORE_NEVER,
+			       0);
+}
+
+void former_write_end(u64 cookie, bool left)
+{
+	u64 mark = left ? store_mark() : 0;
+
+	journal_append(JOURNAL_CONN_DEL, cookie, 0, mark, 0);
+	journal_keep(mark);
 }
 
 void former_rewrite(void)
@@ -211,30 +259,31 @@ void former_rewrite(void)
 	each(write_one);
 }
 
-static void leave_will(struct former *former)
+static bool leave_will(struct former *former)
 {
 	struct message *will = former->will;
 
 	if (!will)
-		return;
+		return false;
 	former->will = NULL;
-	if (former->session) {
-		session_leave_will(former->session, will, former->will_retain,
-				   former->will_delay);
-		return;
-	}
+	if (former->session)
+		return session_leave_will(former->session, will,
+					  former->will_retain,
+					  former->will_delay, former->half);
 	if (!publish_will(will, former->will_retain, NULL))
 		log_print(LOG_TYPE_ERROR,
 			  "Error: The will of a client that is gone could not be published.");
 	message_put(will);
+	return false;
 }
 
 static void end_one(struct former *former)
 {
-	leave_will(former);
+	bool left = leave_will(former);
+
 	if (former->session)
 		session_abandon(former->session);
-	journal_append(JOURNAL_CONN_DEL, former->cookie, 0, 0, 0);
+	former_write_end(former->cookie, left);
 	former_free(former);
 }
 

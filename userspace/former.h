@@ -48,6 +48,8 @@ struct half {
  * @keepalive: seconds
  * @level: protocol level
  * @clean: it asked for a clean session
+ * @half: it was gone already, and had left @will to its session
+ * @next_half: the next of those
  * @will_retain: publish @will retained
  * @will_delay: after so many seconds
  * @receive_max: as in struct client
@@ -67,6 +69,8 @@ struct former {
 	u16 keepalive;
 	u8 level;
 	bool clean;
+	bool half;
+	struct former *next_half;
 	bool will_retain;
 	u32 will_delay;
 	u32 max_send;
@@ -84,6 +88,9 @@ struct former *former_find(u64 cookie);
 /* It has been adopted, with its session and its will, or never was one. */
 void former_free(struct former *former);
 
+/* A session has ended after its connection had gone. */
+void former_session_ended(const struct session *session);
+
 /*
  * What is left has gone: publishes the wills [MQTT-3.1.2-8], and ends the
  * sessions that do not outlive their connections.
@@ -92,6 +99,12 @@ void former_end_all(void);
 
 /* Writes those left to the journal anew. */
 void former_rewrite(void);
+
+/*
+ * Writes to the journal that a connection is gone; it counts once its will is in the
+ * database, if that was @left to its session.
+ */
+void former_write_end(u64 cookie, bool left);
 
 /* Writes a connection to the journal. */
 void former_write(const struct former *former);

@@ -60,6 +60,7 @@ static struct {
 	struct file *file;	/* the one written to */
 	size_t used;		/* of its records, those that do not count yet too */
 	size_t limit;		/* of @used: then it is written anew */
+	u64 keep;		/* the change that it waits for then */
 	u32 generation;
 	void (*rewrite)(void);
 } journal;
@@ -261,12 +262,25 @@ static void write_anew(void)
 		give_up(err);
 }
 
+void journal_keep(u64 change)
+{
+	journal.keep = change;
+}
+
+/* Whether it has grown too much, or so much that nothing keeps it. */
+static bool has_grown(void)
+{
+	if (journal.keep > store_committed())
+		return journal.used >= 2 * journal.limit;
+	return journal.used >= journal.limit;
+}
+
 void journal_commit(void)
 {
 	if (!journal.enabled)
 		return;
 	commit();
-	if (journal.used >= journal.limit)
+	if (has_grown())
 		write_anew();
 }
 

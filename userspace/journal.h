@@ -60,7 +60,8 @@
  *	JOURNAL_CONN_SENT
  * @JOURNAL_CONN_HEAD: this is the beginning of a packet from it, which the kernel
  *	has forgotten: from byte @a on
- * @JOURNAL_CONN_DEL: it is no more, and its will, if any, published
+ * @JOURNAL_CONN_DEL: it is no more, and its will, if any, published, or left to its
+ *	session, if the store has reached mark @b
  * @JOURNAL_SINK: what the sink had up to record @a has been handled, if the store
  *	has reached mark @b; @c is 1 if subscriptions have KMQTT_SUB_UPGRADE
  * @JOURNAL_INJECTION: message @sid is to be injected, as number @a; @b is 1 if it
@@ -199,6 +200,12 @@ void journal_injection(u64 number, struct message *message, bool retain,
 
 /* What was appended holds from now on. */
 void journal_commit(void);
+
+/*
+ * What has been appended must not be forgotten, though it is not true any more,
+ * before this change is on disk; unless the disk takes too long.
+ */
+void journal_keep(u64 change);
 
 /* The daemon ends in order: nothing of it is to be taken over. */
 void journal_forget(void);

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "deadline.h"
+#include "former.h"
 #include "inject.h"
 #include "log.h"
 #include "publish.h"
@@ -477,8 +478,8 @@ static s64 due_after(const struct session *session, u32 delay)
 					 delay : session->expiry);
 }
 
-void session_leave_will(struct session *session, struct message *will,
-			bool retain, u32 delay)
+bool session_leave_will(struct session *session, struct message *will,
+			bool retain, u32 delay, bool half)
 {
 	struct away *away = NULL;
 	struct store_will stored;
@@ -488,7 +489,12 @@ void session_leave_will(struct session *session, struct message *will,
 	if (!away) {
 		publish_the_will(session, will, retain);
 		message_put(will);
-		return;
+		return false;
+	}
+	/* The database has it after all, or somebody has come back. */
+	if (half && (away->will || session->client)) {
+		message_put(will);
+		return away->will;
 	}
 	away->will = will;
 	away->retain = retain;
@@ -496,6 +502,7 @@ void session_leave_will(struct session *session, struct message *will,
 	stored = (struct store_will){ away->due, will, retain };
 	if (session->sid)
 		store_will_set(session->sid, &stored);
+	return true;
 }
 
 void session_set_expiry(struct session *session, u32 expiry)
@@ -760,6 +767,7 @@ static void forget(struct session *session)
 	session->sid = 0;	/* the journal knows, and all has been done */
 	journaled_will_del(session);
 	outbound_clear(session);
+	former_session_ended(session);
 	destroy(session);
 }
 

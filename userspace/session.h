@@ -126,10 +126,12 @@ void session_set_expiry(struct session *session, u32 expiry);
 /*
  * Its client has gone and left a will, whose reference the session takes over.
  * It is published after @delay seconds, unless the client has come back, and at
- * once if there is none, or the session ends (section 3.1.3.2.2).
+ * once if there is none, or the session ends (section 3.1.3.2.2). @half: another
+ * daemon has done so already, but the database may not have it. Returns whether the
+ * session has it.
  */
-void session_leave_will(struct session *session, struct message *will,
-			bool retain, u32 delay);
+bool session_leave_will(struct session *session, struct message *will,
+			bool retain, u32 delay, bool half);
 
 /*
  * @client is gone. The session stays if it is durable, or if somebody waits for

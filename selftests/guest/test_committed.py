@@ -6,6 +6,7 @@ some is not yet: nothing acknowledged is lost, and nothing comes twice."""
 import contextlib
 import os
 
+import mqtt5
 from broker import TOP, Broker, client
 from ktap import cases, equal, main, test, wait_until
 from mqtt import PUBACK, PUBCOMP, PUBREC, PUBREL, acknowledge, publish
@@ -111,6 +112,48 @@ def injected(broker):
             # What was not acknowledged is handled again.
             equal(sorted(set(got)), sorted(payloads))
             print(f"# {len(got) - count} twice")
+
+
+
+def said(one):
+    """The daemon has done all that came before, and the journal has it."""
+    one.unsubscribe("nothing of that name")
+    one.unsubscribe("nothing of that name")
+
+
+@test("a will with a delay, of a session in the database, when the connection has"
+      " ended and the database does not know")
+def delayed_will(broker):
+    with client("memory") as memory:
+        memory.subscribe(("w", 1))
+        for delay in 3, 0:
+            dies = mqtt5.client("dies", will=("w", b"gone", 1, False),
+                                will_properties=[(mqtt5.WILL_DELAY, delay)],
+                                properties=mqtt5.lasting())
+            with broker.killed():
+                dies.close()
+                broker.await_line("Client dies closed its connection"
+                                  "|Client dies .*disconnected")
+                said(memory)
+                if not delay:
+                    equal(memory.message(), ("w", b"gone"))
+            if delay:
+                equal(memory.message(), ("w", b"gone"))
+            said(memory)
+            memory.quiet()
+        # The client comes back in time.
+        dies = mqtt5.client("dies", will=("w", b"gone", 1, False), present=True,
+                            clean=False, properties=mqtt5.lasting(),
+                            will_properties=[(mqtt5.WILL_DELAY, 5)])
+        with broker.killed():
+            dies.close()
+            broker.await_line("Client dies closed its connection"
+                              "|Client dies .*disconnected")
+            said(memory)
+        mqtt5.client("dies", present=True, clean=False).disconnect()
+        broker.replace()
+        memory.quiet()
+    mqtt5.client("dies").disconnect()
 
 
 main(Stalling())
