@@ -16,8 +16,11 @@
 #define MAGIC		0x336a71746d6bULL	/* "kmqtj3", the format */
 /* What a file of records has at least. */
 #define AREA_SIZE	(1UL << 20)
-/* The least that is worth writing anew: few pages, which are used again. */
-#define REWRITE_SIZE	(1UL << 20)
+/*
+ * The least that is worth writing anew: few pages, which are used again. Before
+ * the file has to grow for what comes until then.
+ */
+#define REWRITE_SIZE	(AREA_SIZE / 4 * 3)
 /* A file that has grown beyond that gives its memory back. */
 #define KEEP_SIZE	(4UL << 20)
 

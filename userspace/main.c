@@ -99,7 +99,8 @@ static void print_help(void)
 	      "      --test-config       read the configuration, and the files that\n"
 	      "                          it names, report errors, exit\n"
 	      "      --test-start        the same, and that the kernel module can be\n"
-	      "                          talked to; changes nothing\n"
+	      "                          talked to; changes nothing, and says\n"
+	      "                          nothing when all is well\n"
 	      "      --version           print the version and exit\n"
 	      "  -h, --help              print this and exit\n"
 	      "\n"
@@ -612,7 +613,7 @@ int main(int argc, char **argv)
 	if (arguments.test_start)
 		err = test_start();
 	if (arguments.test_config || arguments.test_start) {
-		if (!err)
+		if (!err && !arguments.test_start)
 			puts("Configuration is OK.");
 		acl_discard(acl);
 	} else {
