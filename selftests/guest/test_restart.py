@@ -252,7 +252,9 @@ def hangup(broker):
     clients = [client(f"c{number}") for number in range(CLIENTS)]
     broker.end()
     broker.daemon = broker.run_daemon(broker.config)
-    wait_until(lambda: broker.nl.stats()["daemon"], "adopting")
+    # Before it waits for signals it would just end.
+    wait_until(lambda: broker.nl.stats()["daemon"] == broker.daemon.pid,
+               "adopting")
     broker.daemon.send_signal(signal.SIGHUP)
     broker.await_ready()
     broker.await_line("Config reloaded")
