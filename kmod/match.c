@@ -29,6 +29,14 @@ static int matcher_grow(struct kmqtt_matcher *matcher)
 	return 0;
 }
 
+/* Whether there is room for another list of a shared subscription. */
+static bool matcher_share(struct kmqtt_matcher *matcher)
+{
+	matcher->over |= matcher->nr_shared == KMQTT_MATCH_SHARED;
+	matcher->nr_shared += !matcher->over;
+	return !matcher->over;
+}
+
 static int matcher_found(struct kmqtt_walk *walk, struct kmqtt_node *node)
 {
 	struct kmqtt_matcher *matcher;
@@ -42,7 +50,7 @@ static int matcher_found(struct kmqtt_walk *walk, struct kmqtt_node *node)
 			matcher->sink = true;
 			matcher->shares |= !!leaf->group;
 		}
-		if (!leaf->worker)
+		if (!leaf->worker || (leaf->group && !matcher_share(matcher)))
 			continue;
 		if (matcher->nr == matcher->room) {
 			err = matcher_grow(matcher);
@@ -163,6 +171,7 @@ static struct kmqtt_match *match_new(struct kmqtt_matcher *matcher,
 	match->nr_leaves = matcher->nr;
 	match->sink = matcher->sink;
 	match->shares = matcher->shares;
+	match->over = matcher->over;
 	match->targets = (struct kmqtt_target *)(match + 1);
 	match->choices = (struct kmqtt_choice *)(match->targets + targets);
 	leaves = (struct kmqtt_leaf **)(match->choices + choices);
@@ -205,6 +214,8 @@ struct kmqtt_match *kmqtt_match_make(struct kmqtt_matcher *matcher,
 
 	matcher->sink = false;
 	matcher->shares = false;
+	matcher->over = false;
+	matcher->nr_shared = 0;
 	rcu_read_lock();
 	err = kmqtt_trie_match(&ns->trie, topic, len, &matcher->walk);
 	rcu_read_unlock();

@@ -52,6 +52,7 @@ struct kmqtt_choice {
  * @nr_targets: those of @nr and of @choices
  * @sink: the sink subscribes, or somebody with KMQTT_QOS_UPGRADE
  * @shares: so does a member of a shared subscription: the daemon chooses
+ * @over: there were too many shared subscriptions: some do not get it
  * @nr_leaves: in all targets
  * @targets: a worker each; then those of @choices
  * @choices: the shared subscriptions
@@ -69,6 +70,7 @@ struct kmqtt_match {
 	u32 nr_leaves;
 	bool sink;
 	bool shares;
+	bool over;
 	struct kmqtt_target *targets;
 	struct kmqtt_choice *choices;
 	const u8 *topic;
@@ -91,25 +93,34 @@ struct kmqtt_match_cache {
 	struct kmqtt_match *large;
 };
 
-/* Subscriber lists in one match. */
-enum { KMQTT_MATCH_LEAVES = 32768 };
+/* Subscriber lists in one match; those of shared subscriptions, which one client
+ * can have very many of, leave room for the others.
+ */
+enum {
+	KMQTT_MATCH_LEAVES = 32768,
+	KMQTT_MATCH_SHARED = 8192,
+};
 
 /**
  * struct kmqtt_matcher - what making matches needs; one a maker
  * @walk: scratch of the trie
  * @leaves: lists found, each with a reference; grows, and is kept
  * @nr: how many
+ * @nr_shared: those of shared subscriptions
  * @room: for how many
  * @sink: see struct kmqtt_match
  * @shares: likewise
+ * @over: likewise
  */
 struct kmqtt_matcher {
 	struct kmqtt_walk walk;
 	struct kmqtt_leaf **leaves;
 	u32 nr;
+	u32 nr_shared;
 	u32 room;
 	bool sink;
 	bool shares;
+	bool over;
 };
 
 /* All of these: process context, may sleep. */

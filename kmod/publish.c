@@ -219,6 +219,8 @@ bool kmqtt_publish_chain(struct kmqtt_worker *worker, struct kmqtt_ns *ns,
 		kmqtt_count(worker, ns, KMQTT_A_COUNTER_MATCH_CACHED, 1);
 	if (kmqtt_match_empty(match))
 		kmqtt_count(worker, ns, KMQTT_A_COUNTER_NO_SUBSCRIBERS, 1);
+	if (unlikely(match->over))
+		kmqtt_count(worker, ns, KMQTT_A_COUNTER_DROPPED_BUDGET, 1);
 
 	nr = nr_tickets(match, msg);
 	msg_share(msg, nr);

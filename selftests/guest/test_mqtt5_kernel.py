@@ -561,6 +561,23 @@ def groups_bounded(module):
             "sub_get", {"conn_id": five.id}, NLM_F_DUMP)}), n + 1)
 
 
+@test("very many shared subscriptions: others lose nothing")
+def shared_bomb(module):
+    filters = ["/".join(levels) for levels in itertools.product(*(
+        ("+", level) for level in "abcd"))]
+    with Five(module.nl) as bomber, Five(module.nl, level=4) as other:
+        other.sub("a/b/c/d")
+        before = module.nl.stats()["total"]["dropped_budget"]
+        for n in range(520):
+            module.nl.request("sub_add", [("conn_id", bomber.id)] + [
+                ("filter", {"topic": topic, "group": f"group {n}"})
+                for topic in filters])
+        for payload in b"one", b"two":
+            other.send(publish("a/b/c/d", payload))
+            equal(other.raw(), publish("a/b/c/d", payload))
+        equal(module.nl.stats()["total"]["dropped_budget"] - before, 2)
+
+
 @test("inject with properties")
 def inject(module):
     with Five(module.nl) as five, Five(module.nl, level=4) as four:

@@ -681,7 +681,8 @@ enum kmqtt_a_stats {
  * @KMQTT_A_COUNTER_DROPPED_NOMEM: deliveries or publishes dropped for want of
  *	memory
  * @KMQTT_A_COUNTER_DROPPED_BUDGET: publishes dropped because their match
- *	visited too many nodes
+ *	visited too many nodes, or delivered to all but some of their shared
+ *	subscriptions, of which there were too many
  * @KMQTT_A_COUNTER_DENIED_PUBLISHES: publishes that rules denied
  * @KMQTT_A_COUNTER_DENIED_DELIVERIES: deliveries that rules denied
  * @KMQTT_A_COUNTER_DROPPED_TOO_LARGE: deliveries dropped at max-send
