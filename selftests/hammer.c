@@ -36,6 +36,7 @@ enum {
 	BATCH = 64,	/* messages published at a time */
 	STAYS = 20,	/* batches until a publisher goes */
 	PACKET = 9 + 3000,
+	SLOW = 180,	/* seconds more, at most, for what was not done once */
 	PATIENCE = 60,	/* seconds: a family that is not there has modprobe run */
 };
 
@@ -759,10 +760,26 @@ static void player_start(struct player *player, const char *name,
 	pthread_create(&player->thread, NULL, player_run, player);
 }
 
+/* Whether each role has been played once, by any who has it. */
+static bool all_done(const struct player *players, int nr)
+{
+	int i, j;
+
+	for (i = 0; i < nr; i++) {
+		for (j = 0; j < nr; j++)
+			if (players[j].role == players[i].role &&
+			    atomic_load(&players[j].done))
+				break;
+		if (j == nr)
+			return false;
+	}
+	return true;
+}
+
 int main(int argc, char **argv)
 {
 	static struct player players[PLAYERS];
-	int i, nr = argc - 3;
+	int i, nr = argc - 3, more = 10 * SLOW;
 
 	if (nr < 1 || nr > PLAYERS) {
 		fprintf(stderr, "usage: hammer SECONDS SEED ROLE...\n\n"
@@ -771,7 +788,8 @@ int main(int argc, char **argv)
 		for (i = 0; i < (int)(sizeof(roles) / sizeof(*roles)); i++)
 			fprintf(stderr, " %s", roles[i].name);
 		fprintf(stderr, "\nPrints of each: name, what was done, what "
-			"was in vain.\nExit: 0, 1 the kernel does not answer, "
+			"was in vain.\nTakes longer where it is slow: until "
+			"each role has done something.\nExit: 0, 1 the kernel does not answer, "
 			"2 usage.\n");
 		return 2;
 	}
@@ -780,6 +798,8 @@ int main(int argc, char **argv)
 		player_start(players + i, argv[3 + i],
 			     strtoul(argv[2], NULL, 10) + i);
 	pause_ms(1000 * strtod(argv[1], NULL));
+	while (more-- && !all_done(players, nr))
+		pause_ms(100);
 	atomic_store(&stopped, true);
 	for (i = 0; i < nr; i++) {
 		pthread_join(players[i].thread, NULL);
