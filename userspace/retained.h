@@ -31,10 +31,28 @@ void retained_on_expiry(void (*expired)(struct message *message));
 int retained_match(const void *filter, u16 len,
 		   int (*found)(struct message *message, void *arg), void *arg);
 
-/* How many there are, and their payloads' bytes. */
-/* Nodes that retained_match() may look at, at most. */
+/* Nodes that retained_match() may look at, at most: a quick guess. */
 u32 retained_cost(const void *filter, u16 len);
 
+/* Nodes that it looks at, counted up to @most. */
+u32 retained_reach(const void *filter, u16 len, u32 most);
+
+/*
+ * The same in pieces, one at a time: what was retained when it began, whatever
+ * is retained meanwhile. @found, which may be called from retained_set(), too,
+ * for what is about to change, cannot end it. @filter must stay.
+ */
+void retained_walk_begin(const void *filter, u16 len,
+			 int (*found)(struct message *message, void *arg),
+			 void *arg);
+
+/* Looks at so many nodes more. False when that was all. */
+bool retained_walk_go_on(u32 nodes);
+
+/* It goes on no more. */
+void retained_walk_end(void);
+
+/* How many there are, and their payloads' bytes. */
 u32 retained_count(void);
 u64 retained_bytes(void);
 

@@ -236,6 +236,15 @@ void ring_tick(struct ring_op *op)
 	io_uring_sqe_set_data(sqe, op);
 }
 
+void ring_soon(struct ring_op *op)
+{
+	static struct __kernel_timespec none;
+	struct io_uring_sqe *sqe = get_sqe();
+
+	io_uring_prep_timeout(sqe, &none, 0, 0);
+	io_uring_sqe_set_data(sqe, op);
+}
+
 void ring_cancel(struct ring_op *op, struct ring_op *target)
 {
 	struct io_uring_sqe *sqe = get_sqe();

@@ -63,6 +63,9 @@ void ring_poll_in_multishot(struct ring_op *op, int fd);
 /* Completes after one second, with -ETIME. */
 void ring_tick(struct ring_op *op);
 
+/* Completes in the next turn, with -ETIME, after what is ready by then. */
+void ring_soon(struct ring_op *op);
+
 /*
  * Cancels what was started with @target. Both complete; @target with -ECANCELED,
  * or as it just did. (By descriptor instead, the kernel would look through all

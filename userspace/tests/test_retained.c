@@ -89,6 +89,34 @@ static int check_found(struct message *message, void *arg)
 	return 0;
 }
 
+/* What a walk must find. */
+static struct {
+	const char *topic;
+	u32 payload;
+	bool seen;
+} snapshot[TOPICS];
+
+static int check_snapshot(struct message *message, void *arg)
+{
+	u32 i;
+
+	(void)arg;
+	for (i = 0; i < TOPICS; i++)
+		if (strlen(snapshot[i].topic) == message->topic_len &&
+		    !memcmp(snapshot[i].topic, message->data,
+			    message->topic_len))
+			break;
+	EXPECT(i < TOPICS, "%.*s was not there", message->topic_len,
+	       message->data);
+	if (i == TOPICS)
+		return 0;
+	EXPECT(!snapshot[i].seen, "%s twice", snapshot[i].topic);
+	snapshot[i].seen = true;
+	EXPECT(!memcmp(message_payload(message), &snapshot[i].payload,
+		       sizeof(u32)), "%s: another payload", snapshot[i].topic);
+	return 0;
+}
+
 static void compare(const char *filter)
 {
 	bool expected;
@@ -272,6 +300,57 @@ static void test_longest_topic(void)
 	retained_clear();
 }
 
+/* What is retained when a walk begins is what it finds, each once. */
+static void expect_snapshot(const char *filter, u32 slice, u32 changes)
+{
+	static u32 step;
+	char was[TOPICS][TOPIC_MAX];
+	u32 i;
+
+	for (i = 0; i < TOPICS; i++) {
+		strcpy(was[i], model[i].topic);
+		snapshot[i].payload = model[i].payload;
+		snapshot[i].topic = was[i];
+		snapshot[i].seen = false;
+	}
+	retained_walk_begin(filter, strlen(filter), check_snapshot, NULL);
+	do {
+		for (i = 0; i < changes; i++)
+			change(step++);
+	} while (retained_walk_go_on(slice));
+	retained_walk_end();
+	for (i = 0; i < TOPICS; i++)
+		EXPECT(snapshot[i].seen ==
+		       (was[i][0] && reference_match(filter, was[i])),
+		       "%s: %s seen %u", filter, was[i], snapshot[i].seen);
+}
+
+static void test_walk(void)
+{
+	char filter[TOPIC_MAX];
+	u32 left = UINT32_MAX, step, i;
+
+	for (step = 0; step < 3 * TOPICS; step++)
+		change(step);
+	for (step = 0; step < 5000; step++) {
+		random_text(filter, true);
+		expect_snapshot(step % 3 ? filter : "#", 1 + random_below(40),
+				random_below(20));
+	}
+	/* Of all that is removed meanwhile, nothing stays. */
+	retained_walk_begin("#", 1, count_found, &left);
+	EXPECT(retained_walk_go_on(20), "it has ended");
+	for (i = 0; i < TOPICS; i++)
+		if (model[i].topic[0])
+			set(model[i].topic, NULL, 0);
+	memset(model, 0, sizeof(model));
+	retained_walk_end();
+	EXPECT(!retained_count() && !retained_bytes(), "%u", retained_count());
+	EXPECT(retained_cost("#", 1) == 1, "%u nodes are left",
+	       retained_cost("#", 1) - 1);
+	EXPECT(retained_reach("#", 1, 10) == 1, "the root");
+}
+
 static double seconds(void)
 {
 	struct timespec now;
@@ -338,6 +417,7 @@ int main(void)
 		{ "standard", test_standard },
 		{ "stops", test_stops },
 		{ "references", test_references },
+		{ "walk", test_walk },
 		{ "deep", test_deep },
 		{ "longest_topic", test_longest_topic },
 		{ "many", test_many },
