@@ -210,6 +210,7 @@ static void forget_waits(struct client *client)
 	if (client->is_paused)
 		TAILQ_REMOVE(&paused, client, paused);
 	hold_forget(client);
+	subscribe_forget(client);
 	client->awaited = 0;
 	client->committing = false;
 	client->has_unsent = false;
@@ -222,7 +223,7 @@ static void client_free(struct client *client)
 		close(client->fd);
 	if (client->will)
 		message_put(client->will);
-	subscribe_free(client->subscribing);
+	subscribe_free(client);
 	hold_free(client);
 	free(client->username);
 	user_put(client->user);
@@ -531,8 +532,8 @@ static bool may_handle(const struct client *client)
 		client->state == CLIENT_ACTIVE) &&
 	       (!quiescing || client->told > client->handled) &&
 	       !client->requesting && !client->awaited &&
-	       !hold_delays(client) && !client->is_paused &&
-	       client->held_weight < HELD_MAX &&
+	       !hold_delays(client) && !subscribe_is_walking(client) &&
+	       !client->is_paused && client->held_weight < HELD_MAX &&
 	       buffer_used(&client->out) < OUT_MAX;
 }
 
@@ -1249,7 +1250,8 @@ static bool busy(const struct client *client)
 {
 	return (client->state == CLIENT_ACTIVE ||
 		client->state == CLIENT_ACTIVATING) &&
-	       (client->requesting || hold_delays(client) || client->is_paused ||
+	       (client->requesting || hold_delays(client) ||
+		subscribe_is_walking(client) || client->is_paused ||
 		(store_healthy() && (client->awaited ||
 				     client->held_weight >= HELD_MAX)));
 }
@@ -1602,7 +1604,8 @@ bool client_quiet(void)
 
 	TAILQ_FOREACH(client, &clients, link)
 		if (client->sending || buffer_used(&client->out) ||
-		    client->requesting || client->told > client->handled)
+		    client->requesting || subscribe_is_walking(client) ||
+		    client->told > client->handled)
 			return false;
 	return true;
 }

@@ -555,7 +555,13 @@ void subscribe_go_on(struct client *client);
 void subscribe_restore(struct client *client,
 		       void (*then)(struct client *client));
 
-/* Frees what is left of it when the client ends; may be NULL. */
-void subscribe_free(struct subscribing *subscribing);
+/* Whether retained messages are being sent, so many that others have turns. */
+bool subscribe_is_walking(const struct client *client);
+
+/* Sends no more retained messages: the client leaves. */
+void subscribe_forget(struct client *client);
+
+/* Forgets the packet that is being worked on, if there is one. */
+void subscribe_free(struct client *client);
 
 #endif /* _KMQTTD_CLIENT_H_ */

@@ -7,6 +7,7 @@
 
 #include "message.h"
 #include "session.h"
+#include "shape.h"
 #include "trie.h"
 
 /**
@@ -185,6 +186,22 @@ struct subscription *filters_find(const struct session *session,
 	return of ? find(session, of) : NULL;
 }
 
+static int count_shape(const struct kmqtt_node *node)
+{
+	struct shape shape;
+
+	shape_of_node(&shape, node);
+	return shape_get(&shape);
+}
+
+static void uncount_shape(const struct kmqtt_node *node)
+{
+	struct shape shape;
+
+	shape_of_node(&shape, node);
+	shape_put(&shape);
+}
+
 /* A list for @node, which has a reference for each of its subscriptions. */
 static int leaf_make(struct kmqtt_node *node)
 {
@@ -289,14 +306,18 @@ filters_subscribe(struct session *session,
 	if (!node)
 		goto free_subscription;
 	subscription->session = session;
-	if (leaf_make(node) || attach(subscription, node, &parts))
+	if (count_shape(node))
 		goto put_node;
+	if (leaf_make(node) || attach(subscription, node, &parts))
+		goto uncount;
 
 	set(subscription, wanted);
 	TAILQ_INSERT_TAIL(&session->subscriptions, subscription, own);
 	session->subscription_count++;
 	return subscription;
 
+uncount:
+	uncount_shape(node);
 put_node:
 	leaf_put(node);
 free_subscription:
@@ -317,6 +338,7 @@ void filters_unsubscribe(struct subscription *subscription)
 		share_put(share);
 	TAILQ_REMOVE(&subscription->session->subscriptions, subscription, own);
 	subscription->session->subscription_count--;
+	uncount_shape(node);
 	leaf_put(node);
 	free(subscription);
 }

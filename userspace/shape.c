@@ -12,8 +12,6 @@
  */
 _Static_assert(1 + KMQTT_LEVELS_MAX + (2 << SHAPE_SHALLOW) + SHAPE_MAX <
 	       KMQTT_TRIE_BUDGET, "a match of any topic is within its budget");
-_Static_assert(KMQTT_LEVELS_MAX - SHAPE_SHALLOW <= SHAPE_FEW,
-	       "one filter is not refused for its length");
 
 /**
  * struct beginning - the first levels of some shapes
@@ -106,10 +104,10 @@ static struct beginning *find(const struct shape *shape, u32 *levels)
 	return at;
 }
 
-bool shape_may(const struct shape *shape, u32 deep)
+bool shape_may(const struct shape *shape, u32 subscriptions)
 {
-	u32 most = deep + shape->deep <= SHAPE_FEW ? SHAPE_MAX
-						   : SHAPE_MAX - SHAPE_RESERVE;
+	bool few = subscriptions < SHAPE_FEW && shape->deep <= SHAPE_SHORT;
+	u32 most = few ? SHAPE_MAX : SHAPE_MAX - SHAPE_RESERVE;
 	u32 levels, more;
 
 	if (!shape->deep)

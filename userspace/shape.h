@@ -24,12 +24,12 @@ enum {
 	SHAPE_SHALLOW = 8,
 	/* Deep beginnings that all filters have together. */
 	SHAPE_MAX = 2048,
-	/* Those of them that sessions may not take which have more than
-	 * SHAPE_FEW deep levels: some are left for others.
+	/* Those of them that are left for sessions with few subscriptions, none
+	 * of which needs many.
 	 */
 	SHAPE_RESERVE = 1024,
-	/* One filter of 200 levels fits. */
-	SHAPE_FEW = 256,
+	SHAPE_FEW = 32,
+	SHAPE_SHORT = 8,
 };
 
 /**
@@ -51,11 +51,8 @@ void shape_of(struct shape *shape, const u8 *filter, u16 len);
 /* Of the filter that ends at a node of the trie. */
 void shape_of_node(struct shape *shape, const struct kmqtt_node *node);
 
-/*
- * Whether a session whose filters have @deep deep levels in all may have another
- * filter of this shape.
- */
-bool shape_may(const struct shape *shape, u32 deep);
+/* Whether a session of so many subscriptions may have one of this shape, too. */
+bool shape_may(const struct shape *shape, u32 subscriptions);
 
 /*
  * There is another filter of this shape, whether it may be or not: it may have

@@ -4,7 +4,8 @@
  * hold it; then of the session; and then the acknowledgment: a SUBACK promises
  * that all have the subscriptions. Retained messages follow it, or come before
  * (section 3.8.4): of filters that take long to compare with them, no more are
- * worked on at once than leave time for other clients.
+ * worked on at once than leave time for other clients, and one that takes very
+ * long alone, in a walk.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -17,17 +18,28 @@
 #include "publish.h"
 #include "retained.h"
 #include "session.h"
+#include "shape.h"
 #include "sink.h"
 #include "store.h"
 #include "topic.h"
+#include "walk.h"
 
-/* Nodes of retained messages that are looked at before others have their turn, but
- * for those of one filter.
- */
-#define BATCH_COST	65536
+/* Nodes of retained messages that are looked at before others have their turn. */
+#define BATCH_COST	16384
+
+/* Whom retained messages are for, and how. */
+struct wanted {
+	struct session *session;
+	struct origin *origin;
+	u8 qos;
+};
 
 /**
  * struct subscribing - a packet being worked on, at the head of @client->in
+ * @client: whose it is
+ * @walk: through what is retained, for the filter at @batch
+ * @wanted: what it finds is wanted so
+ * @acknowledged: only retained messages are left to be sent
  * @subscribe: it is a SUBSCRIBE
  * @header: bytes of its fixed header
  * @size: bytes of all of it
@@ -42,12 +54,19 @@
  * @batch: its number
  * @cost: retained_cost() of those before the next one
  * @full: so much that their messages are to be sent first
+ * @deep: deep levels of the filters in the message to the module, whose shapes
+ *	(shape.h) are counted already: others ask meanwhile, too
+ * @refused: filters that were refused for their shapes
  * @id: packet identifier
  * @sub_id: subscription identifier, 0: none
  * @existed: of each filter, whether there was such a subscription
  * @codes: reason codes, one a filter
  */
 struct subscribing {
+	struct client *client;
+	struct walk walk;
+	struct wanted wanted;
+	bool acknowledged;
 	bool subscribe;
 	size_t header;
 	size_t size;
@@ -61,6 +80,8 @@ struct subscribing {
 	u32 batch;
 	u64 cost;
 	bool full;
+	u32 deep;
+	u32 refused;
 	u16 id;
 	u32 sub_id;
 	u8 *existed;
@@ -80,11 +101,6 @@ struct filter {
 	u8 qos;
 	size_t next;
 };
-
-void subscribe_free(struct subscribing *subscribing)
-{
-	free(subscribing);
-}
 
 static const u8 *body(const struct client *client)
 {
@@ -126,22 +142,110 @@ static bool is_new(const struct client *client, const struct filter *filter)
 			     filter->topic.len);
 }
 
+static void get_shape(struct shape *shape, const struct filter *filter)
+{
+	shape_of(shape, filter->as.topic.data, filter->as.topic.len);
+}
+
+static bool may_shape(const struct client *client, const struct filter *filter)
+{
+	struct shape shape;
+
+	get_shape(&shape, filter);
+	return shape_may(&shape, client->session->subscription_count +
+				 client->subscribing->index);
+}
+
+/* False without memory. */
+static bool count_shape(struct subscribing *subscribing,
+			const struct filter *filter)
+{
+	struct shape shape;
+
+	if (!subscribing->subscribe)
+		return true;
+	get_shape(&shape, filter);
+	if (shape_get(&shape))
+		return false;
+	subscribing->deep += shape.deep;
+	return true;
+}
+
+/*
+ * Those of the message to the module: the session counts them now, or nobody
+ * has the filters.
+ */
+static void uncount_shapes(struct client *client)
+{
+	struct subscribing *subscribing = client->subscribing;
+	size_t at = subscribing->first_at;
+	struct filter filter;
+	struct shape shape;
+	u32 i;
+
+	for (i = subscribing->first;
+	     subscribing->deep && i < subscribing->index; i++) {
+		read_filter(client, at, &filter);
+		at = filter.next;
+		if (reason_is_error(subscribing->codes[i]))
+			continue;
+		get_shape(&shape, &filter);
+		shape_put(&shape);
+		subscribing->deep -= shape.deep;
+	}
+}
+
+bool subscribe_is_walking(const struct client *client)
+{
+	return client->subscribing &&
+	       walk_is_under_way(&client->subscribing->walk);
+}
+
+void subscribe_forget(struct client *client)
+{
+	if (client->subscribing)
+		walk_cancel(&client->subscribing->walk);
+}
+
+void subscribe_free(struct client *client)
+{
+	if (!client->subscribing)
+		return;
+	subscribe_forget(client);
+	uncount_shapes(client);
+	free(client->subscribing->wanted.origin);
+	free(client->subscribing);
+	client->subscribing = NULL;
+}
+
 /* Why it cannot be subscribed to, or REASON_SUCCESS. */
 static enum reason check(const struct client *client,
 			 const struct filter *filter)
 {
-	const struct subscribing *subscribing = client->subscribing;
+	struct subscribing *subscribing = client->subscribing;
 	u32 most = client_config->max_subscriptions;
+	bool may;
 
 	if (!is_valid(filter))
 		return REASON_FILTER_INVALID;
 	if (!subscribing->subscribe)
 		return REASON_SUCCESS;
-	if (!memory_over() &&
+	may = may_shape(client, filter);
+	if (may && !memory_over() &&
 	    (!most || client->session->subscription_count +
 		      subscribing->fresh < most))
 		return REASON_SUCCESS;
-	return is_new(client, filter) ? REASON_QUOTA : REASON_SUCCESS;
+	if (!is_new(client, filter))
+		return REASON_SUCCESS;
+	subscribing->refused += !may;
+	return REASON_QUOTA;
+}
+
+static void skip(struct subscribing *subscribing, const struct filter *filter,
+		 enum reason reason)
+{
+	subscribing->codes[subscribing->index++] = reason;
+	subscribing->at = filter->next;
 }
 
 /*
@@ -153,13 +257,12 @@ static bool next_valid(struct client *client, struct filter *filter)
 	struct subscribing *subscribing = client->subscribing;
 	enum reason reason;
 
-	for (; subscribing->index < subscribing->count;
-	     subscribing->index++, subscribing->at = filter->next) {
+	while (subscribing->index < subscribing->count) {
 		read_filter(client, subscribing->at, filter);
 		reason = check(client, filter);
 		if (!reason)
 			return true;
-		subscribing->codes[subscribing->index] = reason;
+		skip(subscribing, filter, reason);
 	}
 	return false;
 }
@@ -279,6 +382,10 @@ static void build(struct kmod_request *request, struct nlmsghdr *message,
 		if (end - message->nlmsg_len < wish_room(filter.topic.len) ||
 		    !take_cost(subscribing, &filter))
 			return;
+		if (!count_shape(subscribing, &filter)) {
+			skip(subscribing, &filter, REASON_QUOTA);
+			continue;
+		}
 		wish = wish_of(client, &filter);
 		put_wish(message, &wish);
 		log_filter(client, &filter);
@@ -355,13 +462,6 @@ static void follow(struct client *client)
 
 /* Retained messages [MQTT-3.8.4-3] */
 
-/* What retained_match() is told: for whom, and how. */
-struct wanted {
-	struct session *session;
-	struct origin *origin;
-	u8 qos;
-};
-
 static int send_retained(struct message *message, void *arg)
 {
 	const struct wanted *wanted = arg;
@@ -392,31 +492,77 @@ static bool wants_retained(const struct client *client, u32 index,
 	       !(filter->as.retain_handling && subscribing->existed[index]);
 }
 
-/* Of the filters that are there by now. */
-static void send_batch(struct client *client)
+static struct subscribing *subscribing_of(struct walk *walk)
+{
+	return container_of(walk, struct subscribing, walk);
+}
+
+/* What the snapshot is of, is what is retained now. */
+static void walk_begins(struct walk *walk)
+{
+	if (hold_is_up(subscribing_of(walk)->client))
+		hold_snapshot(subscribing_of(walk)->client);
+}
+
+static int walk_finds(struct message *message, void *walk)
+{
+	return send_retained(message, &subscribing_of(walk)->wanted);
+}
+
+static void walk_pauses(struct walk *walk)
+{
+	outbound_pump(subscribing_of(walk)->client->session);
+}
+
+static void walk_ends(struct walk *walk);
+
+/* For the filter of a batch that is too large for one turn, and alone in it. */
+static bool start_walk(struct client *client, const struct filter *filter)
+{
+	static const struct walk_calls calls = {
+		.begin = walk_begins,
+		.found = walk_finds,
+		.pause = walk_pauses,
+		.end = walk_ends,
+	};
+	struct subscribing *subscribing = client->subscribing;
+
+	return subscribing->cost > BATCH_COST &&
+	       walk_needed(filter->topic.data, filter->topic.len) &&
+	       !walk_start(&subscribing->walk, &calls, filter->topic.data,
+			   filter->topic.len);
+}
+
+/*
+ * Of the filters that are there by now. False: a walk is under way, which goes
+ * on when they have been sent.
+ */
+static bool send_batch(struct client *client)
 {
 	struct subscribing *subscribing = client->subscribing;
-	struct wanted wanted = {
-		.session = client->session,
-		.origin = origin_new(&subscribing->sub_id,
-				     subscribing->sub_id ? sizeof(u32) : 0,
-				     NULL, 0),
-	};
+	struct wanted *wanted = &subscribing->wanted;
 	struct filter filter;
 	u32 i;
 
-	for (; subscribing->batch < subscribing->index; subscribing->batch++) {
-		i = subscribing->batch;
+	if (!wanted->origin)
+		wanted->origin = origin_new(&subscribing->sub_id,
+					    subscribing->sub_id ? sizeof(u32)
+								: 0, NULL, 0);
+	while (subscribing->batch < subscribing->index) {
+		i = subscribing->batch++;
 		read_filter(client, subscribing->batch_at, &filter);
 		subscribing->batch_at = filter.next;
 		if (!wants_retained(client, i, &filter))
 			continue;
-		wanted.qos = filter.qos;
+		wanted->session = client->session;
+		wanted->qos = filter.qos;
+		if (start_walk(client, &filter))
+			return false;
 		retained_match(filter.topic.data, filter.topic.len,
-			       send_retained, &wanted);
+			       send_retained, wanted);
 	}
-	free(wanted.origin);
 	outbound_pump(client->session);
+	return true;
 }
 
 /* One after the other */
@@ -459,27 +605,47 @@ static void send_ack(struct client *client)
 		build_ack(client, to);
 }
 
+static void log_shapes(const struct client *client)
+{
+	static unsigned long long total;
+	u32 refused = client->subscribing->refused;
+	char name[CLIENT_NAME_SIZE];
+
+	total += refused;
+	log_print(LOG_TYPE_WARNING,
+		  "Warning: Client %s was refused %u subscriptions, of %llu in all: deep filters, with too many permutations of '+'.",
+		  client_name(client, name), refused, total);
+}
+
+/* The packet is done with; what is retained may still be on its way. */
 static void acknowledge(struct client *client)
 {
 	struct subscribing *subscribing = client->subscribing;
 
 	send_ack(client);
-	if (subscribing->subscribe)
-		send_batch(client);
-	client->subscribing = NULL;
-	subscribe_free(subscribing);
+	if (subscribing->refused)
+		log_shapes(client);
+	subscribing->acknowledged = true;
+	if (subscribing->subscribe && !send_batch(client))
+		return;
+	subscribe_free(client);
 	if (hold_is_up(client))
 		hold_snapshot(client);
 }
 
 /* As subscribe_handle() promises when it has returned false. */
+static void consume(struct client *client, size_t size)
+{
+	client_consume(client, size);
+	client_pump(client);
+}
+
 static void acknowledge_later(struct client *client)
 {
 	size_t size = client->subscribing->size;
 
 	acknowledge(client);
-	client_consume(client, size);
-	client_pump(client);
+	consume(client, size);
 }
 
 /* Once it is on disk. */
@@ -491,13 +657,35 @@ static void await_sink(struct client *client)
 /* Each batch has a snapshot of its own. */
 static void end_batch(struct client *client)
 {
-	send_batch(client);
+	if (!send_batch(client))
+		return;
 	client->subscribing->cost = 0;
 	client->subscribing->full = false;
 	if (hold_is_up(client))
 		hold_snapshot(client);
 	else
 		subscribe_go_on(client);
+}
+
+/* The batch has been sent; the snapshot may be, or the module has to hear of it
+ * first.
+ */
+static void walk_ends(struct walk *walk)
+{
+	struct subscribing *subscribing = subscribing_of(walk);
+	struct client *client = subscribing->client;
+
+	outbound_pump(client->session);
+	subscribing->cost = 0;
+	subscribing->full = false;
+	if (!subscribing->acknowledged) {
+		if (!hold_delays(client))
+			subscribe_go_on(client);
+		return;
+	}
+	subscribe_free(client);
+	hold_sent(client);
+	client_pump(client);
 }
 
 /* Asks the module for the rest. True when there was none: it is acknowledged.
@@ -541,10 +729,8 @@ void subscribe_go_on(struct client *client)
 {
 	size_t size = client->subscribing->size;
 
-	if (!go_on(client))
-		return;
-	client_consume(client, size);
-	client_pump(client);
+	if (!subscribe_is_walking(client) && go_on(client))
+		consume(client, size);
 }
 
 static void log_refused(struct client *client, const char *what,
@@ -594,6 +780,7 @@ static void done(struct kmod_request *request, const struct kmod_reply *reply)
 	if (!client_answered(client))
 		return;
 	client->subscribing->fresh = 0;
+	uncount_shapes(client);
 	if (!reply->err) {
 		follow(client);
 		if (held_up(client, reply)) {
@@ -662,6 +849,7 @@ bool subscribe_handle(struct client *client, bool subscribe, size_t header,
 		client_fail(client, REASON_QUOTA, "out of memory");
 		return true;
 	}
+	client->subscribing->client = client;
 	client->subscribing->header = header;
 	client->subscribing->size = size;
 	if (subscribe && session_on_disk(client->session) && !store_healthy()) {

@@ -3,11 +3,14 @@
 """Attacks that need many packets, or many clients: memory stays bounded, and
 nobody else notices."""
 
+import collections
 import contextlib
 import itertools
 import os
 import random
+import re
 import resource
+import select
 import threading
 import time
 
@@ -174,29 +177,82 @@ def permutations(depth, last=""):
             for levels in itertools.product("+a", repeat=depth)]
 
 
-@test("wildcard bombs: over the budget of a match, and not over it")
-def bombs(broker):
+def subscribe_all(one, filters):
+    """Subscribe in packets of 1000, and return the codes that came."""
+    return {code for at in range(0, len(filters), 1000)
+            for code in one.subscribe(*filters[at:at + 1000])}
+
+
+@contextlib.contextmanager
+def deep_pair(topic):
+    """Yield a function that checks that a subscriber gets what is published to
+    it meanwhile."""
+    with client("deep subscriber") as subscriber, \
+            client("deep publisher") as publisher:
+        equal(subscriber.subscribe((topic, 2)), [2])
+
+        def check():
+            for qos in 0, 1, 2:
+                publisher.publish(topic, b"%d" % qos, qos=qos)
+                equal(subscriber.message(), (topic, b"%d" % qos), qos)
+            subscriber.quiet()
+
+        check()
+        yield check
+
+
+@cases([("a wildcard bomb is refused, and nothing is lost", 1),
+        ("the same of six who work together", 6)])
+def bombs(broker, count):
+    few, deep = "/".join("a" * 8), "/".join("a" * 12)
     before = broker.nl.stats()["total"]["dropped_budget"]
-    with broker.attack("closed", "deleted", machine=96,
-                       said="topic matches too many filters"):
-        with client("bomber") as bomber:
-            for depth in 4, 12:
-                filters = permutations(depth)
-                for at in range(0, len(filters), 1000):
-                    codes = bomber.subscribe(*filters[at:at + 1000])
-                    equal(set(codes), {0})
-            with client("publisher") as one:
-                one.publish("a/a/a/a", b"few")
-                equal(bomber.message(), ("a/a/a/a", b"few"))
-                for _ in range(100):
-                    one.publish("/".join("a" * 12), b"many")
-                one.ping()
-                dropped = broker.nl.stats()["total"]["dropped_budget"]
-                equal(dropped - before, 100, "dropped and counted")
-                one.send(publish("/".join("a" * 12), b"many", 2, 1))
-                equal(one.ended(), [], "refused")
-            bomber.quiet()
-            bomber.unsubscribe(*permutations(4))
+    at = broker.output.stat().st_size
+    with broker.attack(*["closed"] * (count + 3), machine=96), \
+            deep_pair(deep) as check, contextlib.ExitStack() as stack:
+        bombers = [stack.enter_context(client(f"bomber {n}"))
+                   for n in range(count)]
+        filters = permutations(12)
+        for bomber in bombers:
+            equal(subscribe_all(bomber, filters[::-1]), {0, 0x80}, "deep")
+            equal(subscribe_all(bomber, permutations(8)), {0}, "shallow")
+            filters = filters[len(filters) // 6:]
+        check()
+        bombers[0].inbox.clear()
+        with client("another") as one:
+            # What is ordinary, and deep without wildcards, and what has room.
+            equal(one.subscribe("x/+/y/#", "b/" * 40 + "#", "b/+/b/b/b/+/b/b"),
+                  [0, 0, 0])
+            if count == 1:
+                equal(one.subscribe("b/" * 9 + "+/b"), [0])
+            one.publish(few, b"few")
+        check()
+        for bomber in bombers:
+            assert (few, b"few") in [bomber.message() for _ in range(4)]
+            bomber.unsubscribe(*permutations(8))
+    said = broker.said_since(at)
+    for number in range(count):
+        assert re.search(rf"bomber {number} was refused \d+ subscr", said), said
+    equal(broker.nl.stats()["total"]["dropped_budget"], before, "dropped")
+    with client() as one:
+        equal(subscribe_all(one, permutations(9)), {0}, "nothing is left of them")
+
+
+@test("a daemon that lets a wildcard bomb pass: the kernel drops and counts")
+def no_daemon(broker):
+    topic = "/".join("a" * 12)
+    before = broker.nl.stats()["total"]["dropped_budget"]
+    with broker.attack(*["closed"] * 2, machine=96), \
+            client("bomber") as bomber, client("publisher") as one:
+        conn = broker.record(bomber)["id"]
+        filters = permutations(12)
+        for at in range(0, len(filters), 100):
+            broker.nl.sub("sub_add", conn, *filters[at:at + 100])
+        for _ in range(100):
+            one.publish(topic, b"many")
+        one.ping()
+        equal(broker.nl.stats()["total"]["dropped_budget"] - before, 100)
+        bomber.ping()
+        equal(list(bomber.inbox), [])
 
 
 @test("deep wildcards, 200 levels, of many shapes")
@@ -271,6 +327,47 @@ def retained_walks(broker):
 
 
 # Sequences and races
+
+@test("a filter that is compared with very much that is retained: others are "
+      "served meanwhile, and it gets all, in order")
+def paced_walk(broker):
+    topics = [f"big/{n}{'/l' * 98}" for n in range(2000)]
+    changed = topics[::19]
+    with client("publisher") as other, client("walker") as one:
+        for at in range(0, len(topics), 200):
+            other.send(*(publish(topic, b"0", 1)
+                         for topic in topics[at:at + 200]))
+            other.ping()
+        other.publish("big/0/w", b"", 1, retain=True)  # the daemon has them all
+        # Finds nothing, after it has looked at all of their levels.
+        one.send(subscribe(1, "big" + "/+" * 98 + "/none"),
+                 unsubscribe(2, "nothing"))
+        one.subscribed(1)
+        served = 0
+        while not select.select([one.socket], [], [], 0)[0]:
+            other.unsubscribe("what the daemon answers")
+            served += 1
+        one.unsubscribed(2)
+        note(f"others had {served} answers meanwhile")
+        assert served > 3, "it was worked on in one go"
+        one.send(subscribe(3, ("big/#", 1)))
+        for value in range(1, 4):
+            for n, topic in enumerate(changed):
+                other.publish(topic, b"%d" % value, n % 2, retain=True)
+        one.subscribed(3)
+        values = collections.defaultdict(list)
+        while not all(values[topic][-1:] == [b"3"] for topic in changed) or \
+                len(values) < len(topics):
+            topic, payload = one.message()
+            values[topic].append(payload)
+        for topic, got in values.items():
+            equal(got, [b"0123"[i:i + 1] for i in
+                        range(int(got[0]), int(got[-1]) + 1)], topic)
+        one.reset()
+        for topic in topics:
+            other.send(publish(topic, b"", 1))
+        other.ping()
+
 
 @test("a takeover storm: one client id, with a will and a session "
       "[codepr/sol#17]")
