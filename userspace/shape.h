@@ -5,7 +5,8 @@
  * where it is not "+", its own levels say what the filter has. So what a match
  * visits in the trie (kmod/trie.h) is bounded by how many beginnings of shapes
  * there are, and no messages are lost to filters made to exceed
- * KMQTT_TRIE_BUDGET: those that would are refused before anybody has them.
+ * KMQTT_TRIE_BUDGET: those that would are refused before anybody has them. (Of
+ * topics whose levels are shorter than 64 bytes: longer ones count as several.)
  *
  * Only what is deep counts: a "+", and more than SHAPE_SHALLOW levels. Of the
  * rest there cannot be too many, so nobody is ever refused an ordinary filter.
