@@ -73,6 +73,8 @@ bool walk_needed(const void *filter, u16 len)
 int walk_start(struct walk *walk, const struct walk_calls *calls,
 	       const void *filter, u16 len)
 {
+	bool first = TAILQ_EMPTY(&walks);
+
 	walk->filter = malloc(len);
 	if (!walk->filter)
 		return -ENOMEM;
@@ -81,6 +83,9 @@ int walk_start(struct walk *walk, const struct walk_calls *calls,
 	walk->calls = calls;
 	walk->begun = false;
 	TAILQ_INSERT_TAIL(&walks, walk, link);
+	/* At once: what is published until then is sent now, and found again. */
+	if (first)
+		begin(walk);
 	turn_soon();
 	return 0;
 }

@@ -16,7 +16,8 @@ struct walk;
 
 /**
  * struct walk_calls - what a walk calls
- * @begin: it begins now: what is retained later is not found
+ * @begin: it begins now, in walk_start() if there is no other: what is retained
+ *	later is not found
  * @found: for each message, as retained_match() does; it may not end the walk
  * @pause: others have their turn
  * @end: it is over, and may be freed
