@@ -122,6 +122,7 @@ soak:
 
 check-debug:
 	tools/setup check
+	$(MAKE) --no-print-directory -s all
 	selftests/check-debug
 
 check-coverage:
