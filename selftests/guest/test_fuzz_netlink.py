@@ -26,7 +26,7 @@ SECONDS = float(os.environ.get("KMQTT_FUZZ_SECONDS", "15"))
 FAILURES = {errno.EINVAL, errno.ERANGE, errno.ENOENT, errno.ENOTCONN,
             errno.EBUSY, errno.EBADF, errno.ENOTSOCK, errno.EOPNOTSUPP,
             errno.EEXIST, errno.EMFILE, errno.EMSGSIZE, errno.EAGAIN,
-            errno.ENOMEM, errno.E2BIG, errno.ENOBUFS}
+            errno.ENOMEM, errno.E2BIG, errno.ENOBUFS, errno.EDQUOT}
 
 
 class Fuzzed(Lasting):
@@ -299,6 +299,7 @@ def requests(module):
             if steps % 500 == 0:  # before there is so much that some is lost
                 module.log.check(module.allowed)
         # It works as ever.
+        module.nl.request("memory_set", {"memory_limit": 0})
         with Attached(module.nl) as one:
             one.sub("after/all")
             one.publish("after/all", b"works")
