@@ -189,6 +189,7 @@ def comes_and_goes(_):
             other.send(publish("t", b"%d" % number))
             if number % 40 == 20:
                 taken += [p for p, _ in got(one, 1)]
+                one.unsubscribe("to know that PUBCOMP was handled")
                 one.close()
                 one = back("c")
         while len(taken) < total:
