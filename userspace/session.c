@@ -824,14 +824,20 @@ static int journaled_subscription(struct session *session,
 	return filters_subscribe(session, &subscription) ? 0 : -ENOMEM;
 }
 
-/* The database has what is its own, if it has been written. */
+/*
+ * The last record of an identifier counts. The database has what is its own, if it
+ * has been written, and not before: so it is believed about the identifiers of
+ * its sessions.
+ */
 static int journaled_inbound(struct session *session,
 			     const struct journal_record *record)
 {
 	if (!store_reached(record->b)) {
-		inbound_del(&session->inbound, record->a);
+		if (!session_on_disk(session))
+			inbound_del(&session->inbound, record->a);
 		return inbound_add(&session->halves, record->a);
 	}
+	inbound_del(&session->halves, record->a);
 	return session_on_disk(session) ? 0 : inbound_add(&session->inbound,
 							  record->a);
 }
