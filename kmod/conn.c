@@ -185,7 +185,11 @@ void kmqtt_conn_del(struct kmqtt_conn *conn, bool abort, enum kmqtt_end end)
 	if (abort)
 		tcp_abort(sock->sk, ECONNABORTED);
 	else
-		kernel_sock_shutdown(sock, SHUT_RDWR);
+		/* Its other half is open until the close, which has to tell a
+		 * client that waits for room that there is some, for RST to
+		 * follow: TCP tells nobody once it receives no more.
+		 */
+		kernel_sock_shutdown(sock, SHUT_WR);
 
 	kmqtt_worker_post(conn->worker, &conn->drop);
 	fput(file);

@@ -298,6 +298,26 @@ def aborted(module):
     one.close()
 
 
+def probes(sock):
+    """How often TCP has found the other's window closed (tcpi_backoff)."""
+    return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 8)[4]
+
+
+@test("conn-del of a client that waits for room: RST when the daemon has closed")
+def deleted_waiting(module):
+    one = Attached(module.nl, user_bytes=4096)
+    one.socket.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            one.socket.send(subscribe(1, "x" * 60000))
+    wait_until(lambda: probes(one.socket), "the window closed")
+    module.nl.conn_del(one.id)
+    one.server.close()
+    wait_until(lambda: one.socket.getsockopt(socket.SOL_SOCKET,
+                                             socket.SO_ERROR), "reset")
+    one.close()
+
+
 @test("closing the descriptor alone sends no FIN, and QoS 0 goes on")
 def closed(module):
     with Attached(module.nl) as one:
