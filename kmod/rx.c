@@ -983,8 +983,7 @@ static void rx_pings(struct rx_batch *batch)
 		    batch->pings);
 	while (batch->pings) {
 		batch->pings--;
-		kmqtt_tx_append(worker, batch->conn, worker->pingresp,
-				NULL, 0);
+		kmqtt_tx_ping(worker, batch->conn);
 	}
 }
 

@@ -172,6 +172,34 @@ no_memory:
 	kmqtt_tx_drop(worker, conn, KMQTT_DROP_NOMEM, nr);
 }
 
+/* The last entry, PINGRESP, before the others: but for one that is begun. */
+static void to_front(struct kmqtt_ring *ring)
+{
+	struct kmqtt_entry last = *ring_at(ring, ring->nr - 1);
+	struct kmqtt_entry first = *ring_at(ring, 0);
+
+	ring->head--;
+	*ring_at(ring, 0) = ring->sent ? first : last;
+	if (ring->sent)
+		*ring_at(ring, 1) = last;
+}
+
+/**
+ * kmqtt_tx_ping() - answer a PINGREQ
+ * @worker: the worker
+ * @conn: a connection of its
+ *
+ * The answer does not wait for what is held: the daemon may be gone.
+ */
+void kmqtt_tx_ping(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
+{
+	u32 nr = conn->ring.nr;
+
+	kmqtt_tx_append(worker, conn, worker->pingresp, NULL, 0);
+	if (unlikely(conn->held) && conn->ring.nr > nr)
+		to_front(&conn->ring);
+}
+
 /**
  * kmqtt_tx_trim() - leave out messages that a snapshot stands for
  * @worker: the worker
@@ -321,6 +349,19 @@ static u32 begun(struct kmqtt_ring *ring)
 	return run->end[i] - ring->sent;
 }
 
+/* Bytes that leave although the connection waits for the daemon: what is begun,
+ * and PINGRESP, which is not held.
+ */
+static u32 due(const struct kmqtt_worker *worker, struct kmqtt_conn *conn)
+{
+	struct kmqtt_ring *ring = &conn->ring;
+
+	if (ring->sent || conn->user_waiting || kmqtt_conn_ended(conn) ||
+	    ring_at(ring, 0)->run != worker->pingresp)
+		return begun(ring);
+	return worker->pingresp->bytes;
+}
+
 /* Messages of a run that end within its first @bytes. */
 static u32 whole(const struct kmqtt_run *run, u32 bytes)
 {
@@ -425,7 +466,7 @@ static int send_locked(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 	if (unlikely(conn->user_waiting || conn->held ||
 		     kmqtt_conn_ended(conn) ||
 		     kmqtt_run_expired(ring_at(&conn->ring, 0)->run))) {
-		bytes = min(bytes, begun(&conn->ring));
+		bytes = min(bytes, due(worker, conn));
 		iov_iter_truncate(&msg.msg_iter, bytes);
 	} else if (bytes < conn->ring.bytes) {
 		msg.msg_flags |= MSG_MORE;
@@ -459,7 +500,7 @@ static bool may_send(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 	if (!conn->ring.nr || conn->user_busy || conn->tx_wait)
 		return false;
 	if (likely(!conn->user_waiting && !conn->held &&
-		   !kmqtt_conn_ended(conn)) || begun(&conn->ring))
+		   !kmqtt_conn_ended(conn)) || due(worker, conn))
 		return true;
 	/* Wait for the daemon, though not for ever: it may be gone. */
 	if (conn->user_waiting)

@@ -173,6 +173,7 @@ void kmqtt_fanout_settle(struct kmqtt_worker *worker);
 /* tx.c: from rings to sockets. */
 void kmqtt_tx_append(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
 		     struct kmqtt_run *run, const u32 *id, u64 tag);
+void kmqtt_tx_ping(struct kmqtt_worker *worker, struct kmqtt_conn *conn);
 void kmqtt_tx_drop(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
 		   enum kmqtt_drop why, u32 nr);
 void kmqtt_tx_trim(struct kmqtt_worker *worker, struct kmqtt_conn *conn,

@@ -57,7 +57,7 @@ def _sub_add(one):
         [("conn_id", one.id), ("filter", {"topic": "e"})])
 
 
-@test("held: messages wait, send() does not, release sends them in order")
+@test("held: messages wait, send() and PINGRESP do not, release sends in order")
 def held(module):
     with Attached(module.nl) as one, Attached(module.nl) as other:
         one.sub("old")
@@ -66,8 +66,9 @@ def held(module):
         other.send(publish("new", b"1"), publish("old", b"2"),
                    publish("new", b"3"))
         waiting(one, 3)
-        one.send(ping)
-        waiting(one, 4)
+        # Whom the daemon keeps waiting is there all the same.
+        one.send(*[ping] * 6)
+        equal([one.packet().kind for _ in range(6)], [PINGRESP] * 6)
         equal(one.record()["held"], 1)
         silent(one)
         one.server.sendall(publish("snapshot", b"s") * 3)
@@ -79,8 +80,7 @@ def held(module):
         module.nl.conn_set(other.id, release=True)
         silent(one)
         module.nl.conn_set(one.id, release=True)
-        equal([one.packet().kind for _ in range(4)],
-              [PUBLISH, PUBLISH, PUBLISH, PINGRESP], "kinds")
+        equal(one.messages(3), [("new", b"1"), ("old", b"2"), ("new", b"3")])
         equal(one.record()["held"], 0)
         other.send(publish("newer", b"4"))
         equal(one.message(), ("newer", b"4"))

@@ -113,6 +113,8 @@ def inbound(broker):
 def served(broker):
     with client("one") as one, client("other") as other:
         one.subscribe("a", ("b", 1))
+        other.ping()
+        wait_until(lambda: not broker.record(one)["held"], "released")
         broker.end()
         one.send(subscribe(77, ("c", 1), properties=[(SUBSCRIPTION_ID, 5)]))
         other.send(publish("a", b"while away", properties=SENT))
@@ -138,6 +140,7 @@ def errors(broker, whole, code):
     with client("wrong", will=("w", b"gone", 1, False)) as one, \
          client() as witness:
         witness.subscribe(("w", 1))
+        one.ping()  # the module knows it a moment after CONNACK
         broker.end()
         one.send(whole)
         witness.ping()

@@ -466,9 +466,9 @@ enum kmqtt_a_conn {
  * @KMQTT_A_SUB_PAD: alignment of 64-bit attributes
  * @KMQTT_A_SUB_HOLD: flag, send the connection no message from the first that
  *	these subscriptions match on, until conn-set with release, or
- *	KMQTT_HOLD_MAX seconds without another hold. What is begun is finished.
- *	Messages wait within ring-messages and ring-bytes. send() works
- *	meanwhile. Not for the sink
+ *	KMQTT_HOLD_MAX seconds without another hold. What is begun is finished,
+ *	and PINGREQ is answered. Messages wait within ring-messages and
+ *	ring-bytes. send() works meanwhile. Not for the sink
  * @KMQTT_A_SUB_SINK_SEQ: u64, number of the sink's newest record ever, once the
  *	subscriptions were visible
  */
