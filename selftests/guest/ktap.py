@@ -21,6 +21,9 @@ FACTOR = float(os.environ.get("KMQTT_TIME_FACTOR", "1"))
 TIMEOUT = 20 * FACTOR
 
 
+LONG = bool(os.environ.get("KMQTT_LONG"))
+
+
 def times(count):
     """How often to repeat what is repeated only to see more of it."""
     return max(int(count / FACTOR), min(count, 10))

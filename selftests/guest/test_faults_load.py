@@ -13,11 +13,11 @@ import faults
 import ktap
 from broker import MODULE, NEW_NET, Module, in_child, loaded
 from faults import Nth
-from ktap import equal, main, note, test, wait_until
+from ktap import LONG, equal, main, note, test, wait_until
 from nl import Netlink
 
 FINIT_MODULE, DELETE_MODULE = 313, 176  # x86-64
-STEP = 1 if os.environ.get("KMQTT_LONG") else 7
+STEP = 1 if LONG else 7
 RANDOM = ktap.seed()
 libc = ctypes.CDLL(None, use_errno=True)
 

@@ -6,7 +6,6 @@ nobody else notices."""
 import collections
 import contextlib
 import itertools
-import os
 import random
 import re
 import resource
@@ -16,12 +15,11 @@ import time
 
 from broker import CONFIG, client
 from hostile import Hostile, cut, figure
-from ktap import FACTOR, cases, equal, main, note, seed, test, times
+from ktap import FACTOR, LONG, cases, equal, main, note, seed, test, times
 from mqtt import (CONNACK, PUBCOMP, PUBREC, PUBREL, SUBACK, Client, Closed,
                   acknowledge, connect, disconnect, packet, ping, publish,
                   subscribe, unsubscribe)
 
-LONG = bool(os.environ.get("KMQTT_LONG"))
 MANY = 10000 if LONG else times(2000)
 MAX_PACKET = 1000000
 
@@ -272,7 +270,7 @@ def deep(broker):
 @test("a SUBSCRIBE of one filter many times, and many that match all that is "
       "retained")
 def retained_bomb(broker):
-    topics = times(500)
+    topics = times(500 if LONG else 200)
     with broker.attack("closed", daemon=24), client() as one:
         for n in range(topics):
             one.send(publish(f"kept/{n}/x/y", b"x" * 100, 1))

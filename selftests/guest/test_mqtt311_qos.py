@@ -3,10 +3,9 @@
 """MQTT 3.1.1: PUBLISH, QoS 0 to 2 both ways (3.3, 4.3, 4.4, 4.6)."""
 
 import contextlib
-import os
 
 from broker import CONFIG, any_broker, client
-from ktap import cases, equal, main, test
+from ktap import LONG, cases, equal, main, test
 from mqtt import (PUBACK, PUBCOMP, PUBREC, PUBREL, acknowledge, disconnect,
                   publish)
 
@@ -298,7 +297,7 @@ def numbers_differ(_, qos):
 @test("an identifier in use is not used for another message [MQTT-2.3.1-4]")
 def in_use(_):
     """More messages than there are identifiers, one never acknowledged."""
-    count = 66000 if os.environ.get("KMQTT_LONG") else 1000
+    count = 66000 if LONG else 1000
     with pair(1) as (one, other):
         other.publish("t", b"held", qos=1)
         held = one.delivery()

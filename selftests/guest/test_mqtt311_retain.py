@@ -6,7 +6,7 @@ import contextlib
 import threading
 
 from broker import CONFIG, any_broker, client
-from ktap import cases, equal, main, seed, test, times
+from ktap import LONG, cases, equal, main, seed, test, times
 from mqtt import PUBACK, publish, subscribe
 
 MANY = times(12500)
@@ -213,7 +213,7 @@ def under_load(_, qos):
     thread = threading.Thread(target=publisher)
     thread.start()
     try:
-        for _ in range(times(40)):
+        for _ in range(times(40 if LONG else 15)):
             with client() as one:
                 topic_filter = rand.choice(["load/#", "load/+", "load/3"])
                 one.subscribe((topic_filter, qos))

@@ -7,10 +7,10 @@ KMQTT_SEED repeats; KMQTT_LONG=1 does more of it.
 """
 
 import glob
-import os
 
 from broker import any_broker
-from ktap import (FACTOR, Skip, cases, equal, main, note, seed, test, times)
+from ktap import (FACTOR, LONG, Skip, cases, equal, main, note, seed, test,
+                  times)
 from mqtt import (CONNECT, DISCONNECT, PUBACK, PUBLISH, PUBREC, PUBREL,
                   SUBSCRIBE, UNSUBSCRIBE, length)
 from mqtt5 import (ALIAS, ALIAS_MAX, ALLOWED, AUTH_DATA, AUTH_METHOD, BINARY,
@@ -21,7 +21,7 @@ from mqtt5 import (ALIAS, ALIAS_MAX, ALLOWED, AUTH_DATA, AUTH_METHOD, BINARY,
                    client, connect, dismissed, disconnect, field, listed,
                    one_property, publish, refused, subscribe, unsubscribe)
 
-ROUNDS = times(2000 if os.environ.get("KMQTT_LONG") else 200)
+ROUNDS = times(2000 if LONG else 200)
 # Without those that a receiver may refuse (1.5.4).
 LETTERS = "abcxyz/ -_0129äöü€\ufeff\U0001f600\ud7ff\ue000\u00a0"
 BAD_TEXT = [b"\xff", b"a\0", b"\xed\xa0\x80", b"\xc0\x80", b"\xe2\x82",
@@ -279,7 +279,7 @@ def cost(broker, qos):
     spent = {"one": [], "many": []}
     with client() as one, client() as other:
         one.subscribe(("t", qos))
-        for _ in range(5):
+        for _ in range(5 if LONG else 3):
             for name, sent in ("one", one_of), ("many", many):
                 before = busy(broker)
                 for _ in range(100):

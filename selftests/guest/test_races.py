@@ -17,11 +17,11 @@ import time
 import ktap
 from attached import Attached, Lasting
 from broker import MODULE, libc
-from ktap import Skip, cases, equal, main, note, test, wait_until
+from ktap import FACTOR, LONG, Skip, cases, equal, main, note, test, wait_until
 from mqtt import publish
 from nl import TOP, Netlink
 
-SECONDS = 90 if os.environ.get("KMQTT_LONG") else 4 * min(ktap.FACTOR, 5)
+SECONDS = 90 if LONG else 4 * min(FACTOR, 5)
 RANDOM = random.Random()
 DELETE_MODULE = 176  # x86-64
 CPUS = pathlib.Path("/sys/devices/system/cpu")

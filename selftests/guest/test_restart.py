@@ -6,19 +6,17 @@ KMQTT_LONG=1: with more clients, and more often.
 """
 
 import concurrent.futures
-import os
 import select
 import signal
 import subprocess
 import threading
 
 from broker import CONFIG, Broker, client
-from ktap import TIMEOUT, cases, equal, main, note, test, wait_until
+from ktap import LONG, TIMEOUT, cases, equal, main, note, test, wait_until
 from mqtt import (PINGRESP, PUBACK, PUBCOMP, PUBREC, PUBREL, Client,
                   acknowledge, connect, packet, ping, publish, subscribe)
 from nl import STATE
 
-LONG = bool(os.environ.get("KMQTT_LONG"))
 CLIENTS = 1000 if LONG else 200
 KILLS = 50 if LONG else 8
 BURST = 10  # messages that are published before the slowest is waited for

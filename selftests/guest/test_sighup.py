@@ -11,7 +11,8 @@ import time
 
 from auth import ALICE, LISTENER, USERS, Auth, codes, line, waits
 from broker import NOBODY, PORT, client
-from ktap import TIMEOUT, cases, equal, main, note, test, times, wait_until
+from ktap import (LONG, TIMEOUT, cases, equal, main, note, test, times,
+                  wait_until)
 from mqtt import Client
 
 @test("SIGHUP: who is gone, or has another password, is disconnected; others not")
@@ -73,7 +74,7 @@ def reload_meanwhile(broker):
 @test("SIGHUP under load: nobody valid is dropped, no message is lost")
 def reload_under_load(broker):
     broker.restart(broker.users("allow_anonymous true\nmax_queued_messages 0\n"))
-    count, reloads = times(4000), times(30)
+    count, reloads = times(4000 if LONG else 1500), times(30 if LONG else 10)
     receivers = [client(f"r{number}", **fields) for number, fields in
                  enumerate(({}, ALICE, ALICE))]
     for one in receivers:
