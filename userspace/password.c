@@ -3,6 +3,7 @@
 
 #include <argon2.h>
 #include <errno.h>
+#include <gsasl.h>
 #include <limits.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -57,9 +58,8 @@ static bool matches_argon2id(const struct password *password, const u8 *given,
 	return argon2id_verify(password->encoded, given, len) == ARGON2_OK;
 }
 
-/* As a client that logs in by SCRAM makes the stored key (RFC 5802, section 3). */
-static bool matches_scram(const struct password *password, const u8 *given,
-			  size_t len)
+static bool has_stored_key(const struct password *password, const u8 *given,
+			   size_t len)
 {
 	static const u8 label[] = "Client Key";
 	u8 salted[PASSWORD_SCRAM_KEY], client[PASSWORD_SCRAM_KEY];
@@ -73,6 +73,26 @@ static bool matches_scram(const struct password *password, const u8 *given,
 	       EVP_Digest(client, sizeof(client), stored, NULL, EVP_sha256(),
 			  NULL) &&
 	       !CRYPTO_memcmp(stored, password->key, sizeof(stored));
+}
+
+/*
+ * As a client that logs in by SCRAM makes the stored key: of the password in its
+ * normal form, of which one that is not text has none (RFC 5802, section 2.2).
+ */
+static bool matches_scram(const struct password *password, const u8 *given,
+			  size_t len)
+{
+	char *text = memchr(given, '\0', len) ? NULL :
+		     strndup((const char *)given, len);
+	char *normal = NULL;
+	bool matches = false;
+
+	if (text && gsasl_saslprep(text, 0, &normal, NULL) == GSASL_OK)
+		matches = has_stored_key(password, (const u8 *)normal,
+					 strlen(normal));
+	gsasl_free(normal);
+	free(text);
+	return matches;
 }
 
 /* Bytes that the @len characters at @text say, -EINVAL if they say none. */
