@@ -70,10 +70,9 @@ static enum kmqtt_end check_length(const struct kmqtt_frame *frame, u8 level)
 	}
 
 	/* Only the shortest encoding is valid [MQTT5: MQTT-1.5.5-1]; 3.1.1 does
-	 * not say so.
+	 * not say so. Of a CONNECT the level is not known yet.
 	 */
-	if (level >= 5 && frame->seen > 2 &&
-	    frame->remaining < 1U << (7 * (frame->seen - 2)))
+	if (level >= 5 && !kmqtt_frame_is_shortest(frame))
 		ok = false;
 
 	return ok ? KMQTT_END_NONE : KMQTT_END_MALFORMED;
@@ -122,6 +121,24 @@ enum kmqtt_end kmqtt_frame_feed(struct kmqtt_frame *frame, const u8 *data,
 		return check_length(frame, level);
 	return frame->seen == KMQTT_HEADER_MAX ? KMQTT_END_MALFORMED
 					       : KMQTT_END_NONE;
+}
+
+/**
+ * kmqtt_frame_repeat() - write a fixed header as it came
+ * @header: room for KMQTT_HEADER_MAX bytes
+ * @frame: it is done
+ *
+ * Return: the bytes written, @frame->seen.
+ */
+unsigned int kmqtt_frame_repeat(u8 *header, const struct kmqtt_frame *frame)
+{
+	unsigned int n;
+
+	header[0] = frame->first;
+	for (n = 1; n < frame->seen; n++)
+		header[n] = (frame->remaining >> (7 * n - 7) & 0x7f) | 0x80;
+	header[n - 1] &= 0x7f;
+	return n;
 }
 
 /**

@@ -67,8 +67,16 @@ static inline u32 kmqtt_frame_size(const struct kmqtt_frame *frame)
 	return frame->seen + frame->remaining;
 }
 
+/* Is the remaining length, once @frame->done, in its shortest encoding? */
+static inline bool kmqtt_frame_is_shortest(const struct kmqtt_frame *frame)
+{
+	return frame->seen <= 2 ||
+	       frame->remaining >> (7 * (frame->seen - 2));
+}
+
 enum kmqtt_end kmqtt_frame_feed(struct kmqtt_frame *frame, const u8 *data,
 				size_t len, u8 level, size_t *used);
+unsigned int kmqtt_frame_repeat(u8 *header, const struct kmqtt_frame *frame);
 unsigned int kmqtt_frame_build(u8 *header, u8 first, u32 remaining);
 
 #endif /* _KMQTT_FRAME_H_ */

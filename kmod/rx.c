@@ -320,7 +320,7 @@ static bool parse_in_place(struct rx_batch *batch, u8 **pos, u8 *end)
 		return false;
 	size = kmqtt_frame_size(&frame);
 	if (size > READ_ONCE(conn->max_packet) ||
-	    (frame.seen > 2 && !(frame.remaining >> (7 * (frame.seen - 2)))))
+	    !kmqtt_frame_is_shortest(&frame))
 		return false;
 	if (size > end - *pos) {
 		/* Cut by the end of the chunk, or by that of the data? */
@@ -490,8 +490,8 @@ static void parse_user_begin(struct rx_batch *batch)
 		data = rx->msg->data;
 		len = rx->msg->len;
 	} else {
-		len = kmqtt_frame_build(header, rx->frame.first,
-					rx->frame.remaining);
+		/* Of a CONNECT user space finds out what is valid. */
+		len = kmqtt_frame_repeat(header, &rx->frame);
 	}
 	rx->have += user_push(batch, data + rx->have, len - rx->have);
 	if (rx->have < len)

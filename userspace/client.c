@@ -1165,7 +1165,7 @@ static bool handle(struct client *client, const struct kmqtt_frame *frame,
 
 	switch (type) {
 	case KMQTT_CONNECT:
-		connect_handle(client, data, frame->remaining);
+		connect_handle(client, frame, data);
 		return true;
 	case KMQTT_PUBLISH:
 		publish_handle(client, frame->first, data, frame->remaining);

@@ -456,8 +456,11 @@ void client_pump(struct client *client);
 
 /* connect.c */
 
-/* Handles a CONNECT, @len bytes after the fixed header. */
-void connect_handle(struct client *client, const u8 *data, size_t len);
+struct kmqtt_frame;
+
+/* Handles a CONNECT; @data: what follows its fixed header. */
+void connect_handle(struct client *client, const struct kmqtt_frame *frame,
+		    const u8 *data);
 
 /* Refuses it with a CONNACK; @text as for client_fail(). */
 void connect_refuse(struct client *client, enum reason reason,
@@ -470,7 +473,7 @@ void connect_authenticated(struct client *client,
 			   const struct packet_connect *connect,
 			   struct user *user);
 
-/* Handles an AUTH, likewise. */
+/* Handles an AUTH, @len bytes after the fixed header. */
 void connect_handle_auth(struct client *client, const u8 *data, size_t len);
 
 /* The session expiry interval that it asks for, now, as far as it is granted. */

@@ -11,6 +11,7 @@
 
 #include "auth.h"
 #include "client.h"
+#include "frame.h"
 #include "login.h"
 #include "memory.h"
 #include "packet.h"
@@ -609,9 +610,11 @@ static bool is_level(const struct config_listener *listener, u8 level)
 	return listener->levels & 1 << level;
 }
 
-void connect_handle(struct client *client, const u8 *data, size_t len)
+void connect_handle(struct client *client, const struct kmqtt_frame *frame,
+		    const u8 *data)
 {
 	const struct config_listener *listener = client->listener->config;
+	size_t len = frame->remaining;
 	struct packet_connect connect;
 	enum reason reason;
 	const char *text;
@@ -624,6 +627,9 @@ void connect_handle(struct client *client, const u8 *data, size_t len)
 		return;
 	}
 	take_wishes(client, &connect);
+	/* [MQTT5: MQTT-1.5.5-1] */
+	if (client->level == PACKET_LEVEL_5 && !kmqtt_frame_is_shortest(frame))
+		reason = REASON_MALFORMED;
 	if (reason && client->level != PACKET_LEVEL_5) {
 		client_end(client, reason_text(reason));
 		return;

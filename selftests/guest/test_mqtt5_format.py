@@ -209,9 +209,11 @@ def not_for_servers(_, whole):
     wrong(whole, PROTOCOL)
 
 
-@test("a packet of type 0 is an error [MQTT-4.13.1-1]")
+@test("a packet of type 0 is an error, and that at once [MQTT-4.13.1-1]")
 def forbidden(_):
-    for whole in b"\0\0", b"\0\2\0\1", b"\2\0":
+    """0x0a 0xc0 is not whole: who waits for the rest keeps its client waiting.
+    """
+    for whole in b"\0\0", b"\0\2\0\1", b"\2\0", b"\x0a\xc0":
         wrong(whole, MALFORMED, PROTOCOL)
 
 
@@ -257,6 +259,7 @@ def cut_connect(_):
 def five_bytes(_):
     for first in 0x30, 0x32, 0x82:
         wrong(bytes([first]) + b"\x80\x80\x80\x80\1")
+    assert unsupported(b"\x10\x80\x80\x80\x80\1") == b""
 
 
 @cases([(f"{name} in more bytes than it needs: 0x81 [MQTT-1.5.5-1]", packets)
@@ -277,8 +280,16 @@ def five_bytes(_):
              publish("t", b"m", 2, 1, b"\3\x81\0\1")),
             ("a subscription identifier",
              subscribe(1, "t", properties=b"\3\x0b\x81\0")),
+            ("the remaining length of CONNECT",
+             *(connect("a")[:1] + length + connect("a")[2:] for length in (
+                 b"\x8e\0", b"\x8e\x80\0", b"\x8e\x80\x80\0"))),
             ("the property length of CONNECT",
              connect("a", properties=b"\x80\0")),
+            ("the property length of UNSUBSCRIBE",
+             unsubscribe(1, "t", properties=b"\x80\0")),
+            ("the property length of PUBACK",
+             acknowledge(PUBACK, 1, 0, b"\x80\0")),
+            ("the property length of DISCONNECT", disconnect(0, b"\x80\0")),
             ("the property length of a will",
              connect("a", will=WILL, will_properties=b"\x80\0")))])
 def padded(_, packets):

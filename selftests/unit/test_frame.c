@@ -125,6 +125,33 @@ static bool longer_than_needed(void)
 	return true;
 }
 
+/* Of a CONNECT the level is not known: who learns it sees what has come. */
+static bool as_they_came(void)
+{
+	static const u8 headers[][KMQTT_HEADER_MAX] = {
+		{ 0x10, 0x00 }, { 0x10, 0x7f }, { 0x10, 0x80, 0x01 },
+		{ 0x10, 0x8e, 0x00 }, { 0x10, 0x8e, 0x80, 0x00 },
+		{ 0x10, 0x8e, 0x80, 0x80, 0x00 }, { 0x10, 0xff, 0xff, 0x00 },
+		{ 0x10, 0xff, 0xff, 0xff, 0x7f },
+	};
+	static const bool shortest[] = {
+		true, true, true, false, false, false, false, true
+	};
+	u8 header[KMQTT_HEADER_MAX];
+	size_t i, total;
+
+	for (i = 0; i < sizeof(headers) / sizeof(*headers); i++) {
+		struct kmqtt_frame frame;
+
+		CHECK(!feed(&frame, headers[i], sizeof(*headers), 5, 0,
+			    &total));
+		CHECK(kmqtt_frame_repeat(header, &frame) == frame.seen);
+		CHECK(!memcmp(header, headers[i], frame.seen));
+		CHECK(kmqtt_frame_is_shortest(&frame) == shortest[i]);
+	}
+	return true;
+}
+
 static bool impossible_lengths(void)
 {
 	static const struct {
@@ -166,6 +193,7 @@ static const struct ktap_test tests[] = {
 	{ "remaining lengths, in every segmentation", lengths },
 	{ "a fifth length byte is malformed", fifth_byte },
 	{ "a length longer than needed: 3.1.1 yes, 5 no", longer_than_needed },
+	{ "fixed headers as they came", as_they_came },
 	{ "lengths that a type cannot have", impossible_lengths },
 };
 
