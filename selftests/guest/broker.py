@@ -13,8 +13,9 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 
-from ktap import TIMEOUT, equal, wait_until
+from ktap import TIMEOUT, Skip, equal, wait_until
 from mqtt import Client
 from nl import TOP, Netlink
 
@@ -408,6 +409,23 @@ def client(client_id="", address=("127.0.0.1", PORT), receive_buffer=None,
            **fields):
     """Return a client that has connected."""
     return Client(address, receive_buffer).connect(client_id, **fields)
+
+
+@contextlib.contextmanager
+def later(seconds):
+    """Set the clock forward."""
+    if not os.environ.get("KMQTT_VM"):
+        raise Skip("the clock is not the test's own")
+
+    def move(by):
+        time.clock_settime(time.CLOCK_REALTIME,
+                           time.clock_gettime(time.CLOCK_REALTIME) + by)
+
+    move(seconds)
+    try:
+        yield
+    finally:
+        move(-seconds)
 
 
 def in_child(function, *, user=None, unshare=0):

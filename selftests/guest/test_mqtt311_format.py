@@ -150,6 +150,12 @@ def not_for_servers(_, packets):
         refused(whole)
 
 
+@test("0x0a 0xc0, of a type that there is not, closes, though it is not whole"
+      " [MQTT-4.8.0-1]")
+def garbled(_):
+    refused(b"\x0a\xc0")
+
+
 @cases([(f"{name} cut short closes [MQTT-4.8.0-1]", whole) for name, whole in (
     ("SUBSCRIBE", packet(SUBSCRIBE, 2, b"\0\1\0\1a")),
     ("an empty SUBSCRIBE", packet(SUBSCRIBE, 2)),

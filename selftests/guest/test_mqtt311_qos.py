@@ -472,6 +472,25 @@ def window_passed(broker):
     broker.restart(CONFIG)
 
 
+@cases([(f"QoS {qos}: the window bounds what the server sends, not what it is"
+         " sent", qos) for qos in (1, 2)])
+def window_of_server(broker, qos):
+    """Only MQTT 5 has a Receive Maximum."""
+    broker.restart(CONFIG + "max_inflight_messages 2\n")
+    with client() as one:
+        numbers = range(1, 201)
+        for dup in (False, True) if qos == 2 else (False,):
+            one.send(*(publish("t", b"m", flags(qos, dup), n) for n in numbers))
+            for number in numbers:
+                one.acknowledged(PUBACK if qos == 1 else PUBREC, number)
+        if qos == 2:
+            one.send(*(acknowledge(PUBREL, n) for n in numbers))
+            for number in numbers:
+                one.acknowledged(PUBCOMP, number)
+        one.quiet()
+    broker.restart(CONFIG)
+
+
 @test("max_inflight_messages 0 is no limit")
 def no_window(broker):
     broker.restart(CONFIG + "max_inflight_messages 0\n"

@@ -4,11 +4,9 @@
 (3.1.2.4, 3.2.2.2, 4.1, 4.5)."""
 
 import contextlib
-import os
-import time
 
-from broker import CONFIG, any_broker, client
-from ktap import Skip, cases, equal, main, test
+from broker import CONFIG, any_broker, client, later
+from ktap import cases, equal, main, test
 from mqtt import PUBACK, publish
 
 COUNT = 30
@@ -316,21 +314,6 @@ def queued_bytes(broker):
             count = len(rest(one))
             assert 4 <= count <= 7, count
     broker.restart(CONFIG)
-
-
-@contextlib.contextmanager
-def later(seconds):
-    """Set the clock forward."""
-    if not os.environ.get("KMQTT_VM"):
-        raise Skip("the clock is not the test's own")
-
-    def move(by):
-        time.clock_settime(time.CLOCK_REALTIME,
-                           time.clock_gettime(time.CLOCK_REALTIME) + by)
-
-    move(seconds)
-    yield
-    move(-seconds)
 
 
 @test("QoS 0 for a client that is away, and QoS 1 for another, both retained")

@@ -208,6 +208,17 @@ def many(_):
         one.quiet()
 
 
+@test("a SUBACK comes when the subscription is effective, not before"
+      " [MQTT-3.8.4-1]")
+def effective(_):
+    with client() as one, client() as other:
+        for number in range(50):
+            for qos in range(3):
+                one.subscribe((f"s/{number}", qos))
+                other.publish(f"s/{number}", b"m", qos)
+                equal(one.message(), (f"s/{number}", b"m"))
+
+
 # Topics.
 
 @cases([(f"{topic_filter} and {topic}: "
@@ -223,6 +234,8 @@ def many(_):
             ("MQTT-4.7.1-3", "/+", "/a / -a -/a/b"),
             ("MQTT-4.7.2-1", "#", "-$own/a -$own"),
             ("MQTT-4.7.2-1", "+/a", "-$own/a x/a"),
+            ("MQTT-4.7.2-1", "+/#", "-$own/a -$own x/a"),
+            ("MQTT-4.7.2-1", "+", "-$own x"),
             ("MQTT-4.7.2-1", "$own/#", "$own/a $own/a/b $own"),
             ("MQTT-4.7.3-4", "a/b", "a/b -A/b -a//b -a/b/ -/a/b"))
         for good, topic in ((not t.startswith("-"), t.lstrip("-"))

@@ -88,6 +88,31 @@ def used(_, first, then):
                     equal(whole.raw, b"")
 
 
+@cases([(f"QoS {qos} for who is away: stored with the whole topic name, and no"
+         f" alias, and so after {what} [MQTT-3.3.2-12] [MQTT-3.1.2-27]", qos,
+         how)
+        for qos in (1, 2) for what, how in (
+            ("a reconnect", lambda broker: None),
+            ("a restart", lambda broker: broker.restart(broker.config)),
+            ("kill -9", lambda broker: broker.crash()))])
+def stored(broker, qos, how):
+    broker.restart(broker.persistent())
+    with client("away", properties=lasting()) as one:
+        one.subscribe((LONG, 2))
+        one.disconnect()
+    with client() as other:
+        for topic in LONG, "", "":
+            other.publish(topic, b"m", qos, properties=[(ALIAS, 3)])
+    how(broker)
+    with back("away", (ALIAS_MAX, 10)) as one:
+        for _ in range(3):
+            whole = one.accept(one.delivery())
+            equal((whole.topic, whole.payload), (LONG, b"m"))
+        one.quiet()
+    client("away").disconnect()
+    broker.restart(CONFIG)
+
+
 @test("an alias is set anew by a topic name [MQTT-3.3.2-12]")
 def remapped(_):
     with client() as one, client() as other:
@@ -232,6 +257,20 @@ def to_client(_, limit):
             qos = number % 2
             other.publish(f"o/{number % 4}", b"%d" % number, qos)
             equal(one.message(), (f"o/{number % 4}", b"%d" % number))
+
+
+@cases([(f"QoS {qos}: a client that takes aliases gets none of a publisher's:"
+         " of two, who give one alias to two topics [MQTT-3.3.2-11]", qos)
+        for qos in range(3)])
+def of_publishers(_, qos):
+    """Client looks at what comes, and keeps the aliases."""
+    with client(properties=[(ALIAS_MAX, 10)]) as one, client() as other, \
+         client() as third:
+        one.subscribe(("o/#", 2))
+        for first in True, False, False:
+            for each, topic in (other, "o/other"), (third, "o/third"):
+                each.publish(topic * first, b"m", qos, properties=[(ALIAS, 3)])
+                equal(one.message(), (topic, b"m"))
 
 
 @test("Topic Alias Maximum absent or 0: a client gets none [MQTT-3.1.2-27]")

@@ -12,16 +12,16 @@ from broker import client as client_311
 from ktap import cases, equal, main, test
 from mqtt import CONNACK, CONNECT, PINGRESP, PUBACK, PUBREL, SUBACK, text
 from mqtt5 import (ALIAS, ALIAS_MAX, ASSIGNED_ID, AUTH_DATA, AUTH_METHOD,
-                   BAD_ID, BAD_LOGIN, CONTENT_TYPE, CORRELATION, IDS_AVAILABLE,
-                   KEEPALIVE, MALFORMED, MAX_PACKET, MAX_QOS, MESSAGE_EXPIRY,
-                   NO_QOS, NO_RETAIN, NOT_AUTHORIZED, PAYLOAD_FORMAT, PROTOCOL,
-                   REASON, RECEIVE_MAX, REQUEST_PROBLEM, REQUEST_RESPONSE,
-                   RESPONSE_INFO, RESPONSE_TOPIC, RETAIN_AVAILABLE,
-                   SERVER_KEEPALIVE, SESSION_EXPIRY, SHARED_AVAILABLE,
-                   TAKEN_OVER, USER, WILDCARDS_AVAILABLE, WILL_DELAY, Client,
-                   acknowledge, client, connect, disconnect, field, lasting,
-                   packet, ping, publish, refused, subscribe, unsubscribe,
-                   unsupported)
+                   BAD_ID, BAD_LOGIN, BAD_TOPIC, CONTENT_TYPE, CORRELATION,
+                   IDS_AVAILABLE, KEEPALIVE, MALFORMED, MAX_PACKET, MAX_QOS,
+                   MESSAGE_EXPIRY, NO_QOS, NO_RETAIN, NOT_AUTHORIZED,
+                   PAYLOAD_FORMAT, PROTOCOL, REASON, RECEIVE_MAX,
+                   REQUEST_PROBLEM, REQUEST_RESPONSE, RESPONSE_INFO,
+                   RESPONSE_TOPIC, RETAIN_AVAILABLE, SERVER_KEEPALIVE,
+                   SESSION_EXPIRY, SHARED_AVAILABLE, TAKEN_OVER, USER,
+                   WILDCARDS_AVAILABLE, WILL_DELAY, Client, acknowledge, client,
+                   connect, disconnect, field, lasting, packet, ping, publish,
+                   refused, subscribe, unsubscribe, unsupported)
 
 WILL = ("will", b"gone", 1, False)
 HEAD = text("MQTT") + b"\5"
@@ -104,8 +104,8 @@ def reserved(_):
                     text("m"))),
             ("will QoS 1 without a will", "MQTT-3.1.2-11",
              connect("a", flags=0x0a)),
-            ("will QoS 2 without a will", "MQTT-3.1.2-11",
-             connect("a", flags=0x12)),
+            ("will QoS 2 without a will, and 3", "MQTT-3.1.2-11",
+             connect("a", flags=0x12), connect("a", flags=0x1a)),
             ("will retain without a will", "MQTT-3.1.2-13",
              connect("a", flags=0x22)),
             ("a user name without the flag", "MQTT-3.1.2-16",
@@ -165,11 +165,34 @@ def all_properties(_):
 @cases([(f"property {identifier} twice in CONNECT: 0x82 [MQTT-4.13.1-1]",
          connect("a", properties=[(identifier, value)] * 2))
         for identifier, value in MINE[:-1] + [(AUTH_METHOD, "x")]] +
+       [("authentication data twice in CONNECT: 0x82 [MQTT-4.13.1-1]",
+         connect("a", properties=[(AUTH_METHOD, "x"), (AUTH_DATA, b""),
+                                  (AUTH_DATA, b"x")]))] +
        [(f"property {identifier} twice in a will: 0x82 [MQTT-4.13.1-1]",
          with_will((identifier, value), (identifier, value)))
-        for identifier, value in OF_WILL])
+        for identifier, value in OF_WILL] +
+       [(f"property {identifier} twice in CONNECT, the first as if it were not"
+         " there: 0x82 [MQTT-4.13.1-1]",
+         connect("a", properties=[(identifier, nothing), (identifier, value)]))
+        for identifier, nothing, value in (
+            (SESSION_EXPIRY, 0, 9), (ALIAS_MAX, 0, 9), (REQUEST_RESPONSE, 0, 1),
+            (REQUEST_PROBLEM, 1, 0), (RECEIVE_MAX, 65535, 9))] +
+       [(f"property {identifier} twice in a will, the first empty: 0x82"
+         " [MQTT-4.13.1-1]",
+         with_will((identifier, nothing), (identifier, value)))
+        for identifier, nothing, value in (
+            (WILL_DELAY, 0, 9), (PAYLOAD_FORMAT, 0, 1), (MESSAGE_EXPIRY, 0, 9),
+            (CONTENT_TYPE, "", "x"), (CORRELATION, b"", b"x"))])
 def twice(_, whole):
     refused([PROTOCOL], whole)
+
+
+@cases([(f"a will's response topic with wildcards, {topic}, is an error"
+         " [MQTT-3.3.2-14]",
+         with_will((RESPONSE_TOPIC, topic)))
+        for topic in ("+", "a/+/b", "#", "a/#")])
+def response_wildcards(_, whole):
+    refused([MALFORMED, PROTOCOL, BAD_TOPIC], whole)
 
 
 @cases([(f"{name}: 0x82 [MQTT-4.13.1-1]", connect("a", properties=properties))

@@ -26,8 +26,10 @@ def closes(_, whole):
 
 
 @cases([(f"property {identifier} twice in DISCONNECT: 0x82 [MQTT-4.13.1-1]",
-         [(identifier, value)] * 2)
-        for identifier, value in ((SESSION_EXPIRY, 9), (REASON, "x"))])
+         [(identifier, first), (identifier, value)])
+        for identifier, first, value in (
+            (SESSION_EXPIRY, 9, 9), (SESSION_EXPIRY, 0, 9), (REASON, "x", "x"),
+            (REASON, "", "x"))])
 def twice(_, properties):
     with client(properties=lasting(5)) as one:
         one.send(disconnect(0, properties))

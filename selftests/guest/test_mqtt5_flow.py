@@ -7,9 +7,10 @@ import time
 from broker import CONFIG, any_broker
 from ktap import Skip, cases, equal, main, test
 from mqtt import CONNACK, PUBACK, PUBCOMP, PUBREC, PUBREL
-from mqtt5 import (MAX_PACKET, MESSAGE_EXPIRY, RECEIVE_EXCEEDED, RECEIVE_MAX,
-                   SUBSCRIPTION_ID, TOO_LARGE, USER, Client, acknowledge, back,
-                   client, connect, publish, session, subscribe)
+from mqtt5 import (MAX_PACKET, MESSAGE_EXPIRY, NOT_AUTHORIZED,
+                   RECEIVE_EXCEEDED, RECEIVE_MAX, SUBSCRIPTION_ID, TOO_LARGE,
+                   USER, Client, acknowledge, back, client, connect, publish,
+                   session, subscribe)
 
 COUNT = 12
 
@@ -123,6 +124,27 @@ def reset(_, first, then):
             one.quiet()
 
 
+@cases([(f"QoS {qos}: a quota that was used up when its connection broke is"
+         " whole for what was published meanwhile [MQTT-4.9.0-1]"
+         " [MQTT-4.4.0-1]", qos) for qos in (1, 2)])
+def reset_away(_, qos):
+    with session("quota", ("t", qos), properties=[(RECEIVE_MAX, 1)]) as one:
+        fill("t", 1, qos)
+        one.delivery()
+        one.reset()
+        with client() as other:
+            for number in range(1, 5):
+                other.publish("t", b"%d" % number, qos)
+        with back("quota", (RECEIVE_MAX, 4)) as one:
+            got = [one.delivery() for _ in range(4)]
+            equal(payloads(got), [0, 1, 2, 3])
+            one.quiet()
+            for whole in got:
+                one.accept(whole)
+            equal(one.message(), ("t", b"4"))
+            one.quiet()
+
+
 @test("PUBRELs that are sent again count, and are not held back"
       " [MQTT-4.4.0-1] [MQTT-3.3.4-10]")
 def releases_count(_):
@@ -188,6 +210,45 @@ def given_back(_):
         one.ping()
 
 
+@cases([(f"QoS {qos}: who always has as many under way as may be is served"
+         " [MQTT-3.3.4-7]", qos) for qos in (1, 2)])
+def always_full(_, qos):
+    with client() as one:
+        limit = receive_maximum(one)
+        numbers = range(1, 10 * limit + 1)
+        one.send(*(publish("t", b"m", qos << 1, n) for n in numbers[:limit]))
+        if qos == 2:
+            for number in numbers[:limit]:
+                one.acknowledged(PUBREC, number)
+        for number in numbers:
+            if qos == 2:
+                one.send(acknowledge(PUBREL, number))
+                one.acknowledged(PUBCOMP, number)
+            else:
+                one.acknowledged(PUBACK, number)
+            if number + limit in numbers:
+                one.send(publish("t", b"m", qos << 1, number + limit))
+                if qos == 2:
+                    one.acknowledged(PUBREC, number + limit)
+        one.ping()
+
+
+@test("a PUBREC of 0x80 or more gives the quota back [MQTT-3.3.4-7]")
+def denied(broker):
+    path = broker.directory / "acl"
+    path.write_text("topic readwrite good\n")
+    broker.restart(CONFIG + f"acl_file {path}\n")
+    with client() as one:
+        limit = receive_maximum(one)
+        for _ in range(3 * limit):
+            one.publish("bad", b"m", 2, reasons=[NOT_AUTHORIZED])
+        for number in range(1, limit + 1):
+            one.send(publish("good", b"m", 4, number))
+            one.acknowledged(PUBREC, number)
+        one.ping()
+    broker.restart(CONFIG)
+
+
 @test("the quota of a session: PUBLISHes that wait for PUBREL count on the next"
       " connection too, sent again they do not [MQTT-3.3.4-7]")
 def kept_quota(_):
@@ -211,8 +272,8 @@ def kept_quota(_):
 LIMIT = 120
 
 
-def sized(one, topic, size, qos, identifier=None):
-    """Publish what will be a packet of so many bytes."""
+def payload_of(topic, size, qos, identifier=None):
+    """Return a payload whose packet has so many bytes."""
     def length(payload):
         return len(publish(topic, payload, qos << 1, 1 if qos else None,
                            [(SUBSCRIPTION_ID, identifier)] * bool(identifier)))
@@ -220,7 +281,12 @@ def sized(one, topic, size, qos, identifier=None):
     payload = bytes(size - length(b""))
     payload = bytes(len(payload) - (length(payload) - size))
     equal(length(payload), size)
-    one.publish(topic, payload, qos)
+    return payload
+
+
+def sized(one, topic, size, qos, identifier=None):
+    """Publish what will be a packet of so many bytes."""
+    one.publish(topic, payload_of(topic, size, qos, identifier), qos)
 
 
 @cases([(f"QoS {qos}: {LIMIT} bytes arrive, {LIMIT + 1} are dropped without a"
@@ -273,6 +339,34 @@ def completed(_, qos):
             one.quiet()
 
 
+@cases([(f"QoS {qos}: sent before, to a connection that took more, and"
+         f" {what}: not sent again, as if acknowledged [MQTT-3.1.2-24]"
+         " [MQTT-3.1.2-25]", qos, how)
+        for qos in (1, 2) for what, how in (
+            ("a reconnect", lambda broker: None),
+            ("kill -9", lambda broker: broker.crash()))])
+def too_large_again(broker, qos, how):
+    broker.restart(broker.persistent())
+    with session("small", ("t", qos)) as one:
+        with client() as other:
+            for _ in range(2):
+                sized(other, "t", LIMIT + 1, qos)
+                other.publish("t", b"good", qos)
+        got = [one.delivery() for _ in range(4)]
+        one.close()
+        how(broker)
+        with back("small", (MAX_PACKET, LIMIT), (RECEIVE_MAX, 1)) as one:
+            for before in got[1], got[3]:
+                whole = one.accept(one.delivery())
+                equal((whole.number, whole.payload, whole.dup),
+                      (before.number, b"good", True))
+            one.quiet()
+        how(broker)
+        with back("small") as one:
+            one.quiet()
+    broker.restart(CONFIG)
+
+
 @test("what is retained and too large is not sent [MQTT-3.1.2-24]")
 def retained(_):
     with client(properties=[(MAX_PACKET, LIMIT)]) as one, client() as other:
@@ -315,6 +409,11 @@ def too_large(broker):
         for qos in range(3):
             sized(one, "t", 1000, qos)
             equal(one.accept(one.delivery()).size, 1000)
+    for qos in range(3):
+        with client() as one:
+            one.send(publish("t", payload_of("t", 1001, qos), qos << 1,
+                             1 if qos else None))
+            one.disconnected(TOO_LARGE)
     for whole in (publish("t", bytes(1000)), publish("t", bytes(1000), 2, 1),
                   publish("t", bytes(100000)),
                   subscribe(1, "x" * 500, "y" * 500),

@@ -90,6 +90,27 @@ def twice(_, identifier, value, qos):
                                    properties=[(identifier, value)] * 2))
 
 
+@cases([(f"property {identifier} twice at QoS {qos}, the first empty: 0x82"
+         " [MQTT-4.13.1-1]", [(identifier, nothing), (identifier, value)], qos)
+        for qos in range(3) for identifier, nothing, value in (
+            (PAYLOAD_FORMAT, 0, 1), (MESSAGE_EXPIRY, 0, 9),
+            (CONTENT_TYPE, "", "x"), (CORRELATION, b"", b"x"))])
+def twice_empty(_, properties, qos):
+    with client() as witness:
+        witness.subscribe("t")
+        dismissed([PROTOCOL], whole_of("t", qos=qos, properties=properties))
+        witness.quiet()
+
+
+@cases([(f"a reason string twice in {name}, the first empty: 0x82"
+         " [MQTT-4.13.1-1]", kind) for name, kind in (
+             ("PUBACK", PUBACK), ("PUBREC", PUBREC), ("PUBREL", PUBREL),
+             ("PUBCOMP", PUBCOMP))])
+def reason_twice(_, kind):
+    dismissed([PROTOCOL], acknowledge(kind, 1, 0, [(REASON, ""),
+                                                   (REASON, "x")]))
+
+
 @cases([(f"property {identifier} in PUBLISH: 0x81 [MQTT-4.13.1-1]", raw)
         for identifier, raw in (
             *((identifier, listed([(identifier, value)]))
@@ -381,6 +402,33 @@ def as_published(_, qos, flag):
             other.publish("l", b"", qos, True)
             equal(one.accept(one.delivery()).retain, flag)
             one.quiet()
+
+
+@cases([(f"for who is away RETAIN is as it would have been, after {what}"
+         " [MQTT-3.3.1-12] [MQTT-3.3.1-13]", how) for what, how in (
+             ("a reconnect", lambda broker: None),
+             ("a restart", lambda broker: broker.restart(broker.config)),
+             ("kill -9", lambda broker: broker.crash()))])
+def as_published_later(broker, how):
+    broker.restart(broker.persistent())
+    names = {"as published": True, "not": False}
+    for name, flag in names.items():
+        with client(name, properties=lasting()) as one:
+            one.subscribe(("l", options(2, as_published=flag)))
+            one.disconnect()
+    sent = [(qos, retain) for qos in (1, 2) for retain in (True, False)]
+    with client() as other:
+        for qos, retain in sent:
+            other.publish("l", b"m", qos, retain)
+    how(broker)
+    for name, flag in names.items():
+        with back(name) as one:
+            got = [one.accept(one.delivery()) for _ in sent]
+            equal([(w.qos, w.retain) for w in got],
+                  [(qos, flag and retain) for qos, retain in sent])
+            one.quiet()
+        client(name).disconnect()
+    broker.restart(CONFIG)
 
 
 @test("retained messages keep their properties across a restart and kill -9"

@@ -5,14 +5,19 @@
 import contextlib
 import time
 
+import mqtt
+import mqtt5
 from broker import CONFIG, any_broker
-from ktap import cases, equal, main, test
-from mqtt import PUBACK, PUBCOMP, PUBREC, PUBREL
+from durable import Publisher, Subscriber
+from ktap import (TIMEOUT, cases, equal, main, note, seed, test, times,
+                  wait_until)
+from mqtt import PUBACK, PUBCOMP, PUBREC, PUBREL, Closed
 from mqtt5 import (MESSAGE_EXPIRY, NO_NUMBER, NO_SUBSCRIBERS, RECEIVE_MAX,
                    SUBSCRIPTION_ID, USER, acknowledge, back, client, lasting,
                    listed, publish, session)
 
 SENT = [(USER, ("a", "b")), (USER, ("a", "a"))]
+LEAVES = times(30)
 
 
 @contextlib.contextmanager
@@ -137,6 +142,25 @@ def deduplicated(broker, how):
         one.quiet()
         one.close()
         client("publisher").disconnect()
+    broker.restart(CONFIG)
+
+
+@cases([(f"QoS 2: a PUBREL alone, after {what}: PUBCOMP 0x00 [MQTT-4.3.3-11]"
+         " [MQTT-4.4.0-1]", how) for what, how in (
+             ("a close", lambda broker, one: one.close()),
+             ("a takeover", lambda broker, one: None),
+             ("a restart", lambda broker, one: broker.restart(broker.config)),
+             ("kill -9", lambda broker, one: broker.crash()))])
+def release_alone(broker, how):
+    broker.restart(broker.persistent())
+    other = client("publisher", properties=lasting())
+    other.send(publish("t", b"m", flags(2), 9))
+    other.acknowledged(PUBREC, 9)
+    how(broker, other)
+    with back("publisher") as other:
+        other.send(acknowledge(PUBREL, 9))
+        other.acknowledged(PUBCOMP, 9, 0)
+    client("publisher").disconnect()
     broker.restart(CONFIG)
 
 
@@ -321,19 +345,24 @@ def not_live(_):
         one.accept(held)
 
 
-@test("a QoS 2 message that was sent does not expire any more"
-      " [MQTT-4.3.3-7]")
+@test("a QoS 2 message that was sent does not expire any more, nor does the"
+      " PUBREL that it is owed [MQTT-4.3.3-7] [MQTT-4.4.0-1]")
 def sent_does_not_expire(_):
     with session("slow", ("t", 2)) as one:
         with client() as other:
-            other.publish("t", b"m", 2, properties=[(MESSAGE_EXPIRY, 1)])
-        first = one.delivery()
+            for _ in range(2):
+                other.publish("t", b"m", 2, properties=[(MESSAGE_EXPIRY, 1)])
+        released, sent = one.delivery(), one.delivery()
+        one.send(acknowledge(PUBREC, released.number))
+        one.acknowledged(PUBREL, released.number)
         one.close()
         time.sleep(2.2)  # what takes time
         with back("slow") as one:
+            one.acknowledged(PUBREL, released.number, 0)
+            one.send(acknowledge(PUBCOMP, released.number))
             whole = one.accept(one.delivery())
             equal((whole.number, whole.payload, whole.dup),
-                  (first.number, b"m", True))
+                  (sent.number, b"m", True))
             one.quiet()
 
 
@@ -392,6 +421,46 @@ def to_online(_):
                     equal(one.message(), ("o", b"%d" % received))
                 one.quiet()
                 one.disconnect()
+
+
+class Flighty(Subscriber):
+    """A subscriber that leaves again and again, and comes back at once."""
+
+    left = 0
+    random = None
+
+    def step(self, timeout):
+        super().step(timeout)
+        if self.left < LEAVES and self.random.random() < 0.05:
+            self.left += 1
+            raise Closed
+
+
+@cases([(f"{version}: order, and QoS 2 once, for who leaves and comes back"
+         " while messages come [MQTT-4.6.0-5] [MQTT-4.6.0-6]", wire, fields)
+        for version, wire, fields in (
+            ("3.1.1", mqtt, {}), ("5", mqtt5, {"properties": lasting()}))])
+def flighty(broker, wire, fields):
+    broker.restart(CONFIG + "max_queued_messages 0\n")
+    publishers = [Publisher(f"p{qos}", qos) for qos in (1, 2)]
+    one = Flighty("flighty", 2, publishers)
+    one.random = seed()
+    for each in one, *publishers:
+        each.wire, each.fields = wire, fields
+    one.start()
+    wait_until(lambda: one.known or one.failure, "subscribed")
+    for each in publishers:
+        each.start()
+    wait_until(lambda: one.left == LEAVES or one.failure, "left often enough")
+    for each in publishers:
+        each.stop.set()
+    for each in publishers:
+        each.join(TIMEOUT)
+    one.wanted = {each.name: each.count for each in publishers}
+    one.join(TIMEOUT)
+    one.check(publishers)
+    note(f"left {one.left} times, {sum(map(len, one.got.values()))} messages")
+    broker.restart(CONFIG)
 
 
 main(any_broker())

@@ -5,7 +5,7 @@
 import contextlib
 import time
 
-from broker import CONFIG, any_broker
+from broker import CONFIG, any_broker, later
 from broker import client as client_311
 from ktap import cases, equal, main, test
 from mqtt5 import (PROTOCOL, SESSION_EXPIRY, SHUTTING_DOWN, SUBSCRIPTION_ID,
@@ -251,6 +251,30 @@ def configured(broker):
     broker.restart(CONFIG)
 
 
+@test("persistent_client_expiration: what CONNACK says is what counts"
+      " [MQTT-4.1.0-2] [MQTT-3.1.2-23]")
+def honoured(broker):
+    """Hours are its smallest unit; a new daemon sees them pass."""
+    broker.restart(broker.persistent(
+        CONFIG + "persistent_client_expiration 2h\n"))
+    with client("granted", properties=lasting(EVER)) as one:
+        said = one.connack.get(SESSION_EXPIRY, EVER)
+        one.disconnect()
+    client("hour", properties=lasting(3600)).disconnect()
+    broker.stop()
+    with later(7000):
+        broker.start_daemon()
+        assert there("granted") and not there("hour")
+        client("granted", True, clean=False,
+               properties=lasting(EVER)).disconnect()
+        broker.stop()
+    with later(5 * 3600):
+        broker.start_daemon()
+        equal(there("granted"), said > 5 * 3600 - 7000)
+        broker.stop()
+    broker.start_daemon(CONFIG)
+
+
 @test("DISCONNECT may change the interval: to less, to more, to nothing"
       " [MQTT-4.1.0-2]")
 def changed(_):
@@ -292,6 +316,11 @@ def while_down(broker):
             one.subscribe(("d", 1))
             if name != "long":
                 one.disconnect()
+    # What DISCONNECT says counts.
+    for name, first, then in ("less", 3600, 2), ("more", 2, 3600):
+        with client(name, properties=lasting(first)) as one:
+            one.subscribe(("d", 1))
+            one.disconnect(0, [(SESSION_EXPIRY, then)])
     fill("d", [1])
     begin = time.monotonic()
     broker.crash()
@@ -299,12 +328,12 @@ def while_down(broker):
     time.sleep(max(0, 3.5 - (time.monotonic() - begin)))  # what takes time
     broker.start_daemon(broker.config)
     fill("d", [2])
-    for name in "long", "ever":
+    for name in "long", "ever", "more":
         with back(name) as one:
             equal(numbers_of(one, 2), [1, 2])
             one.quiet()
-    assert not there("short")
-    for name in "short", "long", "ever":
+    assert not there("short") and not there("less")
+    for name in "short", "long", "ever", "less", "more":
         client(name).disconnect()
     broker.restart(CONFIG)
 

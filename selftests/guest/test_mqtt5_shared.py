@@ -77,8 +77,9 @@ def good(_):
 @test("No Local on a shared subscription: 0x82 [MQTT-3.8.3-4]")
 def no_local(_):
     for qos in range(3):
-        dismissed([PROTOCOL],
-                  subscribe(1, ("$share/g/t", options(qos, no_local=True))))
+        shared = "$share/g/t", options(qos, no_local=True)
+        dismissed([PROTOCOL], subscribe(1, shared))
+        dismissed([PROTOCOL], subscribe(1, "a", shared, "b"))
 
 
 @cases([(f"QoS {qos}: each message to one member, by turns; to each group, and"
@@ -94,6 +95,28 @@ def one_each(_, qos):
         equal(numbers(alone.waiting()), list(range(COUNT)))
         fill("$s/t", qos=qos)
         shared_out(every, [])
+
+
+@cases([(f"the filter {name}: not what begins with $ [MQTT-4.7.2-1]", name)
+        for name in ("$share/g/#", "$share/g/+/t", "$share/g/+/#")])
+def not_dollar(_, name):
+    with client() as one:
+        for qos in range(3):
+            one.subscribe((name, qos), ("$end", qos))
+            for topic in "$own/t", "own/t", "$own/t/u", "$end":
+                one.publish(topic, b"m", qos)
+            equal(one.messages(2), [("own/t", b"m"), ("$end", b"m")])
+            one.quiet()
+
+
+@cases([(f"SUBACK when it is effective, QoS {qos} [MQTT-3.8.4-1]", qos)
+        for qos in range(3)])
+def effective(_, qos):
+    with client() as one, client() as other:
+        for number in range(20):
+            one.subscribe((f"$share/g/e/{number}", qos))
+            equal(other.publish(f"e/{number}", b"m", qos), 0)
+            equal(one.message(), (f"e/{number}", b"m"))
 
 
 @cases([(f"published at {qos}: each member at the QoS that it was granted,"

@@ -4,9 +4,10 @@
 
 import itertools
 
-from broker import any_broker
+from broker import CONFIG, any_broker
 from ktap import cases, equal, main, test
-from mqtt import PUBACK, SUBSCRIBE, UNSUBSCRIBE, text
+from mqtt import (PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBSCRIBE,
+                  UNSUBSCRIBE, text)
 from mqtt5 import (CONTENT_TYPE, MALFORMED, NO_SUBSCRIPTION,
                    PROTOCOL, REASON, SUBSCRIPTION_ID, USER, acknowledge, back,
                    bad_filter, client, dismissed, lasting, options, packet,
@@ -285,6 +286,26 @@ def identifiers_later(_):
         client("i").disconnect()
 
 
+@cases([(f"retained at QoS {qos}, granted {granted}: with the identifier of the"
+         " SUBSCRIBE that they come of, or without [MQTT-3.3.4-3]"
+         " [MQTT-3.8.4-3]", qos, granted)
+        for qos in range(3) for granted in range(3)])
+def identifiers_retained(_, qos, granted):
+    sent = [(USER, ("a", "b"))]
+    with client() as one:
+        one.publish("i/a", b"kept", qos, True, sent)
+        for topic_filter in "i/a", "i/+", "#":
+            for own in ([(SUBSCRIPTION_ID, 5)], [(SUBSCRIPTION_ID, 70000)], []):
+                one.subscribe((topic_filter, granted), properties=own)
+                whole = one.accept(one.delivery())
+                equal((whole.payload, whole.retain, whole.qos,
+                       sorted(whole.properties)),
+                      (b"kept", True, min(qos, granted), own + sent))
+                one.quiet()
+        one.unsubscribe("i/a", "i/+", "#")
+        one.publish("i/a", b"", 1, True)
+
+
 @test("an identifier goes with its subscription: replaced, and unsubscribed"
       " [MQTT-3.3.4-3] [MQTT-3.8.4-3]")
 def identifiers_change(_):
@@ -356,6 +377,38 @@ def completed(_, qos):
             again.quiet()
 
 
+@cases([(f"what has begun before an UNSUBSCRIBE is completed after {what}:"
+         " PUBLISH and PUBREL are sent again [MQTT-3.10.4-3]", how)
+        for what, how in (
+            ("a reconnect", lambda broker: None),
+            ("a restart", lambda broker: broker.restart(broker.config)),
+            ("kill -9", lambda broker: broker.crash()))])
+def completed_later(broker, how):
+    broker.restart(broker.persistent())
+    with session("completed", ("u", 2)) as one, client() as other:
+        for qos in 1, 2, 2:
+            other.publish("u", b"%d" % qos, qos)
+        got = [one.delivery() for _ in range(3)]
+        one.send(acknowledge(PUBREC, got[2].number))
+        one.acknowledged(PUBREL, got[2].number)
+        one.unsubscribe("u")
+        one.close()
+        how(broker)
+        with back("completed") as again:
+            came = [again.packet() for _ in range(3)]
+            equal([(p.kind, p.number) for p in came if p.kind == PUBREL],
+                  [(PUBREL, got[2].number)])
+            equal([(p.number, p.payload, p.dup) for p in came
+                   if p.kind == PUBLISH],
+                  [(p.number, p.payload, True) for p in got[:2]])
+            again.send(acknowledge(PUBCOMP, got[2].number))
+            for whole in came:
+                if whole.kind == PUBLISH:
+                    again.accept(whole)
+            again.quiet()
+    broker.restart(CONFIG)
+
+
 @test("UNSUBACK says what was deleted: 0x00 or 0x11, in their order"
       " [MQTT-3.10.4-4] [MQTT-3.10.4-5] [MQTT-3.10.4-6] [MQTT-3.11.3-1]"
       " [MQTT-3.11.3-2]")
@@ -386,6 +439,8 @@ def unsuback(_):
             ("MQTT-4.7.1-2", "+", "a -/a -a/"),
             ("MQTT-4.7.2-1", "#", "-$own/a -$own"),
             ("MQTT-4.7.2-1", "+/a", "-$own/a x/a"),
+            ("MQTT-4.7.2-1", "+/#", "-$own/a -$own x/a"),
+            ("MQTT-4.7.2-1", "+", "-$own x"),
             ("MQTT-4.7.2-1", "$own/#", "$own/a $own/a/b $own"),
             ("MQTT-4.7.3-4", "a/b", "a/b -A/b -a//b -a/b/"))
         for good, topic in ((not t.startswith("-"), t.lstrip("-"))
@@ -421,8 +476,13 @@ def effective(_):
             for qos in 0, 1:
                 one.subscribe((f"s/{number}", qos),
                               properties=[(SUBSCRIPTION_ID, number + 1)])
-                other.publish(f"s/{number}", b"m", qos)
+                equal(other.publish(f"s/{number}", b"m", qos), 0)
                 equal(one.message(), (f"s/{number}", b"m"))
+        for number in range(10):
+            names = [f"many/{number}/{n}" for n in range(500)]
+            one.subscribe(*names)
+            other.send(*(publish(name) for name in names[::-99]))
+            equal(one.messages(6), [(name, b"") for name in names[::-99]])
 
 
 main(any_broker())

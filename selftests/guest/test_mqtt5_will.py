@@ -7,11 +7,11 @@ import time
 from broker import CONFIG, any_broker
 from broker import client as client_311
 from ktap import cases, equal, main, test
-from mqtt5 import (CONTENT_TYPE, CORRELATION, MALFORMED, MESSAGE_EXPIRY,
-                   PAYLOAD_FORMAT, PROTOCOL, RESPONSE_TOPIC,
-                   SESSION_EXPIRY, UNSPECIFIED, USER, WILL_DELAY, WITH_WILL,
-                   back, client, connect, disconnect, lasting, listed, packet,
-                   publish, refused)
+from mqtt5 import (BAD_TOPIC, CONTENT_TYPE, CORRELATION, MALFORMED,
+                   MESSAGE_EXPIRY, PAYLOAD_FORMAT, PROTOCOL, RESPONSE_TOPIC,
+                   SESSION_EXPIRY, TAKEN_OVER, UNSPECIFIED, USER, WILL_DELAY,
+                   WITH_WILL, back, client, connect, disconnect, lasting,
+                   listed, options, packet, publish, refused)
 
 PROPERTIES = [(PAYLOAD_FORMAT, 1), (USER, ("a", "1")), (CONTENT_TYPE, "c"),
               (USER, ("a", "0")), (RESPONSE_TOPIC, "r"), (CORRELATION, b"\0")]
@@ -165,6 +165,27 @@ def retained(_, qos):
         one.quiet()
 
 
+@cases([(f"QoS {qos}: RETAIN is what it was published with, to who asks for"
+         " that [MQTT-3.3.1-12] [MQTT-3.3.1-13]", qos) for qos in range(3)])
+def as_published(_, qos):
+    with client() as one, client() as other:
+        for each, flag in (one, True), (other, False):
+            each.subscribe(("w/#", options(2, as_published=flag)))
+        for retain in True, False:
+            with_will(qos, retain).close()
+            told(one, qos, retain=retain)
+            told(other, qos)
+        one.publish("w/t", b"", 1, True)
+
+
+@cases([(f"a will topic {topic!r}: refused [MQTT-3.3.2-2] [MQTT-4.7.3-1]",
+         topic) for topic in ("", "+", "a/#", "a/+/b", "a#")])
+def bad_topic(_, topic):
+    for qos in range(3):
+        refused([MALFORMED, PROTOCOL, BAD_TOPIC],
+                connect("dies", will=(topic, b"gone", qos, False)))
+
+
 @cases([(f"not retained, at QoS {qos}: nobody gets it later"
          " [MQTT-3.1.2-14]", qos) for qos in range(3)])
 def not_retained(_, qos):
@@ -237,6 +258,8 @@ def session_first(_):
         # A session that does not outlive its connection ends with it.
         with_will(will_properties=LONG).close()
         told(one)
+        with_will(will_properties=LONG).disconnect(WITH_WILL)
+        told(one)
         # An expiry that DISCONNECT sets counts.
         with_will(will_properties=LONG, properties=lasting()).disconnect(
             WITH_WILL, [(SESSION_EXPIRY, 0)])
@@ -275,6 +298,12 @@ def taken_over(_):
         with with_will(will_properties=LONG, properties=lasting()) as old, \
              client("dies") as new:
             old.ended()
+            told(one)
+            new.disconnect()
+        # So does a session that does not outlive its connection.
+        with with_will(will_properties=LONG) as old, \
+             client("dies", False, clean=False) as new:
+            old.disconnected(TAKEN_OVER)
             told(one)
             new.disconnect()
         # Without a delay a takeover is an end like others.

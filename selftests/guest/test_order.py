@@ -97,13 +97,13 @@ def publisher_main(number, progress, count, size):
     one.close()
 
 
-@cases([
+@cases([(f"{name} [MQTT-4.6.0-6]", *rest) for name, *rest in (
     ("1 publisher, 8 subscribers", 1, 8, 2000, 50, "one wildcard"),
     ("4 publishers, 8 subscribers", 4, 8, 500, 50, "each topic"),
     ("8 publishers, 4 subscribers that overlap", 8, 4, 300, 50, "overlapping"),
     ("4 publishers of 8 KiB, 4 subscribers", 4, 4, 200, 8192, "one wildcard"),
     ("16 publishers, 1 subscriber", 16, 1, 200, 20, "one wildcard"),
-])
+)])
 def order(broker, publishers, subscribers, count, size, way):
     count = times(count // BURST) * BURST
     before = broker.nl.stats()
