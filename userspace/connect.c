@@ -771,6 +771,7 @@ static void conn_set_done(struct kmod_request *request,
 	client->state = CLIENT_ACTIVE;
 	client_greeted(client);
 	outbound_resume(client->session);
+	hold_sent(client);
 	client_pump(client);
 }
 

@@ -119,6 +119,7 @@ void hold_sent(struct client *client)
 	if (client->state != CLIENT_ACTIVE || !hold_is_up(client) ||
 	    hold->trimming || hold->releasing || client->subscribing ||
 	    client->sending || client->session->outbound.exempt ||
+	    outbound_passes(&client->session->outbound) ||
 	    buffer_used(&client->out))
 		return;
 	hold->up = false;

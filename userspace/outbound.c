@@ -45,6 +45,7 @@ void outbound_configure(const struct config *config)
 
 void outbound_init(struct outbound *outbound)
 {
+	TAILQ_INIT(&outbound->passing);
 	TAILQ_INIT(&outbound->waiting);
 	TAILQ_INIT(&outbound->inflight);
 	outbound->next_seq = 1;
@@ -163,14 +164,22 @@ static void delivery_free(struct delivery *delivery)
 
 static void to_waiting(struct outbound *outbound, struct delivery *delivery)
 {
+	if (!delivery->qos) {
+		TAILQ_INSERT_TAIL(&outbound->passing, delivery, link);
+		return;
+	}
 	TAILQ_INSERT_TAIL(&outbound->waiting, delivery, link);
 	outbound->waiting_count++;
 }
 
 static void from_waiting(struct outbound *outbound, struct delivery *delivery)
 {
-	TAILQ_REMOVE(&outbound->waiting, delivery, link);
-	outbound->waiting_count--;
+	if (delivery->qos) {
+		TAILQ_REMOVE(&outbound->waiting, delivery, link);
+		outbound->waiting_count--;
+	} else {
+		TAILQ_REMOVE(&outbound->passing, delivery, link);
+	}
 	uncount_queued(outbound, delivery);
 }
 
@@ -339,10 +348,9 @@ static u64 next_beyond(const struct outbound *outbound)
 {
 	const struct delivery *last;
 
-	TAILQ_FOREACH_REVERSE(last, &outbound->waiting, deliveries, link)
-		if (last->qos)
-			return last->seq + 1;
-	last = TAILQ_LAST(&outbound->inflight, deliveries);
+	last = TAILQ_LAST(&outbound->waiting, deliveries);
+	if (!last)
+		last = TAILQ_LAST(&outbound->inflight, deliveries);
 	return last ? last->seq + 1 : 0;
 }
 
@@ -495,9 +503,12 @@ static struct delivery *find_released(const struct outbound *outbound)
 static struct delivery *next_to_send(struct session *session)
 {
 	struct outbound *outbound = &session->outbound;
-	struct delivery *delivery = TAILQ_FIRST(&outbound->waiting);
+	struct delivery *delivery = TAILQ_FIRST(&outbound->passing);
 
-	if (delivery && delivery->qos && !window_open(session, delivery))
+	if (delivery)
+		return delivery;
+	delivery = TAILQ_FIRST(&outbound->waiting);
+	if (delivery && !window_open(session, delivery))
 		delivery = find_released(outbound);
 	return delivery && wait_for_disk(session, delivery) ? NULL : delivery;
 }
@@ -513,7 +524,7 @@ void outbound_pump(struct session *session)
 			break;
 		send_next(session, delivery);
 	}
-	if (!outbound->waiting_count)
+	if (!outbound->waiting_count && !outbound_passes(outbound))
 		outbound->dropping = false;
 	if (session->client)
 		read_more(session);
@@ -545,32 +556,35 @@ static void stop_reading(struct outbound *outbound)
 	outbound->reading = NULL;
 }
 
-/* The answer to a SUBSCRIBE of this connection, and not acknowledged. */
-static bool is_fleeting(const struct delivery *delivery)
+/* The answers to a SUBSCRIBE of this connection that are not acknowledged. */
+static void forget_fleeting(struct outbound *outbound)
 {
-	return !delivery->qos && is_retained(delivery);
+	struct delivery *delivery, *next;
+
+	for (delivery = TAILQ_FIRST(&outbound->passing); delivery;
+	     delivery = next) {
+		next = TAILQ_NEXT(delivery, link);
+		if (!is_retained(delivery))
+			continue;
+		from_waiting(outbound, delivery);
+		delivery_free(delivery);
+	}
 }
 
 void outbound_suspend(struct session *session)
 {
 	struct outbound *outbound = &session->outbound;
-	struct delivery *delivery, *next;
+	struct delivery *delivery;
 
 	stop_reading(outbound);
 	outbound->adopted = 0;
 	requeue(outbound);
-	for (delivery = TAILQ_FIRST(&outbound->waiting); delivery;
-	     delivery = next) {
-		next = TAILQ_NEXT(delivery, link);
-		if (!is_fleeting(delivery) &&
-		    !(session_on_disk(session) && delivery->qos))
-			continue;
+	forget_fleeting(outbound);
+	while (session_on_disk(session) &&
+	       (delivery = TAILQ_FIRST(&outbound->waiting))) {
 		TAILQ_REMOVE(&outbound->waiting, delivery, link);
 		outbound->waiting_count--;
-		if (delivery->qos)
-			outbound->beyond++;
-		else
-			uncount_queued(outbound, delivery);
+		outbound->beyond++;
 		delivery_free(delivery);
 	}
 }
@@ -683,6 +697,10 @@ void outbound_pass_on(struct session *session,
 		stored = as_stored(delivery);
 		pass_on(&stored);
 	}
+	TAILQ_FOREACH(delivery, &session->outbound.passing, link) {
+		stored = as_stored(delivery);
+		pass_on(&stored);
+	}
 	TAILQ_FOREACH(delivery, &session->outbound.waiting, link) {
 		/* Sent on an earlier connection, it is not forgotten there. */
 		stored = as_stored(delivery);
@@ -695,6 +713,7 @@ void outbound_clear(struct session *session)
 	struct outbound *outbound = &session->outbound;
 
 	stop_reading(outbound);
+	forget(&outbound->passing);
 	forget(&outbound->waiting);
 	forget(&outbound->inflight);
 	if (session->committing)

@@ -52,7 +52,8 @@ TAILQ_HEAD(deliveries, delivery);
 
 /**
  * struct outbound - the queue of a session
- * @waiting: not sent on this connection, in order
+ * @passing: at QoS 0, not sent, in order: no window keeps them waiting
+ * @waiting: above, not sent on this connection, in order
  * @inflight: sent, not acknowledged, in order
  * @waiting_count: of @waiting
  * @inflight_count: of @inflight
@@ -68,6 +69,7 @@ TAILQ_HEAD(deliveries, delivery);
  * @dropping: the last delivery was dropped at a limit
  */
 struct outbound {
+	struct deliveries passing;
 	struct deliveries waiting;
 	struct deliveries inflight;
 	u32 waiting_count;
@@ -94,6 +96,12 @@ void outbound_init(struct outbound *outbound);
  */
 bool outbound_add(struct session *session,
 		  const struct store_delivery *wanted);
+
+/* Whether messages at QoS 0 wait, which those that the module has come after. */
+static inline bool outbound_passes(const struct outbound *outbound)
+{
+	return !TAILQ_EMPTY(&outbound->passing);
+}
 
 /* Sends what may be sent now. */
 void outbound_pump(struct session *session);

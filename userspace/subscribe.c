@@ -872,6 +872,8 @@ static void build_restore(struct kmod_request *request,
 	u16 len;
 
 	mnl_attr_put_u32(message, KMQTT_A_SUB_CONN_ID, client->conn_id);
+	if (outbound_passes(&client->session->outbound))
+		mnl_attr_put(message, KMQTT_A_SUB_HOLD, 0, NULL);
 	while (client->restoring) {
 		len = filters_text(client->restoring, filter);
 		if (end - message->nlmsg_len < wish_room(len))
@@ -904,6 +906,12 @@ static void restore_done(struct kmod_request *request,
 		client_ended(client);
 		return;
 	}
+	/* What comes of them comes after what has waited [MQTT-4.6.0-6]. */
+	if (outbound_passes(&client->session->outbound) &&
+	    hold_begin(client, kmod_u64(reply, KMQTT_A_SUB_SINK_SEQ))) {
+		client_end(client, "out of memory");
+		return;
+	}
 	restore(client);
 }
 
@@ -911,7 +919,6 @@ static void restore(struct client *client)
 {
 	static const struct kmod_command sub_add = {
 		.cmd = KMQTT_CMD_SUB_ADD,
-		.flags = NLM_F_ACK,
 		.build = build_restore,
 		.done = restore_done,
 	};

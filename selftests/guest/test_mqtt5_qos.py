@@ -3,6 +3,7 @@
 """MQTT 5: QoS 0 to 2 both ways, redelivery, order (4.3, 4.4, 4.6)."""
 
 import contextlib
+import threading
 import time
 
 import mqtt
@@ -460,6 +461,44 @@ def flighty(broker, wire, fields):
     one.join(TIMEOUT)
     one.check(publishers)
     note(f"left {one.left} times, {sum(map(len, one.got.values()))} messages")
+    broker.restart(CONFIG)
+
+
+@test("queue_qos0_messages true: order of QoS 0, likewise; some may be lost"
+      " [MQTT-4.6.0-5] [MQTT-4.6.0-6]")
+def flighty_0(broker):
+    broker.restart(CONFIG + "queue_qos0_messages true\n"
+                   "max_queued_messages 0\n")
+    stop = threading.Event()
+    sent = []
+
+    def publisher():
+        with client() as one:
+            while not stop.is_set():
+                one.send(*(publish("z", b"%d" % n) for n in
+                           range(len(sent), len(sent) + 5)))
+                sent.extend(range(5))
+                one.ping()
+
+    thread = threading.Thread(target=publisher)
+    one = client("flighty", properties=lasting())
+    one.subscribe("z")
+    last = -1
+    thread.start()
+    try:
+        for _ in range(LEAVES):
+            for _ in range(20):
+                number = int(one.message()[1])
+                assert number > last, f"{number} after {last}"
+                last = number
+            one.reset()
+            one = back("flighty")
+    finally:
+        stop.set()
+        thread.join()
+    one.close()
+    client("flighty").disconnect()
+    note(f"{len(sent)} sent, {last} was the last to arrive")
     broker.restart(CONFIG)
 
 
