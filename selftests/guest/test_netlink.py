@@ -269,6 +269,11 @@ def packet_timeout_trickle(module):
         assert time.monotonic() - since > 0.9
 
 
+def probes(sock):
+    """How often TCP has found the other's window closed (tcpi_backoff)."""
+    return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 8)[4]
+
+
 @test("conn-del: FIN after what was sent; the final record")
 def deleted(module):
     one = Attached(module.nl)
@@ -296,11 +301,6 @@ def aborted(module):
         pass
     one.server.close()
     one.close()
-
-
-def probes(sock):
-    """How often TCP has found the other's window closed (tcpi_backoff)."""
-    return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 8)[4]
 
 
 @test("conn-del of a client that waits for room: RST when the daemon has closed")
@@ -768,6 +768,7 @@ def fits_in_part(module):
         while not one.record()["ring_used_messages"]:
             other.publish("a", bytes(20000))
             large += 1
+        wait_until(lambda: probes(one.server), "the window closed")
         came = room - one.record()["ring_used_messages"]
         other.send(b"".join(publish("a", b"%03d" % number)
                             for number in range(count)))

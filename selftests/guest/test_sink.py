@@ -275,8 +275,9 @@ def _paused(module, count):
     ("a full sink and messages of 50,000 bytes", retained, 50000, 1),
 ])
 def full(module, build, size, more):
-    count = 40 if size > 10000 else times(3000)
     charge = 256 + (1 << (size + 40).bit_length())
+    # Each can fill it alone.
+    count = max(40 if size > 10000 else times(3000), 8 * SMALLEST // charge)
     with contextlib.ExitStack() as stack:
         sink = stack.enter_context(Sink(module.nl, bytes=SMALLEST))
         if build is publish:
