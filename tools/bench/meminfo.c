@@ -17,6 +17,8 @@
 
 #define SETTLE_NS	(50 * NSEC_PER_MSEC)
 #define SETTLE_ROUNDS	40
+/* What is freed after a grace period comes in pieces. */
+#define SETTLE_SAME	5
 #define SETTLE_BYTES	(64u << 10)
 
 const char *const mem_names[MEM_KINDS] = {
@@ -169,14 +171,13 @@ int meminfo_settle(struct meminfo *m, pid_t pid)
 {
 	struct timespec ts = { .tv_nsec = SETTLE_NS };
 	uint64_t then;
-	int i, err = meminfo_read(m, pid);
+	int i, err = meminfo_read(m, pid), times = 0;
 
-	for (i = 0; !err && i < SETTLE_ROUNDS; i++) {
+	for (i = 0; !err && i < SETTLE_ROUNDS && times < SETTLE_SAME; i++) {
 		then = m->bytes[MEM_KERNEL];
 		nanosleep(&ts, NULL);
 		err = meminfo_read(m, pid);
-		if (same(then, m->bytes[MEM_KERNEL]))
-			break;
+		times = same(then, m->bytes[MEM_KERNEL]) ? times + 1 : 0;
 	}
 	read_slabs(m);
 	return err;
