@@ -17,7 +17,7 @@ import time
 
 from ktap import TIMEOUT, Skip, equal, wait_until
 from mqtt import Client
-from nl import TOP, Netlink
+from nl import STATE, TOP, Netlink
 
 MODULE = TOP / "kmod/kmqtt.ko"
 DAEMON = os.environ.get("KMQTT_DAEMON", TOP / "userspace/kmqttd")
@@ -333,6 +333,19 @@ class Broker(Module):
         return wait_until(
             lambda: [r for r in self.nl.conns() if r["remote"][2:4] == port],
             "attached")[0]
+
+    def await_known(self, *clients):
+        """Wait until the module serves these without a daemon.
+
+        It does so a moment after CONNACK, and lets go what a SUBSCRIBE held back
+        a moment after SUBACK.
+        """
+        def known(one):
+            record = self.record(one)
+            return record["state"] == STATE["active"] and not record["held"]
+
+        for one in clients:
+            wait_until(lambda one=one: known(one), "known")
 
     def await_received(self, client, size, record=None):
         """Wait until the module has received that many bytes of a client."""

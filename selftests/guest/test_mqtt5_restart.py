@@ -7,7 +7,7 @@ What the next daemon must know of a connection that it did not make.
 
 import time
 
-from broker import Broker
+from broker import CONFIG, Broker
 from broker import client as client_311
 from ktap import cases, equal, main, test, wait_until
 from mqtt import PUBACK, PUBCOMP, PUBREC, PUBREL
@@ -113,8 +113,7 @@ def inbound(broker):
 def served(broker):
     with client("one") as one, client("other") as other:
         one.subscribe("a", ("b", 1))
-        other.ping()
-        wait_until(lambda: not broker.record(one)["held"], "released")
+        broker.await_known(one, other)
         broker.end()
         one.send(subscribe(77, ("c", 1), properties=[(SUBSCRIPTION_ID, 5)]))
         other.send(publish("a", b"while away", properties=SENT))
@@ -140,7 +139,7 @@ def errors(broker, whole, code):
     with client("wrong", will=("w", b"gone", 1, False)) as one, \
          client() as witness:
         witness.subscribe(("w", 1))
-        one.ping()  # the module knows it a moment after CONNACK
+        broker.await_known(one, witness)
         broker.end()
         one.send(whole)
         witness.ping()
@@ -154,6 +153,7 @@ def keepalive(broker):
     with client("watcher") as watcher, \
          client("silent", keepalive=1, will=("w", b"gone", 1, False)) as one:
         watcher.subscribe(("w", 1))
+        broker.await_known(one)
         broker.end()
         conn = broker.record(one)["id"]
         wait_until(lambda: broker.nl.conn(conn)["state"] == STATE["ended"],
@@ -177,6 +177,7 @@ def wills(broker):
         soon, late = dies("soon", 0, 60), dies("late", 3600, 60)
         short, leaves = dies("short", 3600, 1), dies("leaves", 0, 60)
         tells, stays = dies("tells", 0, 60), dies("stays", 0, 60)
+        broker.await_known(soon, late, short, leaves, tells, stays)
         broker.end()
         for one in soon, late, short:
             one.close()
@@ -253,6 +254,29 @@ def queued(broker):
                 assert 2 <= interval - whole.get(MESSAGE_EXPIRY) < 60
             one.quiet()
         client("away").disconnect()
+
+
+@test("queue_qos0_messages true: killed while a client is sent what had waited,"
+      " it is not kept waiting for what is live")
+def waited(broker):
+    broker.restart(CONFIG + "queue_qos0_messages true\n"
+                   "max_queued_messages 0\n")
+    with client("away", properties=lasting()) as one, client() as other:
+        one.subscribe("t")
+        one.disconnect()
+        for _ in range(3000):
+            other.send(publish("t", b"queued"))
+        other.ping()
+        with back("away") as one:
+            # It reads nothing: there is time.
+            wait_until(lambda: broker.record(one)["held"], "held")
+            broker.replace()
+            other.publish("t", b"live")
+            while one.message() != ("t", b"live"):
+                pass
+            wait_until(lambda: not broker.record(one)["held"], "released")
+        client("away").disconnect()
+    broker.restart(CONFIG)
 
 
 @test("shared subscriptions go on: each message to one member, QoS 0 to 2"

@@ -144,6 +144,7 @@ def serves(broker):
          Client() as half:
         half.send(connect("half")[:5])
         one.subscribe("a", ("b", 1))
+        broker.await_known(one, other)
         broker.end()
         half.send(connect("half")[5:])
         one.send(subscribe(77, "c"))
@@ -215,6 +216,7 @@ def wills(broker):
         before = client("before", **will("will/before"))
         resets = client("resets", **will("will/resets"))
         before.disconnect()
+        broker.await_known(stays, leaves, closes, resets)
         broker.end()
         leaves.send(b"\xe0\0")
         leaves.close()
@@ -236,6 +238,7 @@ def keepalive(broker):
     with client("watcher") as watcher, \
          client("silent", keepalive=1, **will("will/silent")) as silent:
         watcher.subscribe("will/#")
+        broker.await_known(silent)
         broker.end()
         conn = broker.record(silent)["id"]
         wait_until(lambda: broker.nl.conn(conn)["state"] == STATE["ended"],

@@ -271,6 +271,7 @@ def adopted(broker):
         one.subscribe(("t", 2))
         zero.subscribe(("t", 0))
         for _ in range(3):
+            broker.await_known(one, zero, other)
             broker.end()
             for number in range(COUNT):
                 other.publish("t", b"%d" % number)
