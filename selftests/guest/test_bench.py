@@ -36,9 +36,9 @@ def requests_of(result, counts):
 
 
 @cases([
-    ("ping, one in flight", ["ping", "-S", 20, "-n", 2000], [("ping", 2000)]),
-    ("ping, all clients at once", ["ping", "-S", 20, "-w", 20, "-n", 2000],
-     [("ping", 2000)]),
+    ("ping, one in flight", ["ping", "-S", 20, "-n", 600], [("ping", 600)]),
+    ("ping, all clients at once", ["ping", "-S", 20, "-w", 20, "-n", 600],
+     [("ping", 600)]),
     ("connect", ["connect", "-S", 50], [("connect", 50), ("disconnect", 50)]),
     ("connect, 16 in flight, from two addresses",
      ["connect", "-S", 1010, "-w", 16],
@@ -57,17 +57,17 @@ def requests(broker, args, counts):
     ("match, of 20,003 subscriptions, 16 in flight", 20003, 37, 16),
 ])
 def match(_, subscriptions, clients, window):
-    result = run("match", "-p", PORT, "-S", clients, "-w", window, "-n", 2000,
+    result = run("match", "-p", PORT, "-S", clients, "-w", window, "-n", 600,
                  "--subscriptions", subscriptions)
     whole = (subscriptions + 3) // 4 * 4
     # A packet has 200 filters at most.
     packets = sum(-(-len(range(i, whole, clients)) // 200)
                   for i in range(clients))
     by_name = requests_of(result, [
-        ("subscribe", packets), ("spread", 2000), ("same", 2000),
-        ("fresh", 2000)])
+        ("subscribe", packets), ("spread", 600), ("same", 600),
+        ("fresh", 600)])
     equal([by_name[name]["items"] for name in
-           ("subscribe", "spread", "same", "fresh")], [whole, 6000, 6000, 4000])
+           ("subscribe", "spread", "same", "fresh")], [whole, 1800, 1800, 1200])
 
 
 @cases([("fanout, with two subscribers that stop reading", 2)])
@@ -92,9 +92,9 @@ def stalled(broker, count):
     ("QoS 1, fanout, durable sessions", ["fanout", "-S", 10, "--durable"]),
 ])
 def qos1(broker, args):
-    result = run(*args, "-p", PORT, "-q", 1, "-n", 2000)
+    result = run(*args, "-p", PORT, "-q", 1, "-n", 600)
     equal((result["qos"], result["durable"]), (1, "--durable" in args))
-    equal((result["expected"], result["deliveries"]), (2000, 2000))
+    equal((result["expected"], result["deliveries"]), (600, 600))
     broker.settle()
 
 
@@ -107,8 +107,8 @@ def qos1(broker, args):
 def version_5(broker, qos, words, packet):
     bare = len("bench/fan/topic/0") + 2 + 2 * qos + 64 + 2
     for scenario in ["fanout", "-S", 10], ["p2p", "-S", 10]:
-        result = run(*scenario, "-p", PORT, "-q", qos, "-n", 2000, *words)
-        equal((result["expected"], result["deliveries"]), (2000, 2000))
+        result = run(*scenario, "-p", PORT, "-q", qos, "-n", 600, *words)
+        equal((result["expected"], result["deliveries"]), (600, 600))
         # The length of a length over 127 takes two bytes.
         equal(result["packet_bytes"], bare + packet + (packet > 127))
         broker.settle()
@@ -116,7 +116,7 @@ def version_5(broker, qos, words, packet):
 
 @test("MQTT 5: durable sessions, requests")
 def version_5_more(broker):
-    for words in (["fanout", "-S", 10, "-q", 1, "--durable", "-n", 2000],
+    for words in (["fanout", "-S", 10, "-q", 1, "--durable", "-n", 600],
                   ["connect", "-S", 20], ["subscribe", "-S", 20],
                   ["ping", "-S", 20, "-n", 200]):
         run(*words, "-p", PORT, "-V", 5)

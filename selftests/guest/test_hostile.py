@@ -10,7 +10,7 @@ import time
 
 from broker import CONFIG, client
 from hostile import Hostile, cut
-from ktap import FACTOR, cases, equal, main, seed, test, times
+from ktap import FACTOR, LONG, cases, equal, main, seed, test, times
 from mqtt import (CONNACK, CONNECT, DISCONNECT, PINGREQ, PINGRESP, PUBACK,
                   PUBCOMP, PUBLISH, PUBREC, PUBREL, REFUSED, SUBACK, SUBSCRIBE,
                   UNSUBACK, UNSUBSCRIBE, Client, Closed, connect, disconnect,
@@ -411,7 +411,7 @@ GOOD = [publish("a", b"x"), publish("b/c", b"y" * 300), ping,
 @test("streams of packets with random damage [CVE-2021-22116]")
 def damaged(broker):
     rand = seed()
-    for _ in range(times(400)):
+    for _ in range(times(400 if LONG else 150)):
         stream = bytearray(b"".join(rand.choices(GOOD, k=4)))
         for _ in range(rand.randint(1, 3)):
             at = rand.randrange(len(stream))

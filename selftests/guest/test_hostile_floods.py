@@ -20,7 +20,7 @@ from mqtt import (CONNACK, PUBCOMP, PUBREC, PUBREL, SUBACK, Client, Closed,
                   acknowledge, connect, disconnect, packet, ping, publish,
                   subscribe, unsubscribe)
 
-MANY = 10000 if LONG else times(2000)
+MANY = 10000 if LONG else times(1000)
 MAX_PACKET = 1000000
 
 resource.setrlimit(resource.RLIMIT_NOFILE, (4 * MANY, 4 * MANY))

@@ -11,7 +11,7 @@ import subprocess
 
 import ktap
 from broker import CONFIG, NEW_NET, PORT, Broker, client, libc
-from ktap import cases, equal, main, note, test, times, wait_until
+from ktap import LONG, cases, equal, main, note, test, times, wait_until
 from mqtt import PUBACK, publish
 
 HERE, THERE = "10.83.0.1", "10.83.0.2"  # the broker's end, and the clients'
@@ -19,7 +19,7 @@ NEAR, FAR = "kmqtt0", "kmqtt1"  # the devices
 SPACE = "kmqtt-far"
 NETNS = pathlib.Path("/run/netns")
 RANDOM = random.Random()
-NAMESPACES = times(6)
+NAMESPACES = times(6 if LONG else 3)
 
 
 def run(command):

@@ -18,7 +18,7 @@ from mqtt import (PINGRESP, PUBACK, PUBCOMP, PUBREC, PUBREL, Client,
 from nl import STATE
 
 CLIENTS = 1000 if LONG else 200
-KILLS = 50 if LONG else 8
+KILLS = 50 if LONG else 4
 BURST = 10  # messages that are published before the slowest is waited for
 ANSWER = packet(PINGRESP, 0)
 WINDOW = 40  # messages that the slowest has not got; fewer than a ring has
