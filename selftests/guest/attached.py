@@ -6,7 +6,7 @@ import os
 import socket
 
 from broker import Module
-from ktap import equal, wait_until
+from ktap import TIMEOUT, equal, wait_until
 from mqtt import Client, connect
 
 PORT = 1999
@@ -20,7 +20,7 @@ class Attached(Client):
         super().__init__(("127.0.0.1", PORT), receive_buffer)
         self.netlink = netlink
         self.server = listening.accept()[0]
-        self.server.settimeout(20)
+        self.server.settimeout(TIMEOUT)
         self.done = 0
         self.id = netlink.conn_add(self.server, **limits)
         if active:

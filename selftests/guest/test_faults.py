@@ -16,7 +16,8 @@ import faults
 from attached import PORT, Attached, Lasting, listening
 from broker import refused
 from faults import Attempt, Nth, Sends
-from ktap import cases, equal, main, note, test, times, wait_until
+from ktap import (TIMEOUT, cases, equal, main, note, test, times,
+                  wait_until)
 from mqtt import Client, connect, publish, subscribe
 from nl import (DENY, END, NLM_F_ACK, NLM_F_DUMP, PATTERN, READ, WRITE,
                 Netlink)
@@ -552,7 +553,7 @@ def _(fixture):
                 with contextlib.suppress(OSError):
                     conn.server.settimeout(0)
                     assert not conn.server.send(answer)
-                conn.server.settimeout(20)
+                conn.server.settimeout(TIMEOUT)
             conn.server.sendall(answer)
             conn.subscribed(1)
         works(conn, other)

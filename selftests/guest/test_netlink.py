@@ -15,7 +15,8 @@ import time
 
 from attached import PORT, Attached, Lasting, listening
 from broker import libc, refused
-from ktap import FACTOR, cases, equal, main, test, times, wait_until
+from ktap import (FACTOR, TIMEOUT, cases, equal, main, test, times,
+                  wait_until)
 from mqtt import (PINGRESP, Closed, connect, packet,
                   ping, publish, subscribe)
 from nl import (CMD, END, EVENT_DROPPED, EVENT_ENDED, LIMIT, NLM_F_ACK,
@@ -340,7 +341,7 @@ def adopted(module):
     for one in attached:
         assert not os.get_inheritable(descriptors[one.id])
         one.server = socket.socket(fileno=descriptors[one.id])
-        one.server.settimeout(20)
+        one.server.settimeout(TIMEOUT)
         equal(one.server.getpeername()[1], one.port)
         whole = subscribe(1, f"from/{one.id}")
         equal(one.from_client(len(whole)), whole)
