@@ -20,7 +20,7 @@ FACTOR = float(os.environ.get("KMQTT_TIME_FACTOR", "1"))
 # Long enough for what must happen: a test that waits that long has failed.
 TIMEOUT = 20 * FACTOR
 
-
+# All of what takes long, as in make check-long.
 LONG = bool(os.environ.get("KMQTT_LONG"))
 
 

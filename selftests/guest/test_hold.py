@@ -15,7 +15,7 @@ import time
 from attached import Attached
 from broker import refused
 from ktap import FACTOR, equal, main, test, times, wait_until
-from mqtt import PINGRESP, PUBLISH, Closed, ping, publish
+from mqtt import PINGRESP, Closed, ping, publish
 from nl import CMD, LIMIT, NLM_F_ACK, SUB
 from sink import FILTER, Sink, Sinking, retained
 
