@@ -88,6 +88,7 @@ def under_load(broker):
 def killed(broker):
     with client("one") as one, client("other") as other, Client() as waiting:
         one.subscribe("a")
+        broker.await_known(one, other)
         broker.daemon.kill()
         broker.daemon.wait()
         for number in range(100):
