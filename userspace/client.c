@@ -13,12 +13,10 @@
 
 #include "adopt.h"
 #include "auth.h"
-#include "frame.h"
 #include "inject.h"
 #include "journal.h"
 #include "login.h"
 #include "packet.h"
-#include "publish.h"
 #include "session.h"
 #include "sink.h"
 #include "store.h"
@@ -27,10 +25,6 @@
 #define IN_MAX		16384
 /* Bytes to be sent, beyond which no more requests of the client are handled. */
 #define OUT_MAX		65536
-/* Bytes of messages whose acknowledgments wait for the disk, likewise. */
-#define HELD_MAX	(1 << 20)
-/* What such an acknowledgment weighs besides its message. */
-#define HELD_EACH	64
 /* Milliseconds between two lines about dropped messages of one client. */
 #define DROPPED_EVERY	10000
 /* Milliseconds that a client has to take its last packet. */
@@ -43,35 +37,12 @@
 #define TELL_MOST	16384
 #define TELL_HALF	32768
 
-/**
- * struct late_ack - an acknowledgment that waits for the disk
- * @link: in the client's
- * @change: that it waits for
- * @from: bytes that were handled before what it acknowledges
- * @inbound: packet identifier of a QoS 2 message, whose mark @change is, or 0
- * @type: of the packet to be sent then, 0: only the kernel will be told
- * @reason: its reason code
- * @id: its packet identifier
- */
-struct late_ack {
-	STAILQ_ENTRY(late_ack) link;
-	u64 change;
-	u64 from;
-	u16 inbound;
-	u16 id;
-	u8 type;
-	u8 reason;
-};
-
-TAILQ_HEAD(clients, client);
-
 const struct config *client_config;
 
 static struct clients clients = TAILQ_HEAD_INITIALIZER(clients);
 static struct clients greetings = TAILQ_HEAD_INITIALIZER(greetings);
 static struct clients parting = TAILQ_HEAD_INITIALIZER(parting);
 static struct clients unsent = TAILQ_HEAD_INITIALIZER(unsent);
-static struct clients committing = TAILQ_HEAD_INITIALIZER(committing);
 static struct clients paused = TAILQ_HEAD_INITIALIZER(paused);
 static struct table by_conn_id;
 static u32 count;
@@ -197,22 +168,13 @@ static void log_end(const struct client *client)
 /* What waits for the client to go on, goes no more. */
 static void forget_waits(struct client *client)
 {
-	struct late_ack *ack;
-
-	while ((ack = STAILQ_FIRST(&client->held))) {
-		STAILQ_REMOVE_HEAD(&client->held, link);
-		free(ack);
-	}
-	if (client->committing)
-		TAILQ_REMOVE(&committing, client, commit);
+	commit_forget(client);
 	if (client->has_unsent)
 		TAILQ_REMOVE(&unsent, client, unsent);
 	if (client->is_paused)
 		TAILQ_REMOVE(&paused, client, paused);
 	hold_forget(client);
 	subscribe_forget(client);
-	client->awaited = 0;
-	client->committing = false;
 	client->has_unsent = false;
 	client->is_paused = false;
 }
@@ -533,7 +495,7 @@ static bool may_handle(const struct client *client)
 	       (!quiescing || client->told > client->handled) &&
 	       !client->requesting && !client->awaited &&
 	       !hold_delays(client) && !subscribe_is_walking(client) &&
-	       !client->is_paused && client->held_weight < HELD_MAX &&
+	       !client->is_paused && commit_has_room(client) &&
 	       buffer_used(&client->out) < OUT_MAX;
 }
 
@@ -628,10 +590,8 @@ static void silence(struct client *client)
 /* Bytes whose effects are safe, and whose answers are in @client->out. */
 static u64 answered(const struct client *client)
 {
-	u64 done = client->handled;
+	u64 done = commit_handled(client);
 
-	if (!STAILQ_EMPTY(&client->held))
-		done = STAILQ_FIRST(&client->held)->from;
 	/* Retained messages of a SUBSCRIBE that are still to be sent. */
 	if (hold_is_up(client) && client->session->outbound.exempt &&
 	    done > client->hold->from)
@@ -787,159 +747,6 @@ bool client_publish(struct client *client, const struct message *message,
 	return true;
 }
 
-/* Waiting for the disk */
-
-static void wait_for_commit(struct client *client)
-{
-	if (client->committing)
-		return;
-	client->committing = true;
-	TAILQ_INSERT_TAIL(&committing, client, commit);
-}
-
-static void acknowledge_late(struct client *client, u8 type, u16 id,
-			     enum reason reason, u64 change, u16 inbound)
-{
-	struct late_ack *ack = malloc(sizeof(*ack));
-
-	if (!ack) {
-		client_end(client, "out of memory");
-		return;
-	}
-	*ack = (struct late_ack){
-		.change = change,
-		.from = client->handled,
-		.inbound = inbound,
-		.id = id,
-		.type = type,
-		.reason = reason,
-	};
-	STAILQ_INSERT_TAIL(&client->held, ack, link);
-	client->held_weight += HELD_EACH;
-	wait_for_commit(client);
-}
-
-static void send_ack(struct client *client, u8 type, u16 id, enum reason reason)
-{
-	/* [MQTT5: MQTT-3.1.2-29] */
-	const char *text = reason_is_error(reason) && client->explain ?
-			   reason_text(reason) : NULL;
-	size_t size;
-	u8 *to;
-
-	/* The quota of section 4.9 [MQTT5: MQTT-3.3.4-7]. */
-	if (client->unacknowledged &&
-	    (type == KMQTT_PUBACK ||
-	     (type == KMQTT_PUBCOMP && reason == REASON_SUCCESS) ||
-	     (type == KMQTT_PUBREC && reason_is_error(reason))))
-		client->unacknowledged--;
-	size = packet_build_ack(NULL, client->level, client->max_send, type, id,
-				reason, text);
-	to = size ? client_reserve(client, size) : NULL;
-	if (to)
-		packet_build_ack(to, client->level, client->max_send, type, id,
-				 reason, text);
-}
-
-static void acknowledge(struct client *client, u8 type, u16 id,
-			enum reason reason, u64 change, u16 inbound)
-{
-	if (change <= store_committed() && STAILQ_EMPTY(&client->held))
-		send_ack(client, type, id, reason);
-	else
-		acknowledge_late(client, type, id, reason, change, inbound);
-}
-
-void client_acknowledge(struct client *client, u8 type, u16 id,
-			enum reason reason, u64 change)
-{
-	acknowledge(client, type, id, reason, change, 0);
-}
-
-void client_received(struct client *client, u16 id, enum reason reason,
-		     u64 mark)
-{
-	acknowledge(client, KMQTT_PUBREC, id, reason, mark, id);
-}
-
-/* What has been handled asks for no answer, but is not on disk. */
-static void await_silently(struct client *client, u64 change)
-{
-	if (!client_is_leaving(client) && change > store_committed())
-		acknowledge_late(client, 0, 0, REASON_SUCCESS, change, 0);
-}
-
-void client_await(struct client *client, u64 change,
-		  void (*then)(struct client *client))
-{
-	if (change <= store_committed()) {
-		then(client);
-		return;
-	}
-	client->awaited = change;
-	client->then = then;
-	wait_for_commit(client);
-}
-
-/* A QoS 2 message is half received once it is where it is to be. */
-static void journal_held(const struct client *client)
-{
-	const struct late_ack *ack;
-
-	STAILQ_FOREACH(ack, &client->held, link)
-		if (ack->inbound && ack->change > store_committed())
-			journal_append(JOURNAL_INBOUND, client->session->sid,
-				       ack->inbound, ack->change, 0);
-}
-
-static void release_held(struct client *client)
-{
-	u64 committed = store_committed();
-	struct late_ack *ack;
-
-	while ((ack = STAILQ_FIRST(&client->held)) &&
-	       ack->change <= committed) {
-		STAILQ_REMOVE_HEAD(&client->held, link);
-		if (ack->type)
-			send_ack(client, ack->type, ack->id, ack->reason);
-		free(ack);
-	}
-	if (STAILQ_EMPTY(&client->held))
-		client->held_weight = 0;
-}
-
-static void commit_client(struct client *client)
-{
-	if (client_is_leaving(client))
-		return;
-	release_held(client);
-	if (client->awaited && client->awaited <= store_committed()) {
-		client->awaited = 0;
-		client->then(client);
-	}
-	if (client_is_leaving(client))
-		return;
-	if (client->awaited || !STAILQ_EMPTY(&client->held))
-		wait_for_commit(client);
-	client_pump(client);
-}
-
-void client_committed(void)
-{
-	struct clients waited = TAILQ_HEAD_INITIALIZER(waited);
-	struct client *client;
-
-	TAILQ_CONCAT(&waited, &committing, commit);
-	while ((client = TAILQ_FIRST(&waited))) {
-		TAILQ_REMOVE(&waited, client, commit);
-		client->committing = false;
-		commit_client(client);
-	}
-	outbound_committed();
-	sink_committed();
-	client_sink_read();
-}
-
 static void send_done(struct ring_op *op, const struct ring_result *result)
 {
 	struct client *client = container_of(op, struct client, send);
@@ -999,225 +806,6 @@ void client_resume_publishers(void)
 	}
 }
 
-/* Bytes of the largest CONNECT, before which nobody is known. */
-static u32 connect_max(void)
-{
-	u32 remaining = client_config->max_connect;
-	u8 header[KMQTT_HEADER_MAX];
-	u32 most;
-
-	most = kmqtt_frame_build(header, KMQTT_CONNECT << 4, remaining) +
-	       remaining;
-	return most < client_config->max_packet_size ?
-	       most : client_config->max_packet_size;
-}
-
-/* Before it is known who it is, there is a CONNACK instead of a DISCONNECT. */
-static void fail_early(struct client *client, enum reason reason)
-{
-	if (client->state == CLIENT_EXCHANGING)
-		connect_refuse(client, reason, NULL);
-	else
-		client_fail(client, reason, NULL);
-}
-
-/* Whether such a packet may come from it now. */
-static bool expected_now(const struct client *client, unsigned int type)
-{
-	switch (client->state) {
-	case CLIENT_CONNECTING:
-		/* [MQTT-3.1.0-1] */
-		return type == KMQTT_CONNECT;
-	case CLIENT_EXCHANGING:
-		/* [MQTT5: MQTT-3.1.2-30] */
-		return type == KMQTT_AUTH || type == KMQTT_DISCONNECT;
-	}
-	switch (type) {
-	case KMQTT_PUBLISH:
-	case KMQTT_PUBACK:
-	case KMQTT_PUBREC:
-	case KMQTT_PUBREL:
-	case KMQTT_PUBCOMP:
-	case KMQTT_SUBSCRIBE:
-	case KMQTT_UNSUBSCRIBE:
-	case KMQTT_PINGREQ:
-	case KMQTT_DISCONNECT:
-		return true;
-	case KMQTT_AUTH:
-		/* [MQTT5: MQTT-4.12.0-7] */
-		return client->enhanced;
-	default:
-		/* [MQTT-3.1.0-2]; only servers send the others. */
-		return false;
-	}
-}
-
-/* Ends the client when such a packet may not come from it, or not now. */
-static bool expected(struct client *client, const struct kmqtt_frame *frame)
-{
-	unsigned int type = kmqtt_frame_type(frame);
-	u32 max = client->state == CLIENT_ACTIVE ?
-		  client_config->max_packet_size : connect_max();
-
-	if (!expected_now(client, type)) {
-		fail_early(client, REASON_PROTOCOL);
-		return false;
-	}
-	if (kmqtt_frame_size(frame) > max) {
-		fail_early(client, REASON_TOO_LARGE);
-		return false;
-	}
-	return true;
-}
-
-static void handle_pingreq(struct client *client)
-{
-	u8 packet[PACKET_PINGRESP_SIZE];
-
-	packet_build_pingresp(packet);
-	client_send(client, packet, sizeof(packet));
-}
-
-static void handle_ack(struct client *client, unsigned int type,
-		       const u8 *data, size_t len)
-{
-	struct session *session = client->session;
-	struct packet_ack ack;
-	enum reason reason;
-
-	reason = packet_parse_ack(client->level, type, data, len, &ack);
-	if (reason) {
-		client_fail(client, reason, NULL);
-		return;
-	}
-	switch (type) {
-	case KMQTT_PUBACK:
-		outbound_puback(session, ack.id);
-		await_silently(client, session_change(session, store_queued()));
-		break;
-	case KMQTT_PUBREC:
-		if (!reason_is_error(ack.reason)) {
-			outbound_pubrec(session, ack.id);
-			break;
-		}
-		outbound_refused(session, ack.id);
-		await_silently(client, session_change(session, store_queued()));
-		break;
-	case KMQTT_PUBREL:
-		publish_release(client, ack.id);
-		break;
-	default:
-		outbound_pubcomp(session, ack.id);
-		await_silently(client, session_change(session, store_queued()));
-	}
-}
-
-static void forget_will(struct client *client)
-{
-	if (client->will)
-		message_put(client->will);
-	client->will = NULL;
-}
-
-/* A DISCONNECT of MQTT 5 may say more. False when it was wrong. */
-static bool heed(struct client *client, const u8 *data, size_t len,
-		 struct packet_disconnect *disconnect)
-{
-	enum reason reason;
-
-	reason = packet_parse_disconnect(data, len, disconnect);
-	/* Section 3.14.2.2.2. */
-	if (!reason && disconnect->has_expiry && disconnect->session_expiry &&
-	    !client->session_expiry)
-		reason = REASON_PROTOCOL;
-	if (reason) {
-		client_fail(client, reason, NULL);
-		return false;
-	}
-	if (disconnect->has_expiry)
-		connect_set_expiry(client, disconnect->session_expiry);
-	return true;
-}
-
-static void handle_disconnect(struct client *client, const u8 *data, size_t len)
-{
-	struct packet_disconnect disconnect = { .reason = REASON_SUCCESS };
-
-	if (client->level == PACKET_LEVEL_5 && client->session &&
-	    !heed(client, data, len, &disconnect))
-		return;
-	/* [MQTT-3.14.4-3] */
-	if (disconnect.reason == REASON_SUCCESS) {
-		forget_will(client);
-		journal_append(JOURNAL_CONN_DISCONNECTED, client->cookie, 0, 0,
-			       0);
-	}
-	client_end(client, reason_is_error(disconnect.reason) ?
-		   reason_text(disconnect.reason) : "");
-}
-
-/* True when @packet has been done with. */
-static bool handle(struct client *client, const struct kmqtt_frame *frame,
-		   const u8 *packet)
-{
-	unsigned int type = kmqtt_frame_type(frame);
-	const u8 *data = packet + frame->seen;
-
-	switch (type) {
-	case KMQTT_CONNECT:
-		connect_handle(client, frame, data);
-		return true;
-	case KMQTT_PUBLISH:
-		publish_handle(client, frame->first, data, frame->remaining);
-		return true;
-	case KMQTT_PUBACK:
-	case KMQTT_PUBREC:
-	case KMQTT_PUBREL:
-	case KMQTT_PUBCOMP:
-		handle_ack(client, type, data, frame->remaining);
-		return true;
-	case KMQTT_SUBSCRIBE:
-	case KMQTT_UNSUBSCRIBE:
-		return subscribe_handle(client, type == KMQTT_SUBSCRIBE,
-					frame->seen, kmqtt_frame_size(frame));
-	case KMQTT_DISCONNECT:
-		handle_disconnect(client, data, frame->remaining);
-		return true;
-	case KMQTT_AUTH:
-		connect_handle_auth(client, data, frame->remaining);
-		return true;
-	default:
-		handle_pingreq(client);
-		return true;
-	}
-}
-
-/* Handles the first packet of @client->in; false when there is none to handle.
- */
-static bool handle_next(struct client *client)
-{
-	const u8 *packet = buffer_head(&client->in);
-	size_t len = buffer_used(&client->in);
-	struct kmqtt_frame frame = { 0 };
-	enum kmqtt_end end;
-	size_t header;
-
-	if (!len)
-		return false;
-	end = kmqtt_frame_feed(&frame, packet, len, client->level, &header);
-	if (end != KMQTT_END_NONE) {
-		fail_early(client, reason_of_end(end));
-		return false;
-	}
-	if (!frame.done || !expected(client, &frame) ||
-	    len < kmqtt_frame_size(&frame))
-		return false;
-	if (!handle(client, &frame, packet))
-		return false;
-	client_consume(client, kmqtt_frame_size(&frame));
-	return true;
-}
-
 void client_consume(struct client *client, size_t len)
 {
 	buffer_consume(&client->in, len);
@@ -1253,7 +841,7 @@ static bool busy(const struct client *client)
 	       (client->requesting || hold_delays(client) ||
 		subscribe_is_walking(client) || client->is_paused ||
 		(store_healthy() && (client->awaited ||
-				     client->held_weight >= HELD_MAX)));
+				     !commit_has_room(client))));
 }
 
 /* Why the kernel ended it, which the client is to hear before it is closed. */
@@ -1292,7 +880,7 @@ void client_ended(struct client *client)
 
 void client_pump(struct client *client)
 {
-	while (may_handle(client) && !pause_if_busy(client) && handle_next(client))
+	while (may_handle(client) && !pause_if_busy(client) && dispatch_next(client))
 		;
 	if (client_is_leaving(client))
 		return;
@@ -1717,7 +1305,7 @@ void client_rewrite(void)
 		if (!is_journaled(client))
 			continue;
 		client_journal(client);
-		journal_held(client);
+		commit_journal(client);
 		if (bequeathing)
 			journal_halves(client);
 	}

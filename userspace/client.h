@@ -3,8 +3,9 @@
  * Clients: one for each connection, from accept to the end.
  *
  * client.c has the connection's life and its bytes, connect.c what leads from
- * CONNECT to an active connection, subscribe.c SUBSCRIBE and UNSUBSCRIBE,
- * publish.c (with a header of its own) PUBLISH and PUBREL.
+ * CONNECT to an active connection, dispatch.c the packets after it, subscribe.c
+ * SUBSCRIBE and UNSUBSCRIBE, commit.c what waits for the disk, hold.c what the
+ * module holds back, publish.c (with a header of its own) PUBLISH and PUBREL.
  */
 #ifndef _KMQTTD_CLIENT_H_
 #define _KMQTTD_CLIENT_H_
@@ -61,6 +62,7 @@ struct login;
 struct subscribing;
 
 STAILQ_HEAD(late_acks, late_ack);
+TAILQ_HEAD(clients, client);
 
 /**
  * struct hold - messages that the module holds back, until a client has what is
@@ -280,9 +282,6 @@ void client_tick(void);
 /* To be called before each turn of the ring: sends what there is to send. */
 void client_flush(void);
 
-/* More changes are on disk, or the store's health has changed. */
-void client_committed(void);
-
 /* More of the sink has been read. */
 void client_sink_read(void);
 
@@ -415,24 +414,6 @@ bool client_writable(const struct client *client);
 bool client_publish(struct client *client, const struct message *message,
 		    const struct origin *origin, u8 flags, u16 id);
 
-/*
- * Sends a PUBACK, PUBREC, PUBREL or PUBCOMP, as @type says, once @change is on
- * disk, and in the order of the calls. @reason is for clients of MQTT 5.
- */
-void client_acknowledge(struct client *client, u8 type, u16 id,
-			enum reason reason, u64 change);
-
-/* Sends the first PUBREC, likewise; the journal has @mark for this message. */
-void client_received(struct client *client, u16 id, enum reason reason,
-		     u64 mark);
-
-/*
- * Calls @then once @change is on disk, which may be at once. Until then no
- * packet of the client is handled.
- */
-void client_await(struct client *client, u64 change,
-		  void (*then)(struct client *client));
-
 /* It is active from here on, or its time is otherwise no longer limited. */
 void client_greeted(struct client *client);
 
@@ -457,6 +438,9 @@ void client_pump(struct client *client);
 /* connect.c */
 
 struct kmqtt_frame;
+
+/* Bytes of the largest CONNECT, before which nobody is known. */
+u32 connect_max(void);
 
 /* Handles a CONNECT; @data: what follows its fixed header. */
 void connect_handle(struct client *client, const struct kmqtt_frame *frame,
@@ -493,6 +477,58 @@ void connect_greet(struct client *client);
 
 /* Goes on after CLIENT_GREETING: CONNACK has been sent. */
 void connect_activate(struct client *client);
+
+/* commit.c: what waits for the disk. */
+
+/* Bytes of messages whose acknowledgments wait, beyond which others have to. */
+#define COMMIT_MAX (1 << 20)
+
+/*
+ * Sends a PUBACK, PUBREC, PUBREL or PUBCOMP, as @type says, once @change is on
+ * disk, and in the order of the calls. @reason is for clients of MQTT 5.
+ */
+void commit_acknowledge(struct client *client, u8 type, u16 id,
+			enum reason reason, u64 change);
+
+/* Sends the first PUBREC, likewise; the journal has @mark for this message. */
+void commit_received(struct client *client, u16 id, enum reason reason,
+		     u64 mark);
+
+/*
+ * Calls @then once @change is on disk, which may be at once. Until then no
+ * packet of the client is handled.
+ */
+void commit_await(struct client *client, u64 change,
+		  void (*then)(struct client *client));
+
+/* What has been handled asks for no answer, but is not done before @change. */
+void commit_silently(struct client *client, u64 change);
+
+/* Whether more may be handled that will wait. */
+static inline bool commit_has_room(const struct client *client)
+{
+	return client->held_weight < COMMIT_MAX;
+}
+
+/* Bytes that have been handled and wait for nothing. */
+u64 commit_handled(const struct client *client);
+
+/* Notes in the journal what of QoS 2 waits. */
+void commit_journal(const struct client *client);
+
+/* Nothing waits any more. */
+void commit_forget(struct client *client);
+
+/* More changes are on disk, or the store's health has changed. */
+void commit_done(void);
+
+/* dispatch.c */
+
+/*
+ * Handles the first packet of @client->in. False when there is none that can be:
+ * it is not here wholly, has to wait, or ends the client.
+ */
+bool dispatch_next(struct client *client);
 
 /* hold.c: messages held back while a new subscription gets what is retained. */
 

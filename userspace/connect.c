@@ -19,6 +19,18 @@
 #include "store.h"
 #include "topic.h"
 
+u32 connect_max(void)
+{
+	u32 remaining = client_config->max_connect;
+	u8 header[KMQTT_HEADER_MAX];
+	u32 most;
+
+	most = kmqtt_frame_build(header, KMQTT_CONNECT << 4, remaining) +
+	       remaining;
+	return most < client_config->max_packet_size ?
+	       most : client_config->max_packet_size;
+}
+
 /* Where clients are to go instead, for this reason, or NULL. */
 const char *connect_reference(enum reason reason)
 {
@@ -711,7 +723,7 @@ void connect_greet(struct client *client)
 	client->present = session_begin(client->session, client, client->clean,
 					client->session_expiry);
 	client_journal(client);
-	client_await(client, store_queued() == before ? 0 : store_queued(),
+	commit_await(client, store_queued() == before ? 0 : store_queued(),
 		     greet);
 }
 

@@ -442,7 +442,7 @@ static int start(const struct config *config, struct acl *acl)
 	if (!err)
 		err = acl_start(acl);
 	if (!err)
-		err = session_open(config, client_committed);
+		err = session_open(config, commit_done);
 	/* Only now: the database, and its directory, may be another user's. */
 	if (!err)
 		err = user_restrict();

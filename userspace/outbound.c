@@ -437,7 +437,7 @@ static bool send_publish(struct session *session, struct delivery *delivery)
 static void send_pubrel(struct session *session,
 			const struct delivery *delivery, u64 change)
 {
-	client_acknowledge(session->client, KMQTT_PUBREL, packet_id(delivery->seq),
+	commit_acknowledge(session->client, KMQTT_PUBREL, packet_id(delivery->seq),
 			   REASON_SUCCESS,
 			   session_change(session, change));
 }
@@ -615,7 +615,7 @@ void outbound_pubrec(struct session *session, u16 id)
 
 	if (!delivery) {
 		/* It has been forgotten here; let it end there, too. */
-		client_acknowledge(session->client, KMQTT_PUBREL, id,
+		commit_acknowledge(session->client, KMQTT_PUBREL, id,
 				   REASON_ID_NOT_FOUND, 0);
 		return;
 	}

@@ -409,7 +409,7 @@ static void handle_qos1(struct client *client,
 	client->unacknowledged++;
 	change = take(client, publish, false, &reason, &err);
 	if (!err)
-		client_acknowledge(client, KMQTT_PUBACK, publish->id, reason,
+		commit_acknowledge(client, KMQTT_PUBACK, publish->id, reason,
 				   change);
 }
 
@@ -434,7 +434,7 @@ static void handle_qos2(struct client *client,
 	}
 	if (inbound_has(&session->inbound, publish->id)) {
 		/* PUBREC is sent again, after the first. */
-		client_acknowledge(client, KMQTT_PUBREC, publish->id,
+		commit_acknowledge(client, KMQTT_PUBREC, publish->id,
 				   REASON_SUCCESS,
 				   session_change(session, store_queued()));
 		return;
@@ -453,7 +453,7 @@ static void handle_qos2(struct client *client,
 	/* [MQTT5: MQTT-4.3.3-9] */
 	if (client->level == PACKET_LEVEL_5 && reason_is_error(reason)) {
 		inbound_del(&session->inbound, publish->id);
-		client_acknowledge(client, KMQTT_PUBREC, publish->id, reason, 0);
+		commit_acknowledge(client, KMQTT_PUBREC, publish->id, reason, 0);
 		return;
 	}
 	if (session->sid)
@@ -461,7 +461,7 @@ static void handle_qos2(struct client *client,
 	/* The mark is the last change. */
 	if (change || session_on_disk(session))
 		change = store_queued();
-	client_received(client, publish->id, reason, change);
+	commit_received(client, publish->id, reason, change);
 }
 
 /*
@@ -513,7 +513,7 @@ void publish_release(struct client *client, u16 packet_id)
 
 	if (known && session->sid)
 		change = store_inbound_del(session->sid, packet_id);
-	client_acknowledge(client, KMQTT_PUBCOMP, packet_id,
+	commit_acknowledge(client, KMQTT_PUBCOMP, packet_id,
 			   known ? REASON_SUCCESS : REASON_ID_NOT_FOUND,
 			   change);
 }

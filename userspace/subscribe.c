@@ -718,7 +718,7 @@ static bool go_on(struct client *client)
 	}
 	change = session_change(client->session, store_queued());
 	if (change > store_committed() || !hold_sink_is_read(client)) {
-		client_await(client, change, await_sink);
+		commit_await(client, change, await_sink);
 		return false;
 	}
 	acknowledge(client);
