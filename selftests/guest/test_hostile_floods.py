@@ -376,12 +376,13 @@ def takeovers(broker):
         observer.subscribe("will")
         with broker.attack(*["deleted"] * count, machine=96):
             clients = []
-            for n in range(count):
-                clients.append(Client())
-                clients[-1].send(connect("storm", clean=n % 3 == 0, keepalive=9,
-                                         will=("will", b"%d" % n, 0, 0)),
-                                 subscribe(1, "storm/#", f"storm/{n}"))
-            broker.await_conns(broker.lasting + 2)
+            with broker.counted(*["deleted"] * (count - 1)):
+                for n in range(count):
+                    clients.append(Client())
+                    clients[-1].send(connect("storm", clean=n % 3 == 0,
+                                             keepalive=9,
+                                             will=("will", b"%d" % n, 0, 0)),
+                                     subscribe(1, "storm/#", f"storm/{n}"))
             ports = {int.from_bytes(record["remote"][2:4], "big")
                      for record in broker.nl.conns()}
             last, = [one for one in clients if one.port in ports]
