@@ -286,7 +286,7 @@ def _(fixture):
                 daemon(third, 60)
         first.close()
         with contextlib.ExitStack() as third:
-            daemon(third, 60)
+            daemon(third, 40)
         os.close(nl.sink_open())
 
 
