@@ -266,6 +266,9 @@ bool adopt(const struct kmod_reply *record)
 	if (kmod_u8(record, KMQTT_A_CONN_PARTIAL) &&
 	    !(former && rest_follows(former)))
 		return false;
+	/* It has sent what nobody knows of: none of it may come again there. */
+	if (former && accepted > former->now.sent)
+		return false;
 	if ((accepted && (!former || !former->session)) ||
 	    (former ? !trim_head(former, &progress, done) : done))
 		return false;

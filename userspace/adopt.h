@@ -12,7 +12,8 @@
 
 /*
  * Takes the kernel's record of a connection that is no client. False if it
- * cannot go on: half a packet was on its way, or nobody knows it.
+ * cannot go on: half a packet was on its way, or nobody knows it, or what it
+ * has been sent.
  */
 bool adopt(const struct kmod_reply *record);
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <liburing.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -24,6 +25,13 @@
 static struct io_uring ring;
 static struct io_uring_buf_ring *buffer_ring;
 static u8 *buffers;
+
+/* What was asked for when the queue was full, in order; @room is for so many. */
+static struct {
+	struct io_uring_sqe *entries;
+	size_t count;
+	size_t room;
+} overflow;
 
 static void buffer_give(unsigned int id)
 {
@@ -146,12 +154,38 @@ static void dispatch(const struct io_uring_cqe *cqe)
 	buffer_give(id);
 }
 
+/* As many of them as there is room for in the queue. */
+static size_t queue_overflow(void)
+{
+	struct io_uring_sqe *sqe;
+	size_t n = 0;
+
+	while (n < overflow.count && (sqe = io_uring_get_sqe(&ring)))
+		*sqe = overflow.entries[n++];
+	overflow.count -= n;
+	memmove(overflow.entries, overflow.entries + n,
+		overflow.count * sizeof(*overflow.entries));
+	return n;
+}
+
+static int submit_and_wait(void)
+{
+	int ret;
+
+	while (overflow.count) {
+		ret = io_uring_submit(&ring);
+		if (ret < 0 || !queue_overflow())
+			return ret;
+	}
+	return io_uring_submit_and_wait(&ring, 1);
+}
+
 int ring_turn(void)
 {
 	struct io_uring_cqe *cqe, copy;
 	int ret;
 
-	ret = io_uring_submit_and_wait(&ring, 1);
+	ret = submit_and_wait();
 	/*
 	 * -EBUSY and -EAGAIN: the kernel holds completions back (the queue was
 	 * full) or is short of memory; consuming what there is helps.
@@ -174,13 +208,38 @@ int ring_turn(void)
 	return 0;
 }
 
+static bool overflow_grow(void)
+{
+	size_t room = overflow.room ? 2 * overflow.room : SQ_ENTRIES;
+	struct io_uring_sqe *more;
+
+	more = reallocarray(overflow.entries, room, sizeof(*more));
+	if (!more)
+		return false;
+	overflow.entries = more;
+	overflow.room = room;
+	return true;
+}
+
+/*
+ * A full queue is not submitted before its time: a send would leave before the
+ * journal has it. Nor may what is asked for now overtake what waits. Without
+ * memory there is no other way.
+ */
 static struct io_uring_sqe *get_sqe(void)
 {
-	struct io_uring_sqe *sqe;
+	struct io_uring_sqe *sqe = NULL;
 
-	/* A full queue is submitted, which empties it. */
-	while (!(sqe = io_uring_get_sqe(&ring)))
+	if (!overflow.count)
+		sqe = io_uring_get_sqe(&ring);
+	while (!sqe) {
+		if (overflow.count < overflow.room || overflow_grow())
+			return &overflow.entries[overflow.count++];
 		io_uring_submit(&ring);
+		queue_overflow();
+		if (!overflow.count)
+			sqe = io_uring_get_sqe(&ring);
+	}
 	return sqe;
 }
 

@@ -6,7 +6,8 @@
  * with it, must stay until its last completion (!result->more). The same op may
  * be used again before that; completions then count.
  *
- * Starting an operation cannot fail: errors arrive as completions.
+ * Starting an operation cannot fail: errors arrive as completions. None begins
+ * before ring_turn() is called, however many there are.
  */
 #ifndef _KMQTTD_RING_H_
 #define _KMQTTD_RING_H_

@@ -6,6 +6,7 @@ KMQTT_LONG=1: with more clients, and more often.
 """
 
 import concurrent.futures
+import pathlib
 import select
 import signal
 import subprocess
@@ -231,6 +232,22 @@ def wills(broker):
         stays.reset()
         equal(watcher.message()[0], "will/stays")
         watcher.quiet()
+
+
+@test("a journal that knows less than was sent: the connection ends, and nothing"
+      " comes again on it")
+def behind(broker):
+    with client("one") as one, client("other") as other:
+        one.subscribe(("q", 1))
+        saved = {path: path.read_bytes() for path in
+                 pathlib.Path("/run/kmqtt").glob("journal-*")}
+        other.publish("q", b"m", 1)
+        equal(one.message(), ("q", b"m"))
+        broker.end()
+        for path, records in saved.items():
+            path.write_bytes(records)
+        broker.start_daemon()
+        equal(one.ended(), [])
 
 
 @test("keep alive is enforced while there is no daemon")
