@@ -94,11 +94,13 @@ void message_begin(struct message *message)
 
 	if (message->expiry_at)
 		message->expires = message_now() + read_be32(expiry) * 1000LL;
+	if (!message->id)
+		message->id = next_id++;
 }
 
 struct message *message_make(const struct message_parts *parts)
 {
-	struct message *message = message_load(next_id++, 0, parts);
+	struct message *message = message_load(0, 0, parts);
 
 	if (message)
 		message_begin(message);

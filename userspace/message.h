@@ -99,8 +99,9 @@ int message_set_source(struct message *message, u32 listener, const void *id,
 		       u16 id_len, const void *user, u16 user_len);
 
 /*
- * Its message expiry interval begins now, and not when it was made: a will is
- * published. Only while nobody else has it.
+ * It is published: its message expiry interval begins now, not when it was made,
+ * and it has an identifier from now on, if it was loaded without: a will is
+ * stored with its session. Only while nobody else has it.
  */
 void message_begin(struct message *message);
 

@@ -362,6 +362,34 @@ def across(broker, how):
     broker.restart(CONFIG)
 
 
+@cases([(f"published after {what}: retained, queued, and so it stays", how)
+        for what, how in (
+            ("a restart", lambda broker: broker.restart(broker.config)),
+            ("kill -9", lambda broker: broker.crash()))])
+def stays(broker, how):
+    broker.restart(broker.persistent())
+    with client("durable", properties=lasting()) as one:
+        one.subscribe(("w/#", 1))
+        one.disconnect()
+    with_will(retain=True, will_properties=[(WILL_DELAY, 2)],
+              properties=lasting()).close()
+    broker.await_conns(0)
+    with client("later", properties=lasting()) as one:
+        one.disconnect()
+    how(broker)
+    with witness() as one:
+        equal(one.accept(one.delivery()).payload, b"gone")
+    for _ in range(2):
+        how(broker)
+        with witness() as one:
+            told(one, retain=True)
+    with back("durable") as one:
+        told(one)
+    for name in "durable", "dies", "later":
+        client(name).disconnect()
+    broker.restart(CONFIG)
+
+
 @test("queued for a session that is away, with its properties [MQTT-3.1.2-8]"
       " [MQTT-4.5.0-1]")
 def queued(_):
