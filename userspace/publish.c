@@ -448,16 +448,20 @@ static void handle_qos2(struct client *client,
 	change = take(client, publish, half, &reason, &err);
 	if (err) {
 		inbound_del(&session->inbound, publish->id);
+		if (half)
+			inbound_add(&session->halves, publish->id);
 		return;
 	}
 	/* [MQTT5: MQTT-4.3.3-9] */
 	if (client->level == PACKET_LEVEL_5 && reason_is_error(reason)) {
 		inbound_del(&session->inbound, publish->id);
+		if (half && session->sid)
+			store_inbound_del(session->sid, publish->id);
 		commit_acknowledge(client, KMQTT_PUBREC, publish->id, reason, 0);
 		return;
 	}
 	if (session->sid)
-		store_inbound_add(session->sid, publish->id);
+		store_inbound_add(session->sid, publish->id, change);
 	/* The mark is the last change. */
 	if (change || session_on_disk(session))
 		change = store_queued();

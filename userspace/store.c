@@ -453,13 +453,14 @@ u64 store_delivery_del(u64 sid, u64 seq)
 	return queue_delivery(CHANGE_DELIVERY_DEL, sid, seq, 0);
 }
 
-u64 store_inbound_add(u64 sid, u16 packet_id)
+u64 store_inbound_add(u64 sid, u16 packet_id, bool owed)
 {
 	u64 change = 0;
 
 	if (!(sid & JOURNAL_SID))
 		change = queue_inbound(CHANGE_INBOUND_ADD, sid, packet_id);
-	journal_append(JOURNAL_INBOUND, sid, packet_id, store_mark(), 0);
+	journal_append(JOURNAL_INBOUND, sid, packet_id,
+		       owed || change ? store_mark() : 0, 0);
 	return change;
 }
 

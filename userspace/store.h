@@ -223,7 +223,8 @@ u64 store_delivery_state(u64 sid, u64 seq, enum store_state state);
 u64 store_delivery_del(u64 sid, u64 seq);
 u64 store_will_set(u64 sid, const struct store_will *will);
 u64 store_will_del(u64 sid);
-u64 store_inbound_add(u64 sid, u16 packet_id);
+/* @owed: changes queued just now are of the same message. */
+u64 store_inbound_add(u64 sid, u16 packet_id, bool owed);
 u64 store_inbound_del(u64 sid, u16 packet_id);
 u64 store_retained_set(struct message *message);	/* empty: removes it */
 u64 store_retained_del(struct message *message);	/* its topic's */

@@ -756,7 +756,7 @@ static void change_inbound(struct session *session)
 
 	session->inbound[i] = random() % 2;
 	if (session->inbound[i])
-		store_inbound_add(session->sid, i + 1);
+		store_inbound_add(session->sid, i + 1, true);
 	else
 		store_inbound_del(session->sid, i + 1);
 }
