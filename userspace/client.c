@@ -483,6 +483,12 @@ bool client_answered(struct client *client)
 	return !client_is_leaving(client);
 }
 
+/* What was sent to it has to be read from the store. */
+static bool is_recalling(const struct client *client)
+{
+	return client->session && client->session->outbound.recalling;
+}
+
 /*
  * Until an answer is there, or the last ones have left, or what they are about
  * is on disk, the next packet waits.
@@ -495,8 +501,8 @@ static bool may_handle(const struct client *client)
 	       (!quiescing || client->told > client->handled) &&
 	       !client->requesting && !client->awaited &&
 	       !hold_delays(client) && !subscribe_is_walking(client) &&
-	       !client->is_paused && commit_has_room(client) &&
-	       buffer_used(&client->out) < OUT_MAX;
+	       !is_recalling(client) && !client->is_paused &&
+	       commit_has_room(client) && buffer_used(&client->out) < OUT_MAX;
 }
 
 /* What the kernel need not keep (KMQTT_A_CONN_DONE) */
@@ -592,9 +598,13 @@ static u64 answered(const struct client *client)
 {
 	u64 done = commit_handled(client);
 
-	/* Retained messages of a SUBSCRIBE that are still to be sent. */
-	if (hold_is_up(client) && client->session->outbound.exempt &&
-	    done > client->hold->from)
+	/*
+	 * Retained messages of a SUBSCRIBE that are still to be found, or to be
+	 * sent at QoS 0. Those above are in the store, and do not get away.
+	 */
+	if (hold_is_up(client) && done > client->hold->from &&
+	    (subscribe_is_walking(client) ||
+	     outbound_passes(&client->session->outbound)))
 		done = client->hold->from;
 	return done > client->now.done ? done : client->now.done;
 }
@@ -839,7 +849,8 @@ static bool busy(const struct client *client)
 	return (client->state == CLIENT_ACTIVE ||
 		client->state == CLIENT_ACTIVATING) &&
 	       (client->requesting || hold_delays(client) ||
-		subscribe_is_walking(client) || client->is_paused ||
+		is_recalling(client) || subscribe_is_walking(client) ||
+		client->is_paused ||
 		(store_healthy() && (client->awaited ||
 				     !commit_has_room(client))));
 }
@@ -1136,7 +1147,7 @@ static void log_dropped(struct client *client, u32 event_seq)
  */
 static void kernel_ended(struct client *client, enum kmqtt_end end)
 {
-	if (client->kernel_ended && !client->requesting)
+	if (client->kernel_ended && !client->requesting && !busy(client))
 		fail_for_end(client, end);
 	else
 		client->kernel_ended = true;

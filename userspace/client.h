@@ -510,6 +510,12 @@ static inline bool commit_has_room(const struct client *client)
 	return client->held_weight < COMMIT_MAX;
 }
 
+/*
+ * What all the acknowledgments that wait now wait for. An answer that overtook
+ * them would leave once more if the daemon died: what is behind them is not done.
+ */
+u64 commit_change(const struct client *client);
+
 /* Bytes that have been handled and wait for nothing. */
 u64 commit_handled(const struct client *client);
 

@@ -46,6 +46,17 @@ u64 commit_handled(const struct client *client)
 	       client->handled : STAILQ_FIRST(&client->held)->from;
 }
 
+u64 commit_change(const struct client *client)
+{
+	const struct late_ack *ack;
+	u64 change = 0;
+
+	STAILQ_FOREACH(ack, &client->held, link)
+		if (change < ack->change)
+			change = ack->change;
+	return change;
+}
+
 void commit_forget(struct client *client)
 {
 	struct late_ack *ack;

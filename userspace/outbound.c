@@ -295,6 +295,7 @@ void outbound_adopt(struct session *session, u64 seq)
 		if (delivery->seq && delivery->seq <= seq)
 			adopt(session, delivery);
 	}
+	outbound->recalling = outbound->beyond && seq;
 }
 
 /* Reading of those beyond */
@@ -319,11 +320,25 @@ static void take(struct session *session, const struct reading *reading,
 		adopt(session, delivery);
 }
 
+/* All that the client may acknowledge is known once @last has been read. */
+static void end_recall(struct session *session, u64 last)
+{
+	struct outbound *outbound = &session->outbound;
+
+	if (!outbound->recalling ||
+	    (outbound->beyond && last <= outbound->adopted))
+		return;
+	outbound->recalling = false;
+	if (session->client)
+		client_pump(session->client);
+}
+
 static void read_done(struct store_read *read, struct store_delivery *deliveries,
 		      u32 nr)
 {
 	struct reading *reading = container_of(read, struct reading, read);
 	struct session *session = reading->session;
+	u64 last = nr ? deliveries[nr - 1].seq : 0;
 	struct outbound *outbound;
 	u32 i;
 
@@ -340,6 +355,7 @@ static void read_done(struct store_read *read, struct store_delivery *deliveries
 		outbound->beyond -= nr < reading->read.max ?
 				    reading->expected : nr;
 		outbound_pump(session);
+		end_recall(session, last);
 	}
 	free(reading);
 }
@@ -363,8 +379,11 @@ static void read_more(struct session *session)
 	    outbound->waiting_count > PAGE / 2)
 		return;
 	reading = calloc(1, sizeof(*reading));
-	if (!reading)
-		return;		/* the next acknowledgment tries again */
+	if (!reading) {
+		/* The next acknowledgment tries again. */
+		outbound->recalling = false;
+		return;
+	}
 	reading->session = session;
 	reading->expected = outbound->beyond;
 	reading->change = store_queued();
@@ -578,6 +597,7 @@ void outbound_suspend(struct session *session)
 
 	stop_reading(outbound);
 	outbound->adopted = 0;
+	outbound->recalling = false;
 	requeue(outbound);
 	forget_fleeting(outbound);
 	while (session_on_disk(session) &&

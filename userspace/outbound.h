@@ -67,6 +67,7 @@ TAILQ_HEAD(deliveries, delivery);
  *	the daemon before
  * @reading: a page of those beyond is being read
  * @dropping: the last delivery was dropped at a limit
+ * @recalling: some of those up to @adopted have not been read yet
  */
 struct outbound {
 	struct deliveries passing;
@@ -78,6 +79,7 @@ struct outbound {
 	u32 queued;
 	u32 exempt;
 	bool dropping;
+	bool recalling;
 	u64 queued_bytes;
 	u64 next_seq;
 	u64 adopted;
@@ -127,7 +129,9 @@ void outbound_load(struct outbound *outbound,
 
 /*
  * The session's connection is one of the daemon before, which has sent it
- * deliveries up to @seq: they are in flight.
+ * deliveries up to @seq: they are in flight. Those that only the store has must be
+ * read first: while @recalling, what the client acknowledges is not known, and its
+ * packets have to wait. Then client_pump() is called.
  */
 void outbound_adopt(struct session *session, u64 seq);
 

@@ -628,6 +628,8 @@ static void acknowledge(struct client *client)
 	subscribing->acknowledged = true;
 	if (subscribing->subscribe && !send_batch(client))
 		return;
+	commit_silently(client,
+			session_change(client->session, store_queued()));
 	subscribe_free(client);
 	if (hold_is_up(client))
 		hold_snapshot(client);
@@ -675,6 +677,9 @@ static void walk_ends(struct walk *walk)
 	struct subscribing *subscribing = subscribing_of(walk);
 	struct client *client = subscribing->client;
 
+	/* With the client it will all be forgotten. */
+	if (client_is_leaving(client))
+		return;
 	outbound_pump(client->session);
 	subscribing->cost = 0;
 	subscribing->full = false;
@@ -717,6 +722,8 @@ static bool go_on(struct client *client)
 		return false;
 	}
 	change = session_change(client->session, store_queued());
+	if (change < commit_change(client))
+		change = commit_change(client);
 	if (change > store_committed() || !hold_sink_is_read(client)) {
 		commit_await(client, change, await_sink);
 		return false;

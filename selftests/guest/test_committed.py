@@ -9,7 +9,8 @@ import os
 import mqtt5
 from broker import TOP, Broker, client
 from ktap import cases, equal, main, test, wait_until
-from mqtt import PUBACK, PUBCOMP, PUBREC, PUBREL, acknowledge, publish
+from mqtt import (PUBACK, PUBCOMP, PUBREC, PUBREL, acknowledge, publish,
+                  subscribe)
 
 
 class Stalling(Broker):
@@ -67,6 +68,75 @@ def exactly_once(broker, clean):
         for name in "disk", "publisher":
             with client(name):
                 pass
+
+
+@test("QoS 2 that nobody has in the database: PUBREC leaves at once, and the"
+      " identifier is free again after PUBREL")
+def memory_only(broker):
+    with client("kept", clean=False) as disk, client("memory") as memory, \
+            client("publisher") as other, client("elsewhere") as waits:
+        disk.subscribe(("d", 1))
+        memory.subscribe(("q", 2))
+        with broker.killed():
+            waits.send(publish("d", b"waits", 2, 1))
+            said(memory)
+            other.send(publish("q", b"one", 4, 9))
+            other.acknowledged(PUBREC, 9)
+            equal(memory.message(), ("q", b"one"))
+        for payload in b"one", b"two":
+            other.send(acknowledge(PUBREL, 9))
+            other.acknowledged(PUBCOMP, 9)
+            if payload != b"two":
+                other.send(publish("q", b"two", 4, 9))
+                other.acknowledged(PUBREC, 9)
+                equal(memory.message(), ("q", b"two"))
+        waits.acknowledged(PUBACK, 1)
+        memory.quiet()
+    with client("kept"):
+        pass
+
+
+@test("what a session in the database was sent, and acknowledges while there is"
+      " no daemon, is done with")
+def recalled(broker):
+    with client("away", clean=False) as disk, client("publisher") as one:
+        disk.subscribe(("q", 2))
+        for number in range(6):
+            one.publish("q", b"%d" % number, number % 2 + 1)
+        sent = [disk.delivery() for _ in range(6)]
+        broker.await_known(disk)
+        broker.end()
+        for whole in sent:
+            disk.send(acknowledge(PUBACK if whole.qos == 1 else PUBREC,
+                                  whole.number))
+        broker.start_daemon()
+        for whole in sent:
+            if whole.qos == 2:
+                disk.acknowledged(PUBREL, whole.number)
+                disk.send(acknowledge(PUBCOMP, whole.number))
+        disk.quiet()
+    with client("away", clean=False, present=True) as disk:
+        disk.quiet()
+    with client("away"):
+        pass
+
+
+@test("an answer that has left is not sent again because one before it waits")
+def answered_once(broker):
+    with client("holds", clean=False) as disk, client("one") as one:
+        disk.subscribe(("d", 1))
+        one.publish("r", b"retained", 1, retain=True)
+        with broker.killed():
+            one.send(publish("d", b"waits", 2, 77), subscribe(78, "r"))
+            with client("other") as other:
+                said(other)
+        one.acknowledged(PUBACK, 77)
+        one.subscribed(78)
+        equal(one.message(), ("r", b"retained"))
+        one.quiet()
+        one.publish("r", b"", 1, retain=True)
+    with client("holds"):
+        pass
 
 
 @test("a retained message of QoS 0 does not revert")
