@@ -13,8 +13,9 @@
 #include "kmod.h"
 #include "log.h"
 
-/* Messages that may wait before their publishers do. */
-#define INJECT_MAX 1024
+/* Messages, and bytes of them, that may wait before their publishers do. */
+#define INJECT_MAX		1024
+#define INJECT_BYTES_MAX	(16 << 20)
 
 /**
  * struct injection - a message on its way to the module
@@ -43,6 +44,7 @@ struct injection {
 static STAILQ_HEAD(, inject_mark) waiting = STAILQ_HEAD_INITIALIZER(waiting);
 static struct injection *under_way;
 static u64 last_number;
+static size_t bytes;
 static u32 count;
 
 /* What the module gets as payload: the properties, then the payload. */
@@ -116,6 +118,7 @@ static void finish(struct injection *injection)
 {
 	if (injection->fd >= 0)
 		close(injection->fd);
+	bytes -= body_len(injection->message);
 	message_put(injection->message);
 	free(injection);
 	count--;
@@ -249,6 +252,7 @@ static void add(u64 number, struct message *message, bool retain, u32 conn_id)
 	injection->fd = fd;
 	injection->retain = retain;
 	injection->mark.reached = reached;
+	bytes += body_len(message);
 	count++;
 	inject_mark(&injection->mark);
 }
@@ -292,5 +296,5 @@ void inject_rewrite(void)
 
 bool inject_busy(void)
 {
-	return count >= INJECT_MAX;
+	return count >= INJECT_MAX || bytes >= INJECT_BYTES_MAX;
 }
