@@ -489,6 +489,12 @@ static bool is_recalling(const struct client *client)
 	return client->session && client->session->outbound.recalling;
 }
 
+/* CONNECT may be for a session that is not where it belongs yet. */
+static bool waits_for_adoption(const struct client *client)
+{
+	return adopting && client->state == CLIENT_CONNECTING;
+}
+
 /*
  * Until an answer is there, or the last ones have left, or what they are about
  * is on disk, the next packet waits.
@@ -500,6 +506,7 @@ static bool may_handle(const struct client *client)
 		client->state == CLIENT_ACTIVE) &&
 	       (!quiescing || client->told > client->handled) &&
 	       !client->requesting && !client->awaited &&
+	       !waits_for_adoption(client) &&
 	       !hold_delays(client) && !subscribe_is_walking(client) &&
 	       !is_recalling(client) && !client->is_paused &&
 	       commit_has_room(client) && buffer_used(&client->out) < OUT_MAX;
@@ -846,6 +853,8 @@ static void adjust_receiving(struct client *client)
 /* What is before the packets that are here has not come to its end. */
 static bool busy(const struct client *client)
 {
+	if (waits_for_adoption(client))
+		return true;
 	return (client->state == CLIENT_ACTIVE ||
 		client->state == CLIENT_ACTIVATING) &&
 	       (client->requesting || hold_delays(client) ||
@@ -1282,7 +1291,14 @@ void client_send_rest(struct client *client)
 
 void client_adopting(bool on)
 {
+	struct client *client, *next;
+
 	adopting = on;
+	for (client = TAILQ_FIRST(&greetings); client && !on; client = next) {
+		next = TAILQ_NEXT(client, greeting);
+		if (client->state == CLIENT_CONNECTING)
+			client_pump(client);
+	}
 }
 
 void client_journal(const struct client *client)

@@ -270,7 +270,10 @@ void client_accept(struct listener *listener, int fd);
 /* What the kernel says about a connection that has event bits, or about any. */
 void client_record(const struct kmod_reply *record);
 
-/* Whether connections that it does not know are adopted, or forgotten. */
+/*
+ * Whether connections that it does not know are adopted, or forgotten. No CONNECT
+ * is handled as long as they are.
+ */
 void client_adopting(bool adopting);
 
 /* Writes all connections to the journal anew. */

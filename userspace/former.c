@@ -10,7 +10,6 @@
 #include "store.h"
 
 static struct table by_cookie;
-static struct former *halves;	/* while the journal is loaded */
 
 struct former *former_find(u64 cookie)
 {
@@ -33,21 +32,30 @@ static void forget_will(struct former *former)
 	former->will = NULL;
 }
 
-/* No more of those that a session which ends is to be forgotten by. */
-static void forget_half(struct former *former)
+/* A session that ends is to be forgotten by those that had it. */
+static void link_session(struct former *former)
 {
-	struct former **link = &halves;
+	if (!former->session)
+		return;
+	former->same = former->session->formers;
+	former->session->formers = former;
+}
 
-	while (*link && *link != former)
-		link = &(*link)->next_half;
-	if (*link)
-		*link = former->next_half;
+static void unlink_session(struct former *former)
+{
+	struct former **link;
+
+	if (!former->session)
+		return;
+	link = &former->session->formers;
+	while (*link != former)
+		link = &(*link)->same;
+	*link = former->same;
 }
 
 void former_free(struct former *former)
 {
-	if (former->half)
-		forget_half(former);
+	unlink_session(former);
 	table_del(&by_cookie, &former->node);
 	forget_will(former);
 	buffer_free(&former->rest.bytes);
@@ -106,6 +114,7 @@ static int add(const struct journal_record *record)
 		free(former);
 		return -ENOMEM;
 	}
+	link_session(former);
 	return 0;
 }
 
@@ -116,22 +125,14 @@ static int take_half(struct half *half, const struct journal_record *record)
 	return buffer_append(&half->bytes, record->bytes, record->len);
 }
 
-static void make_half(struct former *former)
-{
-	if (former->half)
-		return;
-	former->half = true;
-	former->next_half = halves;
-	halves = former;
-}
-
-void former_session_ended(const struct session *session)
+void former_session_ended(struct session *session)
 {
 	struct former *former;
 
-	for (former = halves; former; former = former->next_half)
-		if (former->session == session)
-			former->session = NULL;
+	while ((former = session->formers)) {
+		session->formers = former->same;
+		former->session = NULL;
+	}
 }
 
 int former_journaled(const struct journal_record *record)
@@ -161,7 +162,7 @@ int former_journaled(const struct journal_record *record)
 		if (store_reached(record->b))
 			former_free(former);
 		else
-			make_half(former);
+			former->half = true;
 		break;
 	}
 	return 0;

@@ -39,6 +39,7 @@ struct half {
  * @node: by cookie
  * @cookie: its name in the journal and in the kernel
  * @session: what it had, or NULL
+ * @same: the next that had the same
  * @will: or NULL
  * @before: the last send but one, which has been accepted if there was another
  * @now: the last
@@ -49,7 +50,6 @@ struct half {
  * @level: protocol level
  * @clean: it asked for a clean session
  * @half: it was gone already, and had left @will to its session
- * @next_half: the next of those
  * @will_retain: publish @will retained
  * @will_delay: after so many seconds
  * @receive_max: as in struct client
@@ -61,6 +61,7 @@ struct former {
 	struct table_node node;
 	u64 cookie;
 	struct session *session;
+	struct former *same;
 	struct message *will;
 	struct progress before;
 	struct progress now;
@@ -70,7 +71,6 @@ struct former {
 	u8 level;
 	bool clean;
 	bool half;
-	struct former *next_half;
 	bool will_retain;
 	u32 will_delay;
 	u32 max_send;
@@ -88,8 +88,8 @@ struct former *former_find(u64 cookie);
 /* It has been adopted, with its session and its will, or never was one. */
 void former_free(struct former *former);
 
-/* A session has ended after its connection had gone. */
-void former_session_ended(const struct session *session);
+/* A session has ended: its connections of before have none any more. */
+void former_session_ended(struct session *session);
 
 /*
  * What is left has gone: publishes the wills [MQTT-3.1.2-8], and ends the

@@ -403,10 +403,11 @@ static int adopt_all(void)
 	kmod_dump();
 	while (!err && (kmod_dumping() || adopt_under_way()))
 		err = turn();
+	if (!err)
+		former_end_all();
 	client_adopting(false);
 	if (err)
 		return err;
-	former_end_all();
 	if (adopt_count())
 		log_print(LOG_TYPE_NOTICE,
 			  "Adopted connections that an earlier kmqttd left.");

@@ -295,6 +295,7 @@ static void reset(struct session *session)
 
 static void destroy(struct session *session)
 {
+	former_session_ended(session);
 	reset(session);
 	table_del(&by_id, &session->node);
 	TAILQ_REMOVE(&all, session, link);
@@ -767,7 +768,6 @@ static void forget(struct session *session)
 	session->sid = 0;	/* the journal knows, and all has been done */
 	journaled_will_del(session);
 	outbound_clear(session);
-	former_session_ended(session);
 	destroy(session);
 }
 

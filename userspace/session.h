@@ -22,6 +22,7 @@
 
 struct away;
 struct client;
+struct former;
 
 /**
  * struct session - a session
@@ -49,6 +50,7 @@ struct client;
  *	database, and that the client will publish again
  * @outbound: messages for its client
  * @subject: what its client may do
+ * @formers: its connections of before that have not been adopted
  * @match_stamp: of filters_match(), once sessions are loaded
  * @match_ids: likewise
  * @match_qos: likewise
@@ -86,6 +88,7 @@ struct session {
 	struct inbound halves;
 	struct outbound outbound;
 	struct acl_subject subject;
+	struct former *formers;
 };
 
 /*

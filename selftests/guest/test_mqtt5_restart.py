@@ -14,8 +14,8 @@ from mqtt import PUBACK, PUBCOMP, PUBREC, PUBREL
 from mqtt5 import (ALIAS, KEEPALIVE, MALFORMED, MAX_PACKET, MESSAGE_EXPIRY,
                    PROTOCOL, RECEIVE_MAX, REQUEST_PROBLEM, SESSION_EXPIRY,
                    SUBSCRIPTION_ID, TAKEN_OVER, USER, WILL_DELAY, WITH_WILL,
-                   acknowledge, back, client, disconnect, lasting, listed,
-                   options, publish, subscribe)
+                   Client, acknowledge, back, client, connect, disconnect,
+                   lasting, listed, options, publish, subscribe)
 from nl import STATE
 
 HOWS = [("kill -9", lambda broker: broker.replace()),
@@ -199,6 +199,40 @@ def wills(broker):
         equal(watcher.message()[0], "w/stays")
         watcher.quiet()
         client("stays").disconnect()
+
+
+@test("a will with a delay is not published if the client comes back, and says"
+      " DISCONNECT, as soon as there is a daemon, though its connection ended in"
+      " half a packet [MQTT-3.1.2-8]")
+def back_at_once(broker):
+    fields = {"clean": False, "properties": lasting()}
+    with client("watcher") as watcher, Client() as late:
+        watcher.subscribe(("w", 1))
+        whole = connect("dies", **fields)
+        late.send(whole[:5])
+        dies = client("dies", receive_buffer=4096, will=("w", b"gone", 1, False),
+                      will_properties=[(WILL_DELAY, 1)], **fields)
+        dies.subscribe(("huge", 1))
+        # Their adoption takes longer than to read the rest of a CONNECT.
+        others = [client(f"c{number}") for number in range(300)]
+        watcher.publish("huge", bytes(1000000), 1)
+        record = wait_until(lambda: broker.record(dies) if
+                            broker.record(dies)["partial"] else None,
+                            "half sent")
+        broker.await_known(watcher, others[-1])
+        broker.end()
+        dies.reset()
+        wait_until(lambda: broker.nl.conn(record["id"])["state"] ==
+                   STATE["ended"], "ended")
+        late.send(whole[5:])
+        broker.start_daemon()
+        late.connected(True)
+        late.disconnect()
+        time.sleep(2.5)  # the delay, and a tick
+        watcher.quiet()
+        for one in others:
+            one.close()
+    client("dies").disconnect()
 
 
 @test("an adopted session expires as it was asked for, and is taken over with"
