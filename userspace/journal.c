@@ -267,7 +267,8 @@ static void write_anew(void)
 
 void journal_keep(u64 change)
 {
-	journal.keep = change;
+	if (journal.keep < change)
+		journal.keep = change;
 }
 
 /* Whether it has grown too much, or so much that nothing keeps it. */

@@ -203,7 +203,8 @@ void journal_commit(void);
 
 /*
  * What has been appended must not be forgotten, though it is not true any more,
- * before this change is on disk; unless the disk takes too long.
+ * before this change is on disk, nor those asked for earlier; unless the disk
+ * takes too long. 0: it may be.
  */
 void journal_keep(u64 change);
 

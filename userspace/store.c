@@ -556,7 +556,9 @@ static void hear(struct ring_op *op, const struct ring_result *result)
 	finish_all(&finished);
 	news = store.committed != committed || !store.err != !health.err ||
 	       store.ack_early;
-	if (!store.err != !health.err)
+	/* Of one trouble that follows another, only what is to be done. */
+	if (!store.err != !health.err ||
+	    (health.err == -EUCLEAN && store.err != -EUCLEAN))
 		log_health(&health);
 	store.committed = committed;
 	store.err = health.err;

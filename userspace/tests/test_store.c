@@ -23,6 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "journal.h"
 #include "ktap.h"
 #include "log.h"
 #include "ring.h"
@@ -1553,6 +1554,79 @@ static void test_damaged_later(void)
 	EXPECT(!store_close(), "close");
 }
 
+/* A disk that is full says so; then it turns out to be worse. */
+static void test_damaged_when_full(void)
+{
+	u64 sid;
+
+	begin();
+	EXPECT(!open_store(), "%s", logged);
+	sid = fill_many();
+	EXPECT(sync_store(), "sync");
+	forget_log();
+	set(&write_error, ENOSPC);
+	store_delivery_del(sid, 1);
+	wait_healthy(false);
+	EXPECT(logged_lines == 1 && strstr(logged, "Unable to write"), "%s",
+	       logged);
+	forget_log();
+	set(&read_garbage, 1);
+	store_delivery_del(sid, MANY / 2);
+	TURN_UNTIL(logged_lines);
+	set(&read_garbage, 0);
+	set(&write_error, 0);
+	EXPECT(logged_lines == 1 && strstr(logged, "Restart"), "%s", logged);
+	EXPECT(store_close() == -EIO, "close");
+}
+
+static int load_nothing(const struct journal_record *record)
+{
+	(void)record;
+	return 0;
+}
+
+static void rewrite_nothing(void)
+{
+}
+
+/* Whether the journal was written anew, at last. */
+static bool journal_renewed(u32 *generation)
+{
+	u32 before = *generation;
+
+	journal_commit();
+	*generation = journal_generation();
+	return *generation != before;
+}
+
+/* What is kept for one change is not forgotten because another needs nothing. */
+static void test_journal_kept(void)
+{
+	static const u8 much[1 << 20];
+	char directory[] = "/tmp/kmqttd-test.XXXXXX", command[64];
+	u32 generation;
+
+	begin();
+	EXPECT(!open_store() && mkdtemp(directory), "%s", logged);
+	journal_open(directory);
+	EXPECT(!journal_load(load_nothing, rewrite_nothing), "%s", logged);
+	generation = journal_generation();
+
+	journal_keep(store_queued() + 1);
+	journal_keep(0);
+	journal_append2(JOURNAL_MESSAGE, 1, 0, 0, 0, much, sizeof(much), NULL,
+			0);
+	EXPECT(!journal_renewed(&generation), "too early");
+	store_session_add(store_new_sid(), (u8 *)"a", 1, STORE_FOREVER);
+	EXPECT(sync_store(), "sync");
+	EXPECT(journal_renewed(&generation), "never");
+
+	journal_forget();
+	snprintf(command, sizeof(command), "rm -r %s", directory);
+	EXPECT(!system(command), "%s", command);
+	EXPECT(!store_close(), "close");
+}
+
 static void test_others(void)
 {
 	static const char mosquittos[] = "\0\xb5\0mosquitto db\0\0\0\0\0\0";
@@ -1768,6 +1842,8 @@ int main(int argc, char **argv)
 		{ "damaged", test_damaged },
 		{ "flipped", test_flipped },
 		{ "damaged_later", test_damaged_later },
+		{ "damaged_when_full", test_damaged_when_full },
+		{ "journal_kept", test_journal_kept },
 		{ "others", test_others },
 		{ "second", test_second },
 		{ "schema_1", test_schema_1 },
