@@ -88,11 +88,13 @@ struct kmqtt_rx {
  * @tag: kmqtt_msg_tag() of its only message, which a snapshot may replace; 0:
  *	none may
  * @id: as kmqtt_sub.id, if the run's form has one
+ * @sent: bytes that TCP has
  */
 struct kmqtt_entry {
 	struct kmqtt_run *run;
 	u64 tag;
 	u32 id;
+	u32 sent;
 };
 
 enum { KMQTT_RING_INLINE = 4 };
@@ -103,9 +105,9 @@ enum { KMQTT_RING_INLINE = 4 };
  * @head: the oldest
  * @nr: how many are used
  * @room: how many there are
- * @sent: bytes of the oldest entry that TCP has
+ * @pings: how many are PINGRESPs
  * @messages: messages in all entries
- * @bytes: bytes in all entries, less @sent
+ * @bytes: bytes in all entries, less what TCP has
  * @first: room to begin with
  */
 struct kmqtt_ring {
@@ -113,7 +115,7 @@ struct kmqtt_ring {
 	u32 head;
 	u32 nr;
 	u32 room;
-	u32 sent;
+	u32 pings;
 	u32 messages;
 	u32 bytes;
 	struct kmqtt_entry first[KMQTT_RING_INLINE];

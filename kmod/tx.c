@@ -53,9 +53,10 @@ static void ring_pop(struct kmqtt_worker *worker, struct kmqtt_ring *ring)
 	struct kmqtt_entry *entry = ring_at(ring, 0);
 
 	ring->messages -= entry->run->nr;
-	ring->sent = 0;
 	ring->head = (ring->head + 1) & (ring->room - 1);
 	ring->nr--;
+	if (unlikely(entry->run == worker->pingresp))
+		ring->pings--;
 	kmqtt_run_put(&worker->pool, entry->run);
 }
 
@@ -161,6 +162,7 @@ void kmqtt_tx_append(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
 	entry = ring_at(ring, ring->nr++);
 	entry->run = run;
 	entry->tag = tag;
+	entry->sent = 0;
 	if (unlikely(id))
 		entry->id = *id;
 	ring->messages += nr;
@@ -172,32 +174,18 @@ no_memory:
 	kmqtt_tx_drop(worker, conn, KMQTT_DROP_NOMEM, nr);
 }
 
-/* The last entry, PINGRESP, before the others: but for one that is begun. */
-static void to_front(struct kmqtt_ring *ring)
-{
-	struct kmqtt_entry last = *ring_at(ring, ring->nr - 1);
-	struct kmqtt_entry first = *ring_at(ring, 0);
-
-	ring->head--;
-	*ring_at(ring, 0) = ring->sent ? first : last;
-	if (ring->sent)
-		*ring_at(ring, 1) = last;
-}
-
 /**
  * kmqtt_tx_ping() - answer a PINGREQ
  * @worker: the worker
  * @conn: a connection of its
- *
- * The answer does not wait for what is held: the daemon may be gone.
  */
 void kmqtt_tx_ping(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 {
-	u32 nr = conn->ring.nr;
+	struct kmqtt_ring *ring = &conn->ring;
+	u32 nr = ring->nr;
 
 	kmqtt_tx_append(worker, conn, worker->pingresp, NULL, 0);
-	if (unlikely(conn->held) && conn->ring.nr > nr)
-		to_front(&conn->ring);
+	ring->pings += ring->nr - nr;
 }
 
 /**
@@ -239,14 +227,14 @@ void kmqtt_tx_trim(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
 void kmqtt_tx_shed(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 {
 	struct kmqtt_ring *ring = &conn->ring;
-	u32 i, kept = ring->sent ? 1 : 0, dropped = 0;
+	u32 i, kept = 0, dropped = 0;
 
 	if (kmqtt_conn_ended(conn) || !ring->nr)
 		return;
-	for (i = kept; i < ring->nr; i++) {
+	for (i = 0; i < ring->nr; i++) {
 		struct kmqtt_entry entry = *ring_at(ring, i);
 
-		if (entry.run == worker->pingresp) {
+		if (entry.sent || entry.run == worker->pingresp) {
 			*ring_at(ring, kept++) = entry;
 			continue;
 		}
@@ -299,10 +287,10 @@ static u32 gather(struct kmqtt_worker *worker, struct kmqtt_ring *ring,
 {
 	struct kmqtt_entry *entry = ring_at(ring, 0);
 	struct kvec *kv = worker->kv;
-	u32 bytes, nr_kv, i;
+	u32 sent = entry->sent, bytes, nr_kv, i;
 
 	if (entry->run->splice)
-		return gather_part(entry->run, ring->sent, iter, splice);
+		return gather_part(entry->run, sent, iter, splice);
 
 	*splice = false;
 	if (ring->nr == 1) {
@@ -319,7 +307,8 @@ static u32 gather(struct kmqtt_worker *worker, struct kmqtt_ring *ring,
 
 			entry = ring_at(ring, i);
 			run = entry->run;
-			if (run->splice || (i && kmqtt_run_expired(run)) ||
+			if (run->splice ||
+			    (i && (entry->sent || kmqtt_run_expired(run))) ||
 			    nr_kv + run->nr_kv > KMQTT_SEND_KVECS)
 				break;
 			kmqtt_run_write(run, &entry->id);
@@ -330,36 +319,64 @@ static u32 gather(struct kmqtt_worker *worker, struct kmqtt_ring *ring,
 	}
 
 	iov_iter_kvec(iter, ITER_SOURCE, kv, nr_kv, bytes);
-	if (ring->sent)
-		iov_iter_advance(iter, ring->sent);
-	return bytes - ring->sent;
+	if (sent)
+		iov_iter_advance(iter, sent);
+	return bytes - sent;
 }
 
 /* Bytes that TCP has not got of a message of which it has the first ones. */
 static u32 begun(struct kmqtt_ring *ring)
 {
-	const struct kmqtt_run *run;
+	const struct kmqtt_entry *entry = ring_at(ring, 0);
+	const struct kmqtt_run *run = entry->run;
 	u32 i;
 
-	if (!ring->nr || !ring->sent)
+	if (!ring->nr || !entry->sent)
 		return 0;
-	run = ring_at(ring, 0)->run;
-	for (i = 0; run->end[i] < ring->sent; i++)
+	for (i = 0; run->end[i] < entry->sent; i++)
 		;
-	return run->end[i] - ring->sent;
+	return run->end[i] - entry->sent;
 }
 
-/* Bytes that leave although the connection waits for the daemon: what is begun,
- * and PINGRESP, which is not held.
- */
-static u32 due(const struct kmqtt_worker *worker, struct kmqtt_conn *conn)
+/* Have PINGRESPs overtake what is held, of which nothing is begun. */
+static void pings_first(struct kmqtt_worker *worker, struct kmqtt_ring *ring)
 {
-	struct kmqtt_ring *ring = &conn->ring;
+	u32 to = ring->nr, i;
 
-	if (ring->sent || conn->user_waiting || kmqtt_conn_ended(conn) ||
-	    ring_at(ring, 0)->run != worker->pingresp)
-		return begun(ring);
-	return worker->pingresp->bytes;
+	for (i = ring->nr; i--;)
+		if (ring_at(ring, i)->run != worker->pingresp)
+			*ring_at(ring, --to) = *ring_at(ring, i);
+	while (to--)
+		*ring_at(ring, to) = (struct kmqtt_entry) {
+			.run = worker->pingresp,
+		};
+}
+
+/* Bytes that may leave: everything, mostly. If the daemon has its turn, or the
+ * last word, what is begun; if messages are held, PINGRESPs too: the daemon may
+ * be gone.
+ */
+static u32 allowed(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
+{
+	bool daemons = conn->user_waiting || kmqtt_conn_ended(conn);
+	struct kmqtt_ring *ring = &conn->ring;
+	u32 bytes;
+
+	if (likely(!daemons && !conn->held &&
+		   !kmqtt_run_expired(ring_at(ring, 0)->run)))
+		return ring->bytes;
+	bytes = begun(ring);
+	if (bytes)
+		return bytes;
+	if (daemons)
+		return 0;
+	/* Expired since expire() looked: that soon it is still good. */
+	if (!conn->held)
+		return ring->bytes;
+	if (!ring->pings)
+		return 0;
+	pings_first(worker, ring);
+	return ring->pings * worker->pingresp->bytes;
 }
 
 /* Messages of a run that end within its first @bytes. */
@@ -382,13 +399,14 @@ static void expire(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 	while (ring->nr && kmqtt_run_expired(ring_at(ring, 0)->run) &&
 	       !begun(ring)) {
 		struct kmqtt_run *run = ring_at(ring, 0)->run;
-		u32 sent = whole(run, ring->sent);
+		u32 done = ring_at(ring, 0)->sent;
+		u32 sent = whole(run, done);
 
 		conn->tx_messages += sent;
 		kmqtt_count(worker, conn->ns, KMQTT_A_COUNTER_DELIVERIES, sent);
 		count_dropped(worker, conn, KMQTT_DROP_EXPIRED, run->nr - sent);
 		kmqtt_conn_kick(conn, KMQTT_CONN_EXPIRED);
-		ring->bytes -= run->bytes - ring->sent;
+		ring->bytes -= run->bytes - done;
 		ring_pop(worker, ring);
 	}
 }
@@ -402,10 +420,10 @@ static void consume(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
 	ring->bytes -= bytes;
 	while (bytes) {
 		struct kmqtt_entry *entry = ring_at(ring, 0);
-		u32 left = entry->run->bytes - ring->sent;
+		u32 left = entry->run->bytes - entry->sent;
 
 		if (bytes < left) {
-			ring->sent += bytes;
+			entry->sent += bytes;
 			break;
 		}
 		bytes -= left;
@@ -452,8 +470,9 @@ noinline int kmqtt_tx_send(struct sock *sk, struct msghdr *msg, size_t bytes,
 
 ALLOW_ERROR_INJECTION(kmqtt_tx_send, ERRNO);
 
-/* Send once, under the socket lock. Return: bytes, or an error. */
-static int send_locked(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
+/* Send once, @most bytes, under the socket lock. Return: bytes, or an error. */
+static int send_locked(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
+		       u32 most)
 {
 	struct msghdr msg = { .msg_flags = MSG_DONTWAIT | MSG_NOSIGNAL };
 	struct sock *sk = conn->sk;
@@ -463,12 +482,10 @@ static int send_locked(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 	int ret;
 
 	bytes = gather(worker, &conn->ring, &msg.msg_iter, &splice);
-	if (unlikely(conn->user_waiting || conn->held ||
-		     kmqtt_conn_ended(conn) ||
-		     kmqtt_run_expired(ring_at(&conn->ring, 0)->run))) {
-		bytes = min(bytes, due(worker, conn));
+	if (unlikely(bytes > most)) {
+		bytes = most;
 		iov_iter_truncate(&msg.msg_iter, bytes);
-	} else if (bytes < conn->ring.bytes) {
+	} else if (bytes < most) {
 		msg.msg_flags |= MSG_MORE;
 	}
 	/* Around our own sends only: a socket that allocates so for good has a
@@ -492,20 +509,20 @@ static int send_locked(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 	return ret;
 }
 
-/* Whether it is our turn to send, under the socket lock. */
-static bool may_send(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
+/* Bytes that it is our turn to send, under the socket lock. */
+static u32 may_send(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 {
+	u32 bytes;
+
 	if (conn->ring.nr && unlikely(ring_at(&conn->ring, 0)->run->expiring))
 		expire(worker, conn);
 	if (!conn->ring.nr || conn->user_busy || conn->tx_wait)
-		return false;
-	if (likely(!conn->user_waiting && !conn->held &&
-		   !kmqtt_conn_ended(conn)) || due(worker, conn))
-		return true;
+		return 0;
+	bytes = allowed(worker, conn);
 	/* Wait for the daemon, though not for ever: it may be gone. */
-	if (conn->user_waiting)
+	if (unlikely(!bytes && conn->user_waiting))
 		kmqtt_conn_arm(conn, jiffies_to_msecs(KMQTT_TURN));
-	return false;
+	return bytes;
 }
 
 static void tx_conn(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
@@ -513,6 +530,7 @@ static void tx_conn(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 	struct sock *sk = conn->sk;
 	bool partial;
 	int ret = 0;
+	u32 most;
 
 	bh_lock_sock(sk);
 	if (sock_owned_by_user(sk)) {
@@ -521,8 +539,8 @@ static void tx_conn(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 		bh_unlock_sock(sk);
 		return;
 	}
-	while (may_send(worker, conn)) {
-		ret = send_locked(worker, conn);
+	while ((most = may_send(worker, conn))) {
+		ret = send_locked(worker, conn, most);
 		if (ret < 0)
 			break;
 		kmqtt_count(worker, conn->ns, KMQTT_A_COUNTER_TX_BYTES, ret);

@@ -15,7 +15,7 @@ import time
 from attached import Attached
 from broker import refused
 from ktap import FACTOR, equal, main, test, times, wait_until
-from mqtt import PINGRESP, Closed, ping, publish
+from mqtt import PINGRESP, Closed, iter_until, ping, publish
 from nl import CMD, LIMIT, NLM_F_ACK, SUB
 from sink import FILTER, Sink, Sinking, retained
 
@@ -193,6 +193,36 @@ def begun(module):
         silent(one)
         module.nl.conn_set(one.id, release=True)
         equal(one.message(), ("old", b"y" * size))
+
+
+@test("PINGREQ is answered in front of what is held, but not inside a message")
+def pinged(module):
+    count, size = 24, 1000
+    with Attached(module.nl, receive_buffer=4096,
+                  unsent_bytes=4096) as one, Attached(module.nl) as other:
+        one.sub("old")
+        # One run, of which TCP takes some.
+        other.send(*(publish("old", b"%04d" % n * (size // 4))
+                     for n in range(count)))
+        wait_until(lambda: one.record()["tx_bytes"], "begun")
+        # This one's answer waits behind it when the hold begins.
+        packets = one.record()["rx_packets"]
+        one.send(ping)
+        wait_until(lambda: one.record()["rx_packets"] > packets, "asked")
+        one.sub("new", hold=True)
+        got = list(iter_until(one.packet, lambda p: p.kind == PINGRESP))
+        assert len(got) < count, "nothing was held"
+        silent(one)
+        # TCP has the first messages of the run, and nothing of the next one.
+        one.send(ping, ping)
+        equal([one.packet().kind for _ in range(2)], [PINGRESP] * 2)
+        silent(one)
+        module.nl.conn_set(one.id, release=True)
+        got += [one.packet() for _ in range(count - len(got))]
+        equal([int(whole.payload[:4]) for whole in got], list(range(count)))
+        one.ping()
+        record = one.record()
+        equal((record["ring_used_messages"], record["ring_used_bytes"]), (0, 0))
 
 
 @test("what hold, trim and release refuse")
