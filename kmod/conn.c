@@ -174,9 +174,13 @@ void kmqtt_conn_del(struct kmqtt_conn *conn, bool abort, enum kmqtt_end end)
 	/* The daemon may have seen the reset before the worker. */
 	if (end == KMQTT_END_DELETED && sock->sk->sk_state == TCP_CLOSE)
 		end = KMQTT_END_RESET;
-	/* FIN may not follow half a packet. */
-	abort |= READ_ONCE(conn->tx_partial) || READ_ONCE(conn->user_sent);
 	set_end(conn, end);
+	/* FIN may not follow half a packet. The worker, which may be sending,
+	 * begins none once it has seen the end.
+	 */
+	lock_sock(sock->sk);
+	abort |= conn->tx_partial || conn->user_sent;
+	release_sock(sock->sk);
 	xa_erase(&ns->conns, conn->id);
 	ns->nr_conns--;
 	kmqtt_subs_detach(conn);

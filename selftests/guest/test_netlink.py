@@ -292,6 +292,24 @@ def deleted(module):
     one.close()
 
 
+@test("conn-del while a message is being sent: FIN behind whole packets, or RST")
+def deleted_begun(module):
+    count, size = 10, 60000
+    with Attached(module.nl, max_packet=1 << 20) as other:
+        for _ in range(times(40)):
+            ones = [Attached(module.nl, receive_buffer=4096, unsent_bytes=4096)
+                    for _ in range(count)]
+            for one in ones:
+                one.sub("a")
+            other.send(publish("a", bytes(size)))
+            for one in ones:
+                module.nl.conn_del(one.id)
+            for one in ones:
+                one.server.close()
+                one.ended()  # fails if half a packet is the last
+                one.close()
+
+
 @test("conn-del with abort: RST")
 def aborted(module):
     one = Attached(module.nl)
