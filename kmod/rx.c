@@ -43,8 +43,10 @@ enum { RX_AFTER_FLUSH = 2048 };
  */
 enum { RX_HEAD_FIRST = 256, RX_HEAD_MAX = 192 * 1024 };
 
-/* Bytes of messages being collected, all connections together, and the part of
- * memory that they may take: a few bytes of header reserve a whole message.
+/* Bytes of large messages being collected, all connections together, and the
+ * part of memory that they may take: a few bytes of header reserve a whole
+ * message. Of small ones each connection has its one: else those who announce
+ * large ones would keep everybody from being read.
  */
 static atomic_long_t collecting;
 enum { RX_COLLECT_SHARE = 16 };
@@ -345,16 +347,33 @@ static bool parse_in_place(struct rx_batch *batch, u8 **pos, u8 *end)
 	return true;
 }
 
+/* What a message, or its beginning, counts as while it is collected. */
+static u32 collect_charge(u32 len)
+{
+	return len > RX_ATOMIC_MAX + KMQTT_HEADER_MAX ? len : 0;
+}
+
 /* Whether one more message may be collected; a large one alone always. */
 static bool collect_begin(u32 len)
 {
 	unsigned long most = totalram_pages() / RX_COLLECT_SHARE * PAGE_SIZE;
-	unsigned long now = atomic_long_add_return(len, &collecting);
+	u32 charge = collect_charge(len);
+	unsigned long now;
 
-	if (likely(now <= most || now == len))
+	if (likely(!charge))
 		return true;
-	atomic_long_sub(len, &collecting);
+	now = atomic_long_add_return(charge, &collecting);
+	if (likely(now <= most || now == charge))
+		return true;
+	atomic_long_sub(charge, &collecting);
 	return false;
+}
+
+/* The message being collected has another length. */
+static void collect_change(u32 from, u32 to)
+{
+	atomic_long_add((long)collect_charge(to) - collect_charge(from),
+			&collecting);
 }
 
 static struct kmqtt_msg *collect_end(struct kmqtt_rx *rx)
@@ -362,7 +381,8 @@ static struct kmqtt_msg *collect_end(struct kmqtt_rx *rx)
 	struct kmqtt_msg *msg = rx->msg;
 
 	rx->msg = NULL;
-	atomic_long_sub(msg->len, &collecting);
+	if (unlikely(collect_charge(msg->len)))
+		collect_change(msg->len, 0);
 	return msg;
 }
 
@@ -387,7 +407,7 @@ static bool msg_alloc(struct kmqtt_conn *conn, gfp_t gfp)
 		return false;
 	rx->msg = kmqtt_msg_alloc(conn->ns, size, gfp);
 	if (!rx->msg) {
-		atomic_long_sub(size, &collecting);
+		collect_change(size, 0);
 		return false;
 	}
 	memcpy(rx->msg->data, header, len);
@@ -541,7 +561,7 @@ static bool head_alloc(struct kmqtt_conn *conn, u32 len, gfp_t gfp)
 		return false;
 	msg = kmqtt_msg_alloc(conn->ns, size, gfp);
 	if (!msg) {
-		atomic_long_sub(size, &collecting);
+		collect_change(size, 0);
 		return false;
 	}
 	memcpy(msg->data, header, rx->header_len);
@@ -620,7 +640,7 @@ static void head_resolve(struct rx_batch *batch)
 	enum kmqtt_end end;
 
 	/* The room may have been larger. */
-	atomic_long_sub(msg->len - rx->header_len - rx->have, &collecting);
+	collect_change(msg->len, rx->header_len + rx->have);
 	kmqtt_msg_shrink(msg, rx->header_len + rx->have);
 
 	end = kmqtt_head_parse(&head, msg->data, rx->header_len, msg->len,
@@ -638,7 +658,7 @@ static void head_resolve(struct rx_batch *batch)
 		rx_retry(batch);
 	} else {
 		if (msg != rx->msg) {
-			atomic_long_add(msg->len, &collecting);
+			collect_change(0, msg->len);
 			kmqtt_msg_put(collect_end(rx));
 			rx->msg = msg;
 		}
