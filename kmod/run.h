@@ -140,9 +140,11 @@ static inline void kmqtt_run_write(struct kmqtt_run *run, const u32 *id)
 		kmqtt_run_fill(run, id);
 }
 
-static inline bool kmqtt_run_expired(const struct kmqtt_run *run)
+/* Whether it has expired at @now, in jiffies. */
+static inline bool kmqtt_run_expired(const struct kmqtt_run *run,
+				     unsigned long now)
 {
-	return unlikely(run->expiring) && time_after_eq(jiffies, run->expires);
+	return unlikely(run->expiring) && time_after_eq(now, run->expires);
 }
 
 /* Whether an element of a run's @kv is to be spliced, if any is. */

@@ -259,6 +259,15 @@ void kmqtt_tx_mark(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 	worker->dirty_tail = &conn->next_dirty;
 }
 
+/* Whether a run has expired, which does not change while one connection is sent
+ * for.
+ */
+static bool expired(const struct kmqtt_worker *worker,
+		    const struct kmqtt_run *run)
+{
+	return kmqtt_run_expired(run, worker->now);
+}
+
 /* Point @iter at what comes next of a run with something to splice: that alone,
  * or what is to be copied before it.
  */
@@ -308,7 +317,7 @@ static u32 gather(struct kmqtt_worker *worker, struct kmqtt_ring *ring,
 			entry = ring_at(ring, i);
 			run = entry->run;
 			if (run->splice ||
-			    (i && (entry->sent || kmqtt_run_expired(run))) ||
+			    (i && (entry->sent || expired(worker, run))) ||
 			    nr_kv + run->nr_kv > KMQTT_SEND_KVECS)
 				break;
 			kmqtt_run_write(run, &entry->id);
@@ -363,17 +372,12 @@ static u32 allowed(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 	u32 bytes;
 
 	if (likely(!daemons && !conn->held &&
-		   !kmqtt_run_expired(ring_at(ring, 0)->run)))
+		   !expired(worker, ring_at(ring, 0)->run)))
 		return ring->bytes;
 	bytes = begun(ring);
 	if (bytes)
 		return bytes;
-	if (daemons)
-		return 0;
-	/* Expired since expire() looked: that soon it is still good. */
-	if (!conn->held)
-		return ring->bytes;
-	if (!ring->pings)
+	if (daemons || !ring->pings)
 		return 0;
 	pings_first(worker, ring);
 	return ring->pings * worker->pingresp->bytes;
@@ -396,7 +400,7 @@ static void expire(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 {
 	struct kmqtt_ring *ring = &conn->ring;
 
-	while (ring->nr && kmqtt_run_expired(ring_at(ring, 0)->run) &&
+	while (ring->nr && expired(worker, ring_at(ring, 0)->run) &&
 	       !begun(ring)) {
 		struct kmqtt_run *run = ring_at(ring, 0)->run;
 		u32 done = ring_at(ring, 0)->sent;
@@ -470,6 +474,22 @@ noinline int kmqtt_tx_send(struct sock *sk, struct msghdr *msg, size_t bytes,
 
 ALLOW_ERROR_INJECTION(kmqtt_tx_send, ERRNO);
 
+/* Whether anything is sent behind the next @bytes of what waits, which are not
+ * all: else TCP must not wait for it.
+ */
+static bool followed(const struct kmqtt_worker *worker, struct kmqtt_ring *ring,
+		     u32 bytes)
+{
+	const struct kmqtt_entry *entry = ring_at(ring, 0);
+	u32 i = 0;
+
+	while (bytes >= entry->run->bytes - entry->sent) {
+		bytes -= entry->run->bytes - entry->sent;
+		entry = ring_at(ring, ++i);
+	}
+	return !expired(worker, entry->run);
+}
+
 /* Send once, @most bytes, under the socket lock. Return: bytes, or an error. */
 static int send_locked(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
 		       u32 most)
@@ -485,7 +505,7 @@ static int send_locked(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
 	if (unlikely(bytes > most)) {
 		bytes = most;
 		iov_iter_truncate(&msg.msg_iter, bytes);
-	} else if (bytes < most) {
+	} else if (bytes < most && followed(worker, &conn->ring, bytes)) {
 		msg.msg_flags |= MSG_MORE;
 	}
 	/* Around our own sends only: a socket that allocates so for good has a
@@ -539,6 +559,7 @@ static void tx_conn(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 		bh_unlock_sock(sk);
 		return;
 	}
+	worker->now = jiffies;
 	while ((most = may_send(worker, conn))) {
 		ret = send_locked(worker, conn, most);
 		if (ret < 0)

@@ -105,6 +105,7 @@ struct kmqtt_touched_ids {
  * @dirty_tail: the last
  * @stamp: of the fan-out at hand
  * @pingresp: a run of one PINGRESP
+ * @now: jiffies, as far as expiry of what is being sent is concerned
  * @kv: scratch of a send
  */
 struct kmqtt_worker {
@@ -136,6 +137,7 @@ struct kmqtt_worker {
 	struct kmqtt_conn **dirty_tail;
 	u64 stamp;
 	struct kmqtt_run *pingresp;
+	unsigned long now;
 	struct kvec kv[KMQTT_SEND_KVECS];
 };
 

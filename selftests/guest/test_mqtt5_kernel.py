@@ -411,6 +411,49 @@ def broken(module, maximum, packet, reason):
         equal([p.kind for p in one.ended()], [PINGRESP])
 
 
+def _most_collected():
+    """Bytes of large messages that may be being received: see rx.c."""
+    with open("/proc/meminfo", encoding="ascii") as file:
+        kib = int(file.readline().split()[1])
+    return kib // 4 // 16 * 4096
+
+
+@test("large messages announced take all the room there is: small ones go on")
+def announced(module):
+    parts = -(-_most_collected() // LIMIT["packet_max"])
+    size = (_most_collected() - 100) // parts  # of which 5 are the header
+    with ExitStack() as stack:
+        def five(**values):
+            return stack.enter_context(Five(module.nl, **values))
+
+        def cut(one, whole, at):
+            before = one.record()["rx_bytes"]
+            one.send(whole[:at])
+            wait_until(lambda: one.record()["rx_bytes"] == before + at, "read")
+            one.send(whole[at:])
+
+        big = [five(max_packet=size) for _ in range(parts)]
+        for one in big:
+            cut(one, b"\x30" + length(size - 5) + b"\0\1t", 8)
+        one, other = five(max_topic_alias=1), five()
+        other.sub("t")
+        for payload in b"x" * 1000, b"y" * 2000:
+            whole = publish5("t", payload)
+            cut(one, whole, 500)
+            equal(other.raw(), whole)
+        whole = publish5("t", b"x" * 1000, flags=2, number=7)
+        cut(one, whole, 500)
+        equal(one.from_client(len(whole)), whole)
+        # A large one waits for them.
+        whole = publish5("t", b"z" * 5000)
+        one.send(whole[:500])
+        one.send(whole[500:])
+        other.nothing()
+        for one in big:
+            one.reset()
+        equal(other.raw(), whole)
+
+
 @test("payload format is checked only where that is wanted")
 def unchecked(module):
     with Five(module.nl) as one, Five(module.nl, check_format=1) as strict, \
@@ -458,6 +501,31 @@ def expired(module):
         record = five.record()
         equal((record["dropped_expired"], record["events"]),
               (1, EVENT_DROPPED))
+
+
+@test("what has expired behind a message does not make TCP wait for it")
+def not_corked(module):
+    with ExitStack() as stack:
+        one = stack.enter_context(Five(module.nl))
+        fives = [stack.enter_context(Five(module.nl)) for _ in range(8)]
+        for five in fives:
+            five.sub("t", hold=True)
+        one.send(publish5("t", b"live"), publish5("t", b"short", expiry(1)))
+        for five in fives:
+            wait_until(lambda five=five:
+                       five.record()["ring_used_messages"] == 2, "held")
+        begin = time.monotonic()
+        wait_until(lambda: time.monotonic() - begin > 1.2, "later", 100)
+        took = []
+        for five in fives:
+            begin = time.monotonic()
+            module.nl.conn_set(five.id, release=True)
+            equal(five.raw(), publish5("t", b"live"))
+            took.append(time.monotonic() - begin)
+            wait_until(lambda five=five: five.record()["dropped_expired"] == 1,
+                       "expired")
+        # What TCP holds back waits for a timer of 200 ms at least.
+        assert min(took) < 0.15, took
 
 
 @test("a message of interval 0 is delivered at once, or never")
