@@ -108,13 +108,13 @@ static struct session *on_disk(struct session *matched,
 }
 
 /* Who it is that has published it, for check_retain_source. */
-static int note_source(struct message *message, const struct session *publisher)
+int publish_note_source(struct message *message,
+			const struct session *publisher)
 {
-	const struct acl_subject *subject;
+	const struct acl_subject *subject = &publisher->subject;
 
-	if (!publisher || !message->payload_len || message->source)
+	if (message->source)
 		return 0;
-	subject = &publisher->subject;
 	return message_set_source(message, subject->listener, publisher->id,
 				  publisher->id_len, subject->who.user,
 				  subject->who.user ? subject->who.user_len : 0);
@@ -123,8 +123,10 @@ static int note_source(struct message *message, const struct session *publisher)
 /* [MQTT-3.3.1-5] to [MQTT-3.3.1-11] */
 static int keep(struct message *message, const struct session *publisher)
 {
-	int err = note_source(message, publisher);
+	int err = 0;
 
+	if (publisher && message->payload_len)
+		err = publish_note_source(message, publisher);
 	if (!err)
 		err = retained_set(message);
 	if (!err && store_enabled())

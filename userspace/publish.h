@@ -32,6 +32,10 @@ u8 publish_qos(u8 granted, const struct message *message);
  */
 int publish_from_sink(struct message *message, u32 conn_id, u8 flags);
 
+/* Notes in a message who has published it, if nobody has yet. 0 or -ENOMEM. */
+int publish_note_source(struct message *message,
+			const struct session *publisher);
+
 /*
  * Distributes a message, which nobody acknowledges: the will of @publisher's
  * client, or of nobody, NULL, that it may publish; which nobody else has.

@@ -117,13 +117,23 @@ static void journal_session(const struct session *session)
 			session->id_len, NULL, 0);
 }
 
+/* Of who has not come back since the daemon was started, the will knows who. */
+static bool may_publish(const struct session *session,
+			const struct message *will)
+{
+	if (!session->subject.known && will->source)
+		return acl_source_may(will->source, will->data,
+				      will->topic_len);
+	return acl_may(&session->subject, will->data, will->topic_len,
+		       KMQTT_ACCESS_WRITE);
+}
+
 static void publish_the_will(struct session *session, struct message *will,
 			     bool retain)
 {
 	char text[LOG_ESCAPED(LOG_TEXT_MAX)];
 
-	if (!acl_may(&session->subject, will->data, will->topic_len,
-		     KMQTT_ACCESS_WRITE) ||
+	if (!may_publish(session, will) ||
 	    publish_will(will, retain, session))
 		return;
 	log_print(LOG_TYPE_ERROR,
@@ -500,6 +510,8 @@ bool session_leave_will(struct session *session, struct message *will,
 	away->will = will;
 	away->retain = retain;
 	away->due = due_after(session, delay);
+	/* Without memory for it, it is judged only as long as this daemon lives. */
+	publish_note_source(will, session);
 	stored = (struct store_will){ away->due, will, retain };
 	if (session->sid)
 		store_will_set(session->sid, &stored);

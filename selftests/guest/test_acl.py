@@ -13,6 +13,7 @@ import socket
 import subprocess
 import tempfile
 
+import mqtt5
 from broker import CONFIG, PORT, Broker, client
 from ktap import Skip, equal, main, note, seed, test, times, wait_until
 from mqtt import publish
@@ -239,6 +240,28 @@ def _(fixture):
                 client(f"joe{topic}", username="joe",
                        will=(topic, b"", qos, False)).reset()
             equal(one.message()[0], f"w/yes/{qos}")
+
+
+@test("a will that was stored is judged by the rules of when it is published")
+def _(fixture):
+    broker = fixture.persistent(config(ADMIN + "user joe\ntopic write w/#\n"))
+    fixture.restart(broker)
+    with admin(clean=False) as one:
+        one.subscribe(("w/#", 1))
+        one.disconnect()
+    for name in "denied", "allowed":
+        mqtt5.client(name, username="joe", properties=mqtt5.lasting(),
+                     will=(f"w/{name}", b"gone", 1, False),
+                     will_properties=[(mqtt5.WILL_DELAY, 2)]).close()
+    fixture.await_conns(0)
+    # Its CONNACK waits for the disk, to which the wills have gone before.
+    with mqtt5.client("later", username="joe", properties=mqtt5.lasting()):
+        pass
+    config(ADMIN + "user joe\ntopic write w/allowed\n")
+    fixture.restart(broker)
+    with admin(clean=False, present=True) as one:
+        equal(one.message(), ("w/allowed", b"gone"))
+        one.quiet()
 
 
 @test("what is queued is judged when it is queued, and when it is sent "
