@@ -407,6 +407,7 @@ static int load_session(sqlite3_stmt *statement,
 		.queued_bytes = sqlite3_column_int64(statement, 4),
 		.seen = sqlite3_column_int64(statement, 2),
 		.expiry = sqlite3_column_int64(statement, 5),
+		.retained = sqlite3_column_int64(statement, 6),
 	};
 
 	return session.id ? loader->session(&session) : -ENOMEM;
@@ -478,7 +479,8 @@ static int load(const struct store_loader *loader, u64 *next_sid)
 	message_ids_from(message + 1);
 
 	err = each("SELECT s.sid, s.id, s.seen, count(d.seq),"
-		   " coalesce(sum(d.bytes), 0), s.expiry"
+		   " coalesce(sum(d.bytes), 0), s.expiry,"
+		   " coalesce(sum(d.retain), 0)"
 		   " FROM session s LEFT JOIN delivery d ON d.sid = s.sid"
 		   " GROUP BY s.sid", load_session, loader);
 	if (!err)

@@ -747,6 +747,7 @@ void outbound_load(struct outbound *outbound, const struct store_session *stored
 {
 	outbound->beyond = stored->queued;
 	outbound->queued = stored->queued;
+	outbound->exempt = stored->retained;
 	outbound->queued_bytes = stored->queued_bytes;
 	outbound->next_seq = stored->next_seq;
 }

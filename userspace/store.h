@@ -59,6 +59,7 @@ enum store_state {
  * @next_seq: higher than any that a delivery of it ever had; with a gap, since
  *	the store counts ahead, once for all sessions
  * @queued: deliveries that it has
+ * @retained: those of them that are STORE_RETAINED
  * @queued_bytes: message_bytes() of them
  * @seen: seconds since 1970, when its connection ended, 0 if it had one when
  *	the store was written last
@@ -71,6 +72,7 @@ struct store_session {
 	u16 id_len;
 	u64 next_seq;
 	u32 queued;
+	u32 retained;
 	u64 queued_bytes;
 	s64 seen;
 	u32 expiry;

@@ -621,6 +621,7 @@ static void log_shapes(const struct client *client)
 static void acknowledge(struct client *client)
 {
 	struct subscribing *subscribing = client->subscribing;
+	u64 before = store_queued();
 
 	send_ack(client);
 	if (subscribing->refused)
@@ -628,8 +629,10 @@ static void acknowledge(struct client *client)
 	subscribing->acknowledged = true;
 	if (subscribing->subscribe && !send_batch(client))
 		return;
-	commit_silently(client,
-			session_change(client->session, store_queued()));
+	if (store_queued() != before)
+		commit_silently(client,
+				session_change(client->session,
+					       store_queued()));
 	subscribe_free(client);
 	if (hold_is_up(client))
 		hold_snapshot(client);

@@ -208,6 +208,8 @@ def back_at_once(broker):
     fields = {"clean": False, "properties": lasting()}
     with client("watcher") as watcher, Client() as late:
         watcher.subscribe(("w", 1))
+        marker = client("marker", will=("w", b"later", 1, False),
+                        will_properties=[(WILL_DELAY, 2)], properties=lasting())
         whole = connect("dies", **fields)
         late.send(whole[:5])
         dies = client("dies", receive_buffer=4096, will=("w", b"gone", 1, False),
@@ -228,11 +230,14 @@ def back_at_once(broker):
         broker.start_daemon()
         late.connected(True)
         late.disconnect()
-        time.sleep(2.5)  # the delay, and a tick
+        # By then the other one would have come.
+        marker.close()
+        equal(watcher.message()[1], b"later")
         watcher.quiet()
         for one in others:
             one.close()
-    client("dies").disconnect()
+    for name in "dies", "marker":
+        client(name).disconnect()
 
 
 @test("an adopted session expires as it was asked for, and is taken over with"

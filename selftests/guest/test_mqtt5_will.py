@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """MQTT 5: wills, their properties and delay (3.1.2.5, 3.1.3.2, 3.14.4)."""
 
+import contextlib
 import time
 
 from broker import CONFIG, any_broker
@@ -336,58 +337,61 @@ def own(_):
         one.quiet()
 
 
-@cases([(f"a delay goes on across {what} [MQTT-3.1.2-7] [MQTT-3.1.2-8]", how)
-        for what, how in (
-            ("a restart", lambda broker: broker.restart(broker.config)),
-            ("kill -9", lambda broker: broker.crash()))])
-def across(broker, how):
+HOWS = [("a restart", lambda broker: broker.restart(broker.config)),
+        ("kill -9", lambda broker: broker.crash())]
+
+
+@contextlib.contextmanager
+def stored(broker):
+    """Meanwhile there is a database, and "durable" in it, to whom wills go."""
     broker.restart(broker.persistent())
     with client("durable", properties=lasting()) as one:
         one.subscribe(("w/#", 1))
         one.disconnect()
-    with_will(will_properties=[(WILL_DELAY, 3), *PROPERTIES],
-              properties=lasting()).close()
-    with_will(name="other", will_properties=LONG, properties=lasting()).close()
+    yield
+    broker.restart(CONFIG)
+
+
+def on_disk(broker):
+    """Wait until the wills of those who have gone are."""
     broker.await_conns(0)
-    # Its CONNACK waits for the disk, to which the wills have gone before.
+    # Its CONNACK waits for the disk, to which they have gone before.
     with client("later", properties=lasting()) as one:
         one.disconnect()
-    how(broker)
-    with back("durable") as one:
-        told(one, properties=PROPERTIES)
-        client("other").disconnect()
-        told(one)
-    for name in "durable", "dies", "later":
-        client(name).disconnect()
-    broker.restart(CONFIG)
+
+
+@cases([(f"a delay goes on across {what} [MQTT-3.1.2-7] [MQTT-3.1.2-8]", how)
+        for what, how in HOWS])
+def across(broker, how):
+    with stored(broker):
+        with_will(will_properties=[(WILL_DELAY, 3), *PROPERTIES],
+                  properties=lasting()).close()
+        with_will(name="other", will_properties=LONG,
+                  properties=lasting()).close()
+        on_disk(broker)
+        how(broker)
+        with back("durable") as one:
+            told(one, properties=PROPERTIES)
+            client("other").disconnect()
+            told(one)
 
 
 @cases([(f"published after {what}: retained, queued, and so it stays", how)
-        for what, how in (
-            ("a restart", lambda broker: broker.restart(broker.config)),
-            ("kill -9", lambda broker: broker.crash()))])
+        for what, how in HOWS])
 def stays(broker, how):
-    broker.restart(broker.persistent())
-    with client("durable", properties=lasting()) as one:
-        one.subscribe(("w/#", 1))
-        one.disconnect()
-    with_will(retain=True, will_properties=[(WILL_DELAY, 2)],
-              properties=lasting()).close()
-    broker.await_conns(0)
-    with client("later", properties=lasting()) as one:
-        one.disconnect()
-    how(broker)
-    with witness() as one:
-        equal(one.accept(one.delivery()).payload, b"gone")
-    for _ in range(2):
+    with stored(broker):
+        with_will(retain=True, will_properties=[(WILL_DELAY, 2)],
+                  properties=lasting()).close()
+        on_disk(broker)
         how(broker)
         with witness() as one:
-            told(one, retain=True)
-    with back("durable") as one:
-        told(one)
-    for name in "durable", "dies", "later":
-        client(name).disconnect()
-    broker.restart(CONFIG)
+            equal(one.accept(one.delivery()).payload, b"gone")
+        for _ in range(2):
+            how(broker)
+            with witness() as one:
+                told(one, retain=True)
+        with back("durable") as one:
+            told(one)
 
 
 @test("queued for a session that is away, with its properties [MQTT-3.1.2-8]"

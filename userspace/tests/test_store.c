@@ -349,6 +349,7 @@ static struct session *session_by_sid(u64 sid)
 }
 
 static u64 loaded_bytes[SESSIONS];
+static u32 loaded_retained[SESSIONS];
 
 static int on_session(const struct store_session *session)
 {
@@ -366,6 +367,7 @@ static int on_session(const struct store_session *session)
 	loaded.sessions[i].seen = session->seen;
 	loaded.sessions[i].expiry = session->expiry;
 	loaded_bytes[i] = session->queued_bytes;
+	loaded_retained[i] = session->retained;
 	return 0;
 }
 
@@ -530,6 +532,15 @@ static u64 queued_bytes(const struct session *session)
 	return bytes;
 }
 
+static u32 queued_retained(const struct session *session)
+{
+	u32 i, count = 0;
+
+	for (i = 0; i < session->nr; i++)
+		count += !!(session->deliveries[i].flags & STORE_RETAINED);
+	return count;
+}
+
 /* Compares what was loaded with the model, and reads the queues. */
 static void expect_model(void)
 {
@@ -549,6 +560,8 @@ static void expect_model(void)
 		EXPECT(have->nr == want->nr, "session %u: %u, not %u", i,
 		       have->nr, want->nr);
 		EXPECT(loaded_bytes[i] == queued_bytes(want), "session %u", i);
+		EXPECT(loaded_retained[i] == queued_retained(want),
+		       "session %u: %u retained", i, loaded_retained[i]);
 		EXPECT(!memcmp(have->filters, want->filters,
 			       sizeof(want->filters)), "session %u", i);
 		EXPECT(!memcmp(have->inbound, want->inbound,
