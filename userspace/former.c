@@ -282,8 +282,10 @@ static void end_one(struct former *former)
 {
 	bool left = leave_will(former);
 
-	if (former->session)
+	if (former->session) {
+		outbound_lost(former->session, former->now.seq);
 		session_abandon(former->session);
+	}
 	former_write_end(former->cookie, left);
 	former_free(former);
 }

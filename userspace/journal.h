@@ -66,6 +66,8 @@
  *	has reached mark @b; @c is 1 if subscriptions have KMQTT_SUB_UPGRADE
  * @JOURNAL_INJECTION: message @sid is to be injected, as number @a; @b is 1 if it
  *	was published with the retain flag, @c the connection that published it
+ * @JOURNAL_SESSION_SENT: deliveries up to place @a were sent on a connection that
+ *	has ended
  */
 enum journal_type {
 	JOURNAL_SESSION,
@@ -90,6 +92,7 @@ enum journal_type {
 	JOURNAL_CONN_DEL,
 	JOURNAL_SINK,
 	JOURNAL_INJECTION,
+	JOURNAL_SESSION_SENT,
 };
 
 /**

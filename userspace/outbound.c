@@ -269,15 +269,20 @@ bool outbound_add(struct session *session, const struct store_delivery *wanted)
 	return false;
 }
 
+static void set_sent(const struct session *session, struct delivery *delivery)
+{
+	if (delivery->state != STORE_QUEUED)
+		return;
+	delivery->state = STORE_SENT;
+	if (is_stored(session, delivery))
+		store_delivery_state(session->sid, delivery->seq, STORE_SENT);
+}
+
 /* It has left on the connection that there is. */
 static void adopt(struct session *session, struct delivery *delivery)
 {
 	from_waiting(&session->outbound, delivery);
-	delivery->dup = false;
-	if (delivery->state == STORE_QUEUED) {
-		delivery->state = STORE_SENT;
-		store_delivery_state(session->sid, delivery->seq, STORE_SENT);
-	}
+	set_sent(session, delivery);
 	to_inflight(&session->outbound, delivery);
 }
 
@@ -298,6 +303,37 @@ void outbound_adopt(struct session *session, u64 seq)
 	outbound->recalling = outbound->beyond && seq;
 }
 
+/* Those of earlier connections are the first that wait. */
+static void set_all_sent(struct session *session)
+{
+	struct outbound *outbound = &session->outbound;
+	struct delivery *delivery;
+
+	TAILQ_FOREACH(delivery, &outbound->waiting, link) {
+		if (delivery->seq > outbound->sent)
+			break;
+		set_sent(session, delivery);
+	}
+}
+
+static void journal_sent(const struct session *session)
+{
+	if (session->sid)
+		journal_append(JOURNAL_SESSION_SENT, session->sid,
+			       session->outbound.sent, 0, 0);
+}
+
+void outbound_lost(struct session *session, u64 seq)
+{
+	struct outbound *outbound = &session->outbound;
+
+	if (seq <= outbound->sent)
+		return;
+	outbound->sent = seq;
+	journal_sent(session);
+	set_all_sent(session);
+}
+
 /* Reading of those beyond */
 
 static void take(struct session *session, const struct reading *reading,
@@ -314,10 +350,11 @@ static void take(struct session *session, const struct reading *reading,
 	}
 	*delivery = stored_delivery(stored);
 	delivery->change = reading->change;
-	delivery->dup = stored->state == STORE_SENT;
 	to_waiting(outbound, delivery);
 	if (delivery->seq && delivery->seq <= outbound->adopted)
 		adopt(session, delivery);
+	else if (delivery->seq && delivery->seq <= outbound->sent)
+		set_sent(session, delivery);
 }
 
 /* All that the client may acknowledge is known once @last has been read. */
@@ -438,15 +475,13 @@ static bool send_publish(struct session *session, struct delivery *delivery)
 
 	if (delivery->flags)
 		flags |= KMQTT_FLAG_RETAIN;
-	if (delivery->dup)
+	if (delivery->state == STORE_SENT)
 		flags |= KMQTT_FLAG_DUP;
 	if (!client_publish(session->client, delivery->message,
 			    delivery->origin, flags,
 			    delivery->qos ? packet_id(delivery->seq) : 0))
 		return false;
-	if (is_stored(session, delivery) && delivery->state == STORE_QUEUED)
-		store_delivery_state(session->sid, delivery->seq, STORE_SENT);
-	delivery->state = STORE_SENT;
+	set_sent(session, delivery);
 	if (delivery->seq)
 		session->client->published = delivery->seq;
 	return true;
@@ -554,18 +589,24 @@ void outbound_resume(struct session *session)
 	outbound_pump(session);
 }
 
-/* Those in flight become the first of those that wait, in order. */
-static void requeue(struct outbound *outbound)
+/*
+ * Those in flight become the first of those that wait, in order. The place of the
+ * last of them, or 0.
+ */
+static u64 requeue(struct outbound *outbound)
 {
 	struct delivery *delivery;
+	u64 last = 0;
 
 	while ((delivery = TAILQ_LAST(&outbound->inflight, deliveries))) {
 		from_inflight(outbound, delivery);
 		TAILQ_INSERT_HEAD(&outbound->waiting, delivery, link);
 		outbound->waiting_count++;
 		count_queued(outbound, delivery);
-		delivery->dup = delivery->state == STORE_SENT;
+		if (last < delivery->seq)
+			last = delivery->seq;
 	}
+	return last;
 }
 
 static void stop_reading(struct outbound *outbound)
@@ -598,7 +639,7 @@ void outbound_suspend(struct session *session)
 	stop_reading(outbound);
 	outbound->adopted = 0;
 	outbound->recalling = false;
-	requeue(outbound);
+	outbound_lost(session, requeue(outbound));
 	forget_fleeting(outbound);
 	while (session_on_disk(session) &&
 	       (delivery = TAILQ_FIRST(&outbound->waiting))) {
@@ -799,9 +840,20 @@ void outbound_journaled_del(struct outbound *outbound, u64 seq)
 	delivery_free(delivery);
 }
 
+void outbound_journaled_sent(struct outbound *outbound, u64 seq)
+{
+	if (outbound->sent < seq)
+		outbound->sent = seq;
+}
+
+void outbound_journaled_all(struct session *session)
+{
+	set_all_sent(session);
+}
+
 /*
- * One that was sent once says so again. The message of one that was released is
- * gone: it was sent, and its place in the order is what matters.
+ * The message of one that was released is gone: it was sent, and its place in the
+ * order is what matters.
  */
 static void rewrite(const struct session *session,
 		    const struct delivery *delivery)
@@ -827,10 +879,15 @@ static void rewrite(const struct session *session,
 
 void outbound_rewrite(const struct session *session)
 {
+	const struct outbound *outbound = &session->outbound;
 	const struct delivery *delivery;
 
-	TAILQ_FOREACH(delivery, &session->outbound.inflight, link)
+	if (outbound->sent && (outbound->queued || outbound->inflight_count))
+		journal_sent(session);
+	if (session_on_disk(session))
+		return;
+	TAILQ_FOREACH(delivery, &outbound->inflight, link)
 		rewrite(session, delivery);
-	TAILQ_FOREACH(delivery, &session->outbound.waiting, link)
+	TAILQ_FOREACH(delivery, &outbound->waiting, link)
 		rewrite(session, delivery);
 }

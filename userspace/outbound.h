@@ -33,8 +33,7 @@ struct store_session;
  * @change: of the store, that has to be on disk before a QoS 2 PUBLISH leaves
  * @qos: delivered at
  * @flags: mask of STORE_RETAINED and STORE_RETAIN
- * @dup: it has been sent on an earlier connection
- * @state: enum store_state
+ * @state: enum store_state; STORE_SENT and waiting: to be sent again, with DUP
  */
 struct delivery {
 	TAILQ_ENTRY(delivery) link;
@@ -44,7 +43,6 @@ struct delivery {
 	u64 change;
 	u8 qos;
 	u8 flags;
-	bool dup;
 	u8 state;
 };
 
@@ -63,6 +61,7 @@ TAILQ_HEAD(deliveries, delivery);
  *	up to as many as there are
  * @queued_bytes: message_bytes() of @queued
  * @next_seq: of the next delivery
+ * @sent: those up to this place were sent on a connection that has ended
  * @adopted: those up to this place were sent on the connection that there is, by
  *	the daemon before
  * @reading: a page of those beyond is being read
@@ -82,6 +81,7 @@ struct outbound {
 	bool recalling;
 	u64 queued_bytes;
 	u64 next_seq;
+	u64 sent;
 	u64 adopted;
 	struct reading *reading;
 };
@@ -135,13 +135,23 @@ void outbound_load(struct outbound *outbound,
  */
 void outbound_adopt(struct session *session, u64 seq);
 
+/*
+ * A connection of the daemon before, which had sent deliveries up to @seq, has
+ * ended: what of them is not acknowledged is sent again, with DUP [MQTT-3.3.1-1].
+ */
+void outbound_lost(struct session *session, u64 seq);
+
 /* What the journal says, while it is read. */
 int outbound_journaled(struct session *session,
 		       const struct store_delivery *journaled);
 void outbound_journaled_released(struct outbound *outbound, u64 seq);
 void outbound_journaled_del(struct outbound *outbound, u64 seq);
+void outbound_journaled_sent(struct outbound *outbound, u64 seq);
 
-/* Writes them to the journal anew. */
+/* All has been read. */
+void outbound_journaled_all(struct session *session);
+
+/* Writes what it has to say to the journal anew. */
 void outbound_rewrite(const struct session *session);
 
 /*

@@ -901,6 +901,9 @@ static int journaled_change(struct session *session,
 	case JOURNAL_DELIVERY_DEL:
 		outbound_journaled_del(&session->outbound, record->a);
 		break;
+	case JOURNAL_SESSION_SENT:
+		outbound_journaled_sent(&session->outbound, record->a);
+		break;
 	case JOURNAL_INBOUND:
 		return journaled_inbound(session, record);
 	case JOURNAL_INBOUND_DEL:
@@ -943,6 +946,7 @@ void session_loaded(void)
 
 	TAILQ_FOREACH(session, &all, link) {
 		journal_halves(session);
+		outbound_journaled_all(session);
 		session->match_stamp = 0;
 	}
 	for (i = 0; i < messages.size; i++) {
@@ -970,23 +974,29 @@ static void rewrite_will(const struct session *session)
 		});
 }
 
-void session_rewrite(void)
+/* What a session that is in the journal is, but for its deliveries. */
+static void rewrite(const struct session *session)
 {
 	const struct subscription *subscription;
-	const struct session *session;
 	u32 i;
+
+	journal_session(session);
+	rewrite_will(session);
+	TAILQ_FOREACH(subscription, &session->subscriptions, own)
+		write_subscription(session, subscription);
+	for (i = 0; i < session->inbound.count; i++)
+		journal_append(JOURNAL_INBOUND, session->sid,
+			       session->inbound.ids[i], 0, 0);
+}
+
+void session_rewrite(void)
+{
+	const struct session *session;
 
 	TAILQ_FOREACH(session, &all, link) {
 		journal_halves(session);
-		if (!(session->sid & JOURNAL_SID))
-			continue;
-		journal_session(session);
-		rewrite_will(session);
-		TAILQ_FOREACH(subscription, &session->subscriptions, own)
-			write_subscription(session, subscription);
-		for (i = 0; i < session->inbound.count; i++)
-			journal_append(JOURNAL_INBOUND, session->sid,
-				       session->inbound.ids[i], 0, 0);
+		if (session->sid & JOURNAL_SID)
+			rewrite(session);
 		outbound_rewrite(session);
 	}
 }

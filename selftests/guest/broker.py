@@ -269,6 +269,22 @@ class Broker(Module):
         self.end()
         self.start_daemon()
 
+    def replace_losing(self, client, meanwhile):
+        """Replace the daemon; a connection is lost before that, or meanwhile."""
+        conn = self.record(client)["id"]
+
+        def await_gone():
+            wait_until(lambda: conn not in [r["id"] for r in self.nl.conns()],
+                       "gone")
+
+        if meanwhile:
+            self.end()
+        client.reset()
+        if not meanwhile:
+            await_gone()
+        self.replace()
+        await_gone()
+
     def hand_over(self):
         """Have another process of the daemon take over."""
         done = subprocess.run([TOP / "tools/kmqttctl", "handover"],

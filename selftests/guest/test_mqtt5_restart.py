@@ -94,6 +94,27 @@ def in_flight(broker):
         one.quiet()
 
 
+@cases([(f"kill -9, {what}: what had been sent comes again with DUP, though"
+         " it has expired [MQTT-3.3.1-1] [MQTT-4.3.3-7]", meanwhile)
+        for what, meanwhile in (("its connection ended before", False),
+                                ("its connection ended meanwhile", True))])
+def expired(broker, meanwhile):
+    """What has been sent is finished, whatever time has passed."""
+    with client("away", properties=lasting()) as one, client() as other:
+        one.subscribe(("q", 2))
+        other.publish("q", b"sent", 2, properties=[*SENT, (MESSAGE_EXPIRY, 1)])
+        sent = one.delivery()
+        broker.replace_losing(one, meanwhile)
+        other.publish("q", b"late", 2, properties=[(MESSAGE_EXPIRY, 1)])
+        time.sleep(2.2)  # what takes time
+    with back("away") as one:
+        whole = one.accept(one.delivery())
+        equal((whole.payload, whole.dup, whole.number, whole.all(USER)),
+              (b"sent", True, sent.number, [("a", "b"), ("a", "a")]))
+        one.quiet()
+    client("away").disconnect()
+
+
 @test("a QoS 2 PUBLISH half done is not delivered again [MQTT-4.3.3-10]")
 def inbound(broker):
     with client("subscriber") as one, client("publisher") as other:
@@ -216,7 +237,12 @@ def back_at_once(broker):
                       will_properties=[(WILL_DELAY, 1)], **fields)
         dies.subscribe(("huge", 1))
         # Their adoption takes longer than to read the rest of a CONNECT.
-        others = [client(f"c{number}") for number in range(300)]
+        # All at once: a CONNECT that is not whole has 10 s.
+        others = [Client() for _ in range(300)]
+        for number, one in enumerate(others):
+            one.send(connect(f"c{number}"))
+        for one in others:
+            one.connected()
         watcher.publish("huge", bytes(1000000), 1)
         record = wait_until(lambda: broker.record(dies) if
                             broker.record(dies)["partial"] else None,

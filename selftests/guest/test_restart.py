@@ -23,11 +23,19 @@ KILLS = 50 if LONG else 4
 BURST = 10  # messages that are published before the slowest is waited for
 ANSWER = packet(PINGRESP, 0)
 WINDOW = 40  # messages that the slowest has not got; fewer than a ring has
+DUP = 8
 
 
 def will(topic, qos=0):
     """Return the fields of a CONNECT with a will."""
     return {"will": (topic, b"gone", qos, False)}
+
+
+GONE = [(f"{where}, {what}, {times}", persistent, meanwhile, kills)
+        for where, persistent in (("in memory", False), ("on disk", True))
+        for what, meanwhile in (("its connection ended before", False),
+                                ("its connection ended meanwhile", True))
+        for times, kills in (("once", 0), ("and again", 1))]
 
 
 class Crowd:
@@ -190,6 +198,36 @@ def in_flight(broker):
         equal((after.payload, after.dup), (b"next", False))
         assert after.number not in (first.number, second.number, third.number)
         one.quiet()
+
+
+@cases([(f"kill -9, a session {what}: what had been sent comes again with DUP"
+         " [MQTT-3.3.1-1]", *how) for what, *how in GONE])
+def redelivered(broker, persistent, meanwhile, kills):
+    if persistent:
+        broker.restart(broker.persistent())
+    with client("away", clean=False) as one, client() as other:
+        one.subscribe(("q", 2))
+        for qos in 1, 2, 2:
+            other.publish("q", b"sent", qos)
+        sent = [one.delivery() for _ in range(3)]
+        one.send(acknowledge(PUBREC, sent[2].number))
+        one.acknowledged(PUBREL, sent[2].number)
+        broker.replace_losing(one, meanwhile)
+        other.publish("q", b"new", 1)
+        for _ in range(kills):
+            broker.replace()
+    with client("away", present=True, clean=False) as one:
+        for whole in sent[:2]:
+            equal(one.packet(), (whole.kind, whole.flags | DUP, whole.body))
+        one.acknowledged(PUBREL, sent[2].number)
+        one.send(acknowledge(PUBCOMP, sent[2].number))
+        for whole in sent[:2]:
+            one.accept(whole)
+        whole = one.accept(one.delivery())
+        equal((whole.payload, whole.dup), (b"new", False))
+        one.disconnect()
+    client("away").disconnect()
+    broker.restart(CONFIG)
 
 
 @test("a QoS 2 PUBLISH half done is not delivered again")
