@@ -31,10 +31,14 @@ def will(topic, qos=0):
     return {"will": (topic, b"gone", qos, False)}
 
 
-GONE = [(f"{where}, {what}, {times}", persistent, meanwhile, kills)
+GONE = [(f"{where}, its connection {what}, {times}", persistent, kill, kills)
         for where, persistent in (("in memory", False), ("on disk", True))
-        for what, meanwhile in (("its connection ended before", False),
-                                ("its connection ended meanwhile", True))
+        for what, kill in (
+            ("ended before", lambda broker, one:
+             broker.replace_losing(one, False)),
+            ("ended meanwhile", lambda broker, one:
+             broker.replace_losing(one, True)),
+            ("forgotten meanwhile", lambda broker, one: broker.crash()))
         for times, kills in (("once", 0), ("and again", 1))]
 
 
@@ -202,18 +206,20 @@ def in_flight(broker):
 
 @cases([(f"kill -9, a session {what}: what had been sent comes again with DUP"
          " [MQTT-3.3.1-1]", *how) for what, *how in GONE])
-def redelivered(broker, persistent, meanwhile, kills):
+def redelivered(broker, persistent, kill, kills):
     if persistent:
         broker.restart(broker.persistent())
-    with client("away", clean=False) as one, client() as other:
+    with client("away", clean=False) as one:
         one.subscribe(("q", 2))
-        for qos in 1, 2, 2:
-            other.publish("q", b"sent", qos)
+        with client() as other:
+            for qos in 1, 2, 2:
+                other.publish("q", b"sent", qos)
         sent = [one.delivery() for _ in range(3)]
         one.send(acknowledge(PUBREC, sent[2].number))
         one.acknowledged(PUBREL, sent[2].number)
-        broker.replace_losing(one, meanwhile)
-        other.publish("q", b"new", 1)
+        kill(broker, one)
+        with client() as other:
+            other.publish("q", b"new", 1)
         for _ in range(kills):
             broker.replace()
     with client("away", present=True, clean=False) as one:
