@@ -63,6 +63,9 @@ void commit_forget(struct client *client)
 
 	while ((ack = STAILQ_FIRST(&client->held))) {
 		STAILQ_REMOVE_HEAD(&client->held, link);
+		/* Once it is gone, commit_journal() cannot say with which mark. */
+		if (ack->inbound)
+			journal_keep(ack->change);
 		free(ack);
 	}
 	if (client->committing)
