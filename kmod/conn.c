@@ -209,6 +209,17 @@ void kmqtt_conn_del_all(struct kmqtt_ns *ns, bool abort, enum kmqtt_end end)
 		kmqtt_conn_del(conn, abort, end);
 }
 
+/* Nothing more comes from the worker: whoever waits in recv(), send() or poll(),
+ * for whatever it may be, is to look again. saved_data_ready() alone would pass
+ * over those who poll for room.
+ */
+static void set_eof(struct kmqtt_conn *conn)
+{
+	WRITE_ONCE(conn->rx_eof, true);
+	conn->saved_state_change(conn->sk);
+	conn->saved_data_ready(conn->sk);
+}
+
 /**
  * kmqtt_conn_end() - the kernel is through with a connection
  * @worker: its worker
@@ -225,8 +236,7 @@ void kmqtt_conn_end(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
 	kmqtt_rx_abandon(conn);
 	kmqtt_tx_purge(worker, conn);
 	WRITE_ONCE(conn->held, false);
-	WRITE_ONCE(conn->rx_eof, true);
-	conn->saved_data_ready(conn->sk);
+	set_eof(conn);
 	kmqtt_conn_event(conn, KMQTT_EVENT_ENDED);
 }
 
@@ -243,9 +253,7 @@ void kmqtt_conn_drop(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 	kmqtt_rx_abandon(conn);
 	/* While the namespace, in whose memory they are, is there for sure. */
 	kmqtt_aliases_free(conn);
-	/* Nobody may be waiting in recv(), or be told that it is not ready. */
-	WRITE_ONCE(conn->rx_eof, true);
-	conn->saved_data_ready(conn->sk);
+	set_eof(conn);
 	/* Messages may outlive it; there is nothing left to resume. */
 	clear_bit(KMQTT_CONN_NO_CREDIT, &conn->flags);
 	atomic_dec(&worker->nr_conns);

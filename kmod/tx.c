@@ -568,9 +568,12 @@ static void tx_conn(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 		kmqtt_count(worker, conn->ns, KMQTT_A_COUNTER_TX_CALLS, 1);
 	}
 	partial = begun(&conn->ring);
-	if (conn->tx_partial && !partial)
-		wake_up_interruptible_all(sk_sleep(sk));
-	WRITE_ONCE(conn->tx_partial, partial);
+	if (unlikely(partial != conn->tx_partial)) {
+		WRITE_ONCE(conn->tx_partial, partial);
+		/* poll() looks without the lock: not before it can see that. */
+		if (!partial)
+			wake_up_interruptible_all(sk_sleep(sk));
+	}
 	bh_unlock_sock(sk);
 
 	/* The receiving side looks at what has become of the socket. */
