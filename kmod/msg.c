@@ -174,7 +174,7 @@ struct kmqtt_msg *kmqtt_msg_alloc(struct kmqtt_ns *ns, u32 len, gfp_t gfp)
 	}
 	msg->page = page;
 	msg->counted = true;
-	atomic64_add(len, &ns->memory.used);
+	atomic64_add(kmqtt_msg_charge(msg), &ns->memory.used);
 	return msg;
 }
 
@@ -231,7 +231,7 @@ void kmqtt_msg_put(struct kmqtt_msg *msg)
 		return;
 
 	if (msg->counted)
-		atomic64_sub(msg->len, &msg->ns->memory.used);
+		atomic64_sub(kmqtt_msg_charge(msg), &msg->ns->memory.used);
 	data_free(msg->data, msg->page);
 	/* Those of the daemon are charged to its memory cgroup. */
 	if (msg->publisher) {

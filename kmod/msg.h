@@ -81,7 +81,7 @@ struct kmqtt_msg_ticket {
  * @form: how @data is encoded: KMQTT_FORM_5 or 0
  * @qos: QoS it was published at; the packet itself always says 0
  * @sink: KMQTT_SINK_*; the packet itself never says that it was retained
- * @counted: its bytes are, in kmqtt_ns.memory
+ * @counted: kmqtt_msg_charge() is, in kmqtt_ns.memory
  * @conn_id: who published it; 0: nobody that matters
  * @seq: of its record in the sink; 0: it has none, since it was injected
  * @first: ticket for the first target, so that the common case allocates none
@@ -134,7 +134,9 @@ static inline bool kmqtt_msg_fills(const struct kmqtt_msg *msg)
 	return !msg->page || msg->len >= page_size(msg->page) / 2;
 }
 
-/* What a message costs its publisher's credit: small ones more than they say. */
+/* What a message takes of its publisher's credit, and of memory: small ones more
+ * than they say.
+ */
 static inline u32 kmqtt_msg_charge(const struct kmqtt_msg *msg)
 {
 	return msg->len + sizeof(*msg);

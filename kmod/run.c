@@ -7,14 +7,21 @@
 #include "compat.h"
 #include "ns.h"
 
+/* Runs, and bodies, that a pool keeps at the most: a pass of as many messages
+ * (WORKER_BATCH), each to other subscribers, allocates none.
+ */
+enum { RUN_POOL = 512 };
+
 static struct kmqtt_run *run_new(struct kmqtt_run_pool *pool)
 {
 	struct kmqtt_run *run = pool->runs;
 
-	if (run)
+	if (run) {
 		pool->runs = run->next;
-	else
+		pool->nr_runs--;
+	} else {
 		run = kmalloc(sizeof(*run), GFP_KERNEL | __GFP_NOWARN);
+	}
 	if (!run)
 		return NULL;
 
@@ -35,22 +42,46 @@ static struct kmqtt_run *run_new(struct kmqtt_run_pool *pool)
 
 static void run_free(struct kmqtt_run_pool *pool, struct kmqtt_run *run)
 {
+	if (unlikely(pool->nr_runs == RUN_POOL)) {
+		kfree(run);
+		return;
+	}
 	run->next = pool->runs;
 	pool->runs = run;
+	pool->nr_runs++;
+}
+
+static struct kmqtt_run_body *body_new(struct kmqtt_run_pool *pool)
+{
+	struct kmqtt_run_body *body = pool->bodies;
+
+	if (!body)
+		return kmalloc(sizeof(*body), GFP_KERNEL | __GFP_NOWARN);
+	pool->bodies = body->next;
+	pool->nr_bodies--;
+	return body;
+}
+
+static void body_free(struct kmqtt_run_pool *pool, struct kmqtt_run_body *body)
+{
+	if (unlikely(pool->nr_bodies == RUN_POOL)) {
+		kfree(body);
+		return;
+	}
+	body->next = pool->bodies;
+	pool->bodies = body;
+	pool->nr_bodies++;
 }
 
 /* Get a run without messages and with one reference, or NULL. */
 struct kmqtt_run *kmqtt_run_alloc(struct kmqtt_run_pool *pool)
 {
-	struct kmqtt_run_body *body = pool->bodies;
 	struct kmqtt_run *run = run_new(pool);
+	struct kmqtt_run_body *body;
 
 	if (!run)
 		return NULL;
-	if (body)
-		pool->bodies = body->next;
-	else
-		body = kmalloc(sizeof(*body), GFP_KERNEL | __GFP_NOWARN);
+	body = body_new(pool);
 	if (!body) {
 		run_free(pool, run);
 		return NULL;
@@ -100,8 +131,7 @@ static void body_release(struct kmqtt_run_pool *pool, struct kmqtt_run *run)
 
 	for (i = 0; i < run->nr; i++)
 		kmqtt_msg_put(run->body->msgs[i]);
-	run->body->next = pool->bodies;
-	pool->bodies = run->body;
+	body_free(pool, run->body);
 	run->body = NULL;
 }
 
@@ -113,7 +143,7 @@ void kmqtt_run_put(struct kmqtt_run_pool *pool, struct kmqtt_run *run)
 	if (run->body)
 		body_release(pool, run);
 	if (run->ns)
-		atomic64_sub(run->bytes, &run->ns->memory.used);
+		atomic64_sub(run->charge, &run->ns->memory.used);
 	kvfree(run->copy);
 	run_free(pool, run);
 }
@@ -149,6 +179,14 @@ static u32 numbers(u8 form)
 	return form & KMQTT_FORM_5 ? 3 : 1;
 }
 
+/* Bytes of the allocation that an encoding is in: an element, the numbers of each
+ * message, and @bytes.
+ */
+static size_t copy_size(u32 nr, u8 form, u32 bytes)
+{
+	return sizeof(struct kvec) + numbers(form) * nr * sizeof(u32) + bytes;
+}
+
 /* Write messages in a form into one allocation of the right size: its bytes, and
  * in front of them the numbers. NULL without memory, or if that cannot be.
  */
@@ -162,7 +200,7 @@ static struct kvec *encode(struct kmqtt_msg *const *msgs, u32 nr, u8 form,
 
 	if (!bytes)
 		return NULL;
-	kv = kvmalloc(sizeof(*kv) + numbers(form) * nr * sizeof(*end) + bytes,
+	kv = kvmalloc(copy_size(nr, form, bytes),
 		      GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	if (!kv)
 		return NULL;
@@ -192,10 +230,12 @@ static struct kvec *encode(struct kmqtt_msg *const *msgs, u32 nr, u8 form,
 	return kv;
 }
 
-static void count(struct kmqtt_run *run, struct kmqtt_ns *ns)
+/* Count a run that outlives its pass, and @bytes that are its alone. */
+static void count(struct kmqtt_run *run, struct kmqtt_ns *ns, u32 bytes)
 {
 	run->ns = ns;
-	atomic64_add(run->bytes, &ns->memory.used);
+	run->charge = sizeof(*run) + bytes;
+	atomic64_add(run->charge, &ns->memory.used);
 }
 
 static void use_copy(struct kmqtt_run *run, struct kvec *kv, u32 nr, u8 form,
@@ -217,7 +257,7 @@ static void use_copy(struct kmqtt_run *run, struct kvec *kv, u32 nr, u8 form,
 	run->largest = run->end[0];
 	for (i = 1; i < nr; i++)
 		run->largest = max(run->largest, run->end[i] - run->end[i - 1]);
-	count(run, ns);
+	count(run, ns, copy_size(nr, form, run->bytes));
 }
 
 /**
@@ -264,8 +304,8 @@ static struct kvec *cut(const struct kmqtt_run *run, u32 nr)
 	u32 bytes = kmqtt_run_bytes(run, nr), *end;
 	struct kvec *kv;
 
-	kv = kvmalloc(sizeof(*kv) + numbers(run->form) * nr * sizeof(*end) +
-		      bytes, GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	kv = kvmalloc(copy_size(nr, run->form, bytes),
+		      GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	if (!kv)
 		return NULL;
 	end = (u32 *)(kv + 1);
@@ -350,6 +390,29 @@ void kmqtt_run_fill(struct kmqtt_run *run, const u32 *id)
 		write_left(run);
 }
 
+/* Whether a run is as small as it gets: its message has memory of its own, or
+ * most of a chunk, and is not less than the body that comes with it.
+ */
+static bool is_settled(const struct kmqtt_run *run)
+{
+	const struct kmqtt_msg *msg = run->body->msgs[0];
+
+	return run->nr == 1 && kmqtt_msg_fills(msg) &&
+	       msg->len >= sizeof(*run->body);
+}
+
+/* What a run that keeps its body takes, but for messages that are counted. */
+static u32 body_charge(const struct kmqtt_run *run)
+{
+	const struct kmqtt_run_body *body = run->body;
+	u32 bytes = sizeof(*body), i;
+
+	for (i = 0; i < run->nr; i++)
+		if (!body->msgs[i]->counted)
+			bytes += kmqtt_msg_charge(body->msgs[i]);
+	return bytes;
+}
+
 /**
  * kmqtt_run_settle() - let a run outlive its pass
  * @pool: the worker's
@@ -357,29 +420,26 @@ void kmqtt_run_fill(struct kmqtt_run *run, const u32 *id)
  *
  * A message may pin a chunk much larger than itself, so the messages' bytes
  * move to one allocation of the right size, shared by everybody who waits. A
- * large message has memory of its own already, or most of a chunk, and stays,
- * unless its expiry interval has to be written. Without memory everything stays
- * as it is.
+ * large message stays, unless its expiry interval has to be written. Without
+ * memory everything stays as it is.
  */
 void kmqtt_run_settle(struct kmqtt_run_pool *pool, struct kmqtt_run *run)
 {
 	static const struct kmqtt_ids none;
+	struct kvec *kv = NULL;
 	struct kmqtt_msg **msgs;
 	struct kmqtt_ns *ns;
-	struct kvec *kv;
 
 	if (!run->body)
 		return;
 	msgs = run->body->msgs;
 	ns = msgs[0]->ns;
-	if (run->nr == 1 && kmqtt_msg_fills(msgs[0]) && !run->expiring) {
-		if (!msgs[0]->counted)
-			count(run, ns);
+	if (run->expiring || !is_settled(run))
+		kv = encode(msgs, run->nr, run->form, &none);
+	if (!kv) {
+		count(run, ns, body_charge(run));
 		return;
 	}
-	kv = encode(msgs, run->nr, run->form, &none);
-	if (!kv)
-		return;
 	body_release(pool, run);
 	use_copy(run, kv, run->nr, run->form, ns);
 }

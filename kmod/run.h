@@ -67,7 +67,8 @@ struct kmqtt_run_body {
  * @expiries: likewise of the message expiry interval
  * @body: what @kv and @end are in, unless the run is an encoding
  * @copy: what they are in, if it is; and a run that is settled is one
- * @ns: in whose memory @bytes are counted, or NULL
+ * @charge: bytes that are counted for it in @ns's memory
+ * @ns: whose memory that is, or NULL
  */
 struct kmqtt_run {
 	struct kmqtt_run *next;
@@ -81,6 +82,7 @@ struct kmqtt_run {
 	bool splice;
 	u8 form;
 	u32 left;
+	u32 charge;
 	unsigned long expires;
 	struct kvec *kv;
 	u32 *end;
@@ -92,13 +94,17 @@ struct kmqtt_run {
 };
 
 /**
- * struct kmqtt_run_pool - runs for reuse
+ * struct kmqtt_run_pool - runs for reuse, as many as a pass may take
  * @runs: runs
  * @bodies: bodies
+ * @nr_runs: how many
+ * @nr_bodies: likewise
  */
 struct kmqtt_run_pool {
 	struct kmqtt_run *runs;
 	struct kmqtt_run_body *bodies;
+	u32 nr_runs;
+	u32 nr_bodies;
 };
 
 struct kmqtt_run *kmqtt_run_alloc(struct kmqtt_run_pool *pool);

@@ -571,6 +571,57 @@ def published_wrong(module):
                 module.nl.request("publish", values)
 
 
+# Memory
+
+def slabs():
+    """Bytes of the kernel's slabs that it could not do without."""
+    with open("/proc/meminfo", encoding="ascii") as meminfo:
+        words = dict(line.split(":") for line in meminfo)
+    return int(words["SUnreclaim"].split()[0]) * 1024
+
+
+def keeps_freed():
+    """Whether the kernel keeps for a while what is freed, as KASAN does."""
+    with open("/proc/kallsyms", encoding="ascii") as symbols:
+        return any(line.endswith(" kasan_quarantine_reduce\n")
+                   for line in symbols)
+
+
+@test("memory: messages that wait count with all that they take, and give it back")
+def waiting(module):
+    count, least = 30000, 100
+    equal(module.nl.stats()["memory"], 0)
+    with Attached(module.nl) as other:
+        one = Attached(module.nl, ring_messages=1000000, ring_bytes=1 << 30)
+        one.sub("a", "b", hold=True)
+        # Each in a run of its own: the next one has another topic.
+        other.send((publish("a", b"x") + publish("b", b"x")) * (count // 2))
+        wait_until(lambda: one.record()["ring_used_messages"] == count, "all")
+        memory, full = module.nl.stats()["memory"], slabs()
+        assert memory >= count * least, f"{memory} bytes for {count}"
+        assert memory <= count * 3 * least, f"{memory} bytes for {count}"
+        one.__exit__()
+        wait_until(lambda: not module.nl.stats()["memory"], "nothing held")
+        if not keeps_freed():
+            wait_until(lambda: slabs() <= full - count * least, "given back")
+
+
+@test("memory: injected messages that wait, likewise")
+def waiting_injected(module):
+    count, least, most = 200, 100, 1000
+    with Attached(module.nl) as one:
+        one.sub("a", "b", hold=True)
+        for number in range(count):
+            module.nl.publish("ab"[number % 2], b"x")
+        wait_until(lambda: one.record()["ring_used_messages"] == count, "all")
+        wait_until(lambda: module.nl.stats()["memory"] < count * most, "copied")
+        memory = module.nl.stats()["memory"]
+        assert memory >= count * least, f"{memory} bytes for {count}"
+        module.nl.conn_set(one.id, release=True)
+        equal(len(one.messages(count)), count)
+        wait_until(lambda: not module.nl.stats()["memory"], "nothing held")
+
+
 # Events
 
 @test("events: one wake-up, then none until a dump; bits stay until told")

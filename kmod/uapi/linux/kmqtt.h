@@ -154,8 +154,8 @@
  *	are not read, whatever their QoS, conn-add and sub-add are refused
  *	(EDQUOT; not the sink's), and what waits for sockets that take nothing is
  *	dropped, and counted as dropped for want of memory. Injected messages
- *	still pass. Messages are counted exactly, sockets and user queues four
- *	times a second.
+ *	still pass. Messages are counted exactly, with what keeps track of them,
+ *	sockets and user queues four times a second.
  * @KMQTT_CMD_RULES_BEGIN: begin to write the contents of a rule set [id]. The
  *	set itself does not change, and one that was begun before and not
  *	committed is forgotten: there is one at a time in a namespace.
