@@ -11,6 +11,7 @@
 #include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/uio.h>
+#include <linux/workqueue.h>
 #include <net/net_namespace.h>
 
 #include "conn.h"
@@ -403,6 +404,15 @@ static void orphan(struct work_struct *work)
 	mutex_unlock(&ns->lock);
 }
 
+/* Not on the system's ordinary workqueue: it waits for sockets, whose owners may
+ * be waiting for memory, and for as many as there are.
+ */
+static void orphan_later(struct kmqtt_sink *sink)
+{
+	queue_delayed_work(system_long_wq, &sink->orphan,
+			   sink->orphan_timeout * HZ);
+}
+
 /* What was read in part only, or is not done, the next reader reads again. */
 static int sink_release(struct inode *inode, struct file *file)
 {
@@ -414,7 +424,7 @@ static int sink_release(struct inode *inode, struct file *file)
 	sink->next = sink->head;
 	owner = sink->owner;
 	WRITE_ONCE(sink->owner, NULL);
-	schedule_delayed_work(&sink->orphan, sink->orphan_timeout * HZ);
+	orphan_later(sink);
 	spin_unlock(&sink->lock);
 	put_pid(owner);
 	put_net(sink->ns->net);
@@ -440,7 +450,7 @@ void kmqtt_sink_guard(struct kmqtt_sink *sink)
 	spin_lock(&sink->lock);
 	/* Of no effect if it is pending. */
 	if (!sink->owner)
-		schedule_delayed_work(&sink->orphan, sink->orphan_timeout * HZ);
+		orphan_later(sink);
 	spin_unlock(&sink->lock);
 }
 

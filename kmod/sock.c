@@ -5,6 +5,7 @@
 #include <linux/mutex.h>
 #include <linux/net.h>
 #include <linux/poll.h>
+#include <linux/sched.h>
 #include <linux/sched/signal.h>
 #include <linux/uio.h>
 #include <net/inet_common.h>
@@ -389,6 +390,12 @@ static void kmqtt_close(struct sock *sk, long timeout)
 	drain(sk);
 	release_sock(sk);
 
+	/* The worker's file was the last: then this is the one thread that closes
+	 * what kernel threads let go of, all over the machine. SO_LINGER is no
+	 * reason for it to wait, as it is none for a process that exits.
+	 */
+	if (current->flags & PF_KTHREAD)
+		timeout = 0;
 	table->base_prot->close(sk, timeout);
 	call_rcu(&conn->rcu, conn_put_rcu);
 }

@@ -337,6 +337,34 @@ def deleted_waiting(module):
     one.close()
 
 
+@test("conn-del of a connection with SO_LINGER keeps nobody else from being closed")
+def deleted_lingering(module):
+    one = Attached(module.nl, receive_buffer=4096)
+    for option, value in ((socket.SO_SNDBUF, 1 << 18),
+                          (socket.SO_LINGER, struct.pack("ii", 1, 3600))):
+        one.server.setsockopt(socket.SOL_SOCKET, option, value)
+    one.server.sendall(b"\xd0\0" * 50000)  # more than the client takes
+    one.server.close()
+    equal(module.nl.conn_del(one.id)["partial"], 0)
+    # The first may have been let go of at the same time.
+    for _ in range(2):
+        other = Attached(module.nl)
+        other.server.close()
+        module.nl.conn_del(other.id)
+        # Once it has been, the kernel takes nothing from the client any more.
+        wait_until(lambda other=other: was_reset(other), "closed")
+        other.close()
+    one.close()
+
+
+def was_reset(one):
+    """Whether what a client sends is answered with RST."""
+    with contextlib.suppress(ConnectionError):
+        one.socket.send(ping)
+        return False
+    return True
+
+
 @test("closing the descriptor alone sends no FIN, and QoS 0 goes on")
 def closed(module):
     with Attached(module.nl) as one:
