@@ -3,6 +3,7 @@
 
 #include <linux/file.h>
 #include <linux/net.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
 #include <net/tcp.h>
 
@@ -205,8 +206,10 @@ void kmqtt_conn_del_all(struct kmqtt_ns *ns, bool abort, enum kmqtt_end end)
 	struct kmqtt_conn *conn;
 	unsigned long id;
 
-	xa_for_each(&ns->conns, id, conn)
+	xa_for_each(&ns->conns, id, conn) {
 		kmqtt_conn_del(conn, abort, end);
+		cond_resched();
+	}
 }
 
 /* Nothing more comes from the worker: whoever waits in recv(), send() or poll(),

@@ -240,6 +240,7 @@ static void fanout_one(struct kmqtt_worker *worker, struct kmqtt_leaf *leaf)
 
 static void fanout_list(struct kmqtt_worker *worker, struct kmqtt_leaf *leaf)
 {
+	kmqtt_worker_visited(worker, leaf->nr);
 	if (likely(list_readable(leaf)))
 		fanout_one(worker, leaf);
 	else
@@ -295,6 +296,7 @@ static struct kmqtt_conn *collect(struct kmqtt_worker *worker,
 	for (i = 0; i < target->nr; i++) {
 		struct kmqtt_leaf *leaf = target->leaves[i];
 
+		kmqtt_worker_visited(worker, leaf->nr);
 		for (j = 0; j < leaf->nr; j++) {
 			struct kmqtt_sub *sub = leaf->subs[j];
 			struct kmqtt_conn *conn = sub->conn;

@@ -219,6 +219,8 @@ struct kmqtt_match *kmqtt_match_make(struct kmqtt_matcher *matcher,
 	rcu_read_lock();
 	err = kmqtt_trie_match(&ns->trie, topic, len, &matcher->walk);
 	rcu_read_unlock();
+	matcher->visited = KMQTT_TRIE_BUDGET - matcher->walk.budget +
+			   matcher->nr;
 
 	match = err ? NULL : match_new(matcher, topic, len);
 	if (!match) {

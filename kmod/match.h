@@ -108,6 +108,7 @@ enum {
  * @nr: how many
  * @nr_shared: those of shared subscriptions
  * @room: for how many
+ * @visited: nodes, and lists, that the last match took
  * @sink: see struct kmqtt_match
  * @shares: likewise
  * @over: likewise
@@ -118,6 +119,7 @@ struct kmqtt_matcher {
 	u32 nr;
 	u32 nr_shared;
 	u32 room;
+	u32 visited;
 	bool sink;
 	bool shares;
 	bool over;

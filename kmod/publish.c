@@ -208,6 +208,8 @@ bool kmqtt_publish_chain(struct kmqtt_worker *worker, struct kmqtt_ns *ns,
 
 	match = match_and_sink(worker, ns, msg, &cached);
 	sunk = msg->sink;
+	if (unlikely(!cached))
+		kmqtt_worker_visited(worker, worker->matcher.visited);
 	if (IS_ERR(match)) {
 		kmqtt_count(worker, ns, PTR_ERR(match) == -E2BIG ?
 			    KMQTT_A_COUNTER_DROPPED_BUDGET :

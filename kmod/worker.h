@@ -12,6 +12,7 @@
 
 #include <linux/atomic.h>
 #include <linux/llist.h>
+#include <linux/sched.h>
 #include <linux/uio.h>
 #include <linux/kmqtt.h>
 
@@ -99,6 +100,7 @@ struct kmqtt_touched_ids {
  * @variants: encodings of it, by form
  * @formed: bit n: there is the nth of them
  * @ids: identifiers of the subscriptions that match it
+ * @visited: what kmqtt_worker_visited() was told since somebody else could run
  * @runs: runs of this pass
  * @runs_tail: the last
  * @dirty: connections to send for
@@ -132,6 +134,7 @@ struct kmqtt_worker {
 	struct kmqtt_sub *run_member;
 	struct kmqtt_run *variants[KMQTT_FORMS];
 	struct kmqtt_touched_ids ids;
+	u32 visited;
 	struct kmqtt_run *runs;
 	struct kmqtt_conn *dirty;
 	struct kmqtt_conn **dirty_tail;
@@ -186,6 +189,20 @@ void kmqtt_tx_flush(struct kmqtt_worker *worker);
 int kmqtt_tx_send(struct sock *sk, struct msghdr *msg, size_t bytes,
 		  bool splice);
 void kmqtt_tx_purge(struct kmqtt_worker *worker, struct kmqtt_conn *conn);
+
+/* Messages do not say how much there is to do for them: let somebody else run when
+ * they have met so many subscriptions, and nodes of the trie.
+ */
+enum { KMQTT_VISITS = 65536 };
+
+static inline void kmqtt_worker_visited(struct kmqtt_worker *worker, u32 nr)
+{
+	worker->visited += nr;
+	if (likely(worker->visited < KMQTT_VISITS))
+		return;
+	worker->visited = 0;
+	cond_resched();
+}
 
 /* The worker's counters of a namespace. */
 static inline void kmqtt_count(struct kmqtt_worker *worker, struct kmqtt_ns *ns,
