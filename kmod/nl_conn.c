@@ -450,9 +450,13 @@ static int conn_set(struct kmqtt_conn *conn, struct genl_info *info)
 		kmqtt_sock_done(conn, nla_get_u64(attrs[KMQTT_A_CONN_DONE]));
 	if (attrs[KMQTT_A_CONN_LEVEL])
 		WRITE_ONCE(conn->level, nla_get_u8(attrs[KMQTT_A_CONN_LEVEL]));
-	if (attrs[KMQTT_A_CONN_KEEPALIVE])
+	if (attrs[KMQTT_A_CONN_KEEPALIVE]) {
 		WRITE_ONCE(conn->keepalive,
 			   nla_get_u16(attrs[KMQTT_A_CONN_KEEPALIVE]));
+		/* It may end sooner than the timer expires, if it runs at all. */
+		if (READ_ONCE(conn->state) == KMQTT_CONN_ACTIVE)
+			kmqtt_conn_kick(conn, KMQTT_CONN_KICK_TIMER);
+	}
 	if (attrs[KMQTT_A_CONN_MAX_PACKET])
 		WRITE_ONCE(conn->max_packet,
 			   nla_get_u32(attrs[KMQTT_A_CONN_MAX_PACKET]));

@@ -238,6 +238,17 @@ def suspended(module):
         equal(other.message(), ("a", b"late"))
 
 
+@cases([(f"a keep alive of {before} s that becomes 1 s ends who is silent", before)
+        for before in (0, 3600)])
+def keepalive_changed(module, before):
+    with Attached(module.nl, False) as one:
+        one.activate(keepalive=before)
+        one.ping()
+        module.nl.conn_set(one.id, keepalive=1)
+        wait_until(lambda: one.record()["end"], "ended")
+        equal(one.record()["end"], END["keepalive"])
+
+
 @test("packet_timeout: half a packet, and silence")
 def packet_timeout(module):
     for data in (b"\x30", publish("a", bytes(100))[:50], subscribe(1, "a")[:4],
