@@ -237,7 +237,7 @@ enum { KMQTT_CREDIT = 256 * 1024 };
  * @drop: ticket that tells the worker to drop it
  * @events: KMQTT_EVENT_*; under the lock of kmqtt_ns.conns
  * @event_seq: changes with each event; likewise
- * @events_read: a dump has shown @events since the last event
+ * @events_read: conn-get has shown @events since the last event
  * @end: enum kmqtt_end; set once
  * @remote: the client's address; constant
  * @rx_packets: whole packets received; the worker's, as all that follow

@@ -103,8 +103,10 @@ static int fill_access(struct sk_buff *skb, const struct kmqtt_conn *conn)
 }
 
 /* A connection's record; ns->lock is held. */
-static int fill_conn(struct sk_buff *skb, const struct kmqtt_conn *conn)
+static int fill_conn(struct sk_buff *skb, struct kmqtt_conn *conn)
 {
+	/* Its events may be acknowledged: the next one is to change event-seq. */
+	WRITE_ONCE(conn->events_read, true);
 	if (nla_put_u32(skb, KMQTT_A_CONN_ID, conn->id) ||
 	    nla_put_u8(skb, KMQTT_A_CONN_STATE, READ_ONCE(conn->state)) ||
 	    nla_put_u8(skb, KMQTT_A_CONN_LEVEL, conn->level) ||
@@ -566,7 +568,6 @@ static int dump_conn(struct sk_buff *skb, struct netlink_callback *cb,
 
 	if (!hdr)
 		return -EMSGSIZE;
-	WRITE_ONCE(conn->events_read, true);
 	if (fill_conn(skb, conn)) {
 		genlmsg_cancel(skb, hdr);
 		return -EMSGSIZE;

@@ -709,11 +709,16 @@ def events_once(module):
 def events_dropped(module):
     with Attached(module.nl, receive_buffer=4096, ring_messages=5) as one:
         one.sub("a")
+        published = []
 
         def drop():
             before = one.record()["dropped_messages"]
             while one.record()["dropped_messages"] == before:
                 module.nl.publish("a", bytes(10000))
+                published.append("a")
+            wait_until(lambda: sum(one.record()[name] for name in (
+                "ring_used_messages", "tx_messages", "dropped_messages")) ==
+                len(published), "all dealt with")
 
         drop()
         pending, = module.nl.conns(pending=True)
@@ -723,6 +728,27 @@ def events_dropped(module):
         module.nl.conn_set(one.id, event_seq=one.record()["event_seq"])
         equal(module.nl.conns(pending=True), [])
         drop()
+        equal(len(module.nl.conns(pending=True)), 1)
+
+
+@test("events: a drop after conn-get is not acknowledged with the one before")
+def events_dropped_again(module):
+    with Attached(module.nl, ring_messages=1) as one:
+        one.sub("a", hold=True)
+
+        def dropped():
+            return module.nl.stats()["total"]["dropped_messages"]
+
+        def drop():
+            before = dropped()
+            module.nl.publish("a")
+            wait_until(lambda: dropped() == before + 1, "dropped")
+
+        module.nl.publish("a")
+        drop()
+        seq = one.record()["event_seq"]
+        drop()
+        module.nl.conn_set(one.id, event_seq=seq)
         equal(len(module.nl.conns(pending=True)), 1)
 
 
