@@ -148,9 +148,10 @@ static size_t conn_size(const struct kmqtt_conn *conn)
 	       nla_total_size(conn->user_name_len);
 }
 
-int kmqtt_nl_conn_add_doit(struct sk_buff *skb, struct genl_info *info)
+/* Take a socket over, if there may be one more; ns->lock is held. */
+static struct kmqtt_conn *conn_add(struct kmqtt_ns *ns, struct file *file,
+				   struct genl_info *info)
 {
-	struct kmqtt_ns *ns = kmqtt_ns_of(genl_info_net(info));
 	struct nlattr **attrs = info->attrs;
 	struct kmqtt_limits limits = {
 		.ring_messages = kmqtt_nl_u32(attrs, KMQTT_A_CONN_RING_MESSAGES,
@@ -166,15 +167,40 @@ int kmqtt_nl_conn_add_doit(struct sk_buff *skb, struct genl_info *info)
 				     PACKET_TIMEOUT_DEFAULT),
 	};
 	struct kmqtt_conn *conn;
+
+	/* The kernel's files are nobody's, so as many as the caller's own. */
+	if (ns->nr_conns >= rlimit(RLIMIT_NOFILE)) {
+		NL_SET_ERR_MSG(info->extack,
+			       "as many connections as RLIMIT_NOFILE");
+		return ERR_PTR(-EMFILE);
+	}
+	if (kmqtt_memory_over(&ns->memory)) {
+		NL_SET_ERR_MSG(info->extack, "more memory than the limit");
+		return ERR_PTR(-EDQUOT);
+	}
+	conn = kmqtt_conn_add(ns, file, &limits,
+			      kmqtt_nl_u32(attrs, KMQTT_A_CONN_MAX_PACKET,
+					   MAX_PACKET_DEFAULT),
+			      info->extack);
+	if (!IS_ERR(conn) && attrs[KMQTT_A_CONN_COOKIE])
+		conn->cookie = nla_get_u64(attrs[KMQTT_A_CONN_COOKIE]);
+	return conn;
+}
+
+int kmqtt_nl_conn_add_doit(struct sk_buff *skb, struct genl_info *info)
+{
+	struct kmqtt_ns *ns = kmqtt_ns_of(genl_info_net(info));
+	struct kmqtt_conn *conn;
 	struct sk_buff *reply;
 	struct file *file;
 	void *hdr;
+	int err;
 
 	if (GENL_REQ_ATTR_CHECK(info, KMQTT_A_CONN_FD)) {
 		NL_SET_ERR_MSG(info->extack, "descriptor missing");
 		return -EINVAL;
 	}
-	file = fget(nla_get_u32(attrs[KMQTT_A_CONN_FD]));
+	file = fget(nla_get_u32(info->attrs[KMQTT_A_CONN_FD]));
 	if (!file) {
 		NL_SET_ERR_MSG(info->extack, "no such descriptor");
 		return -EBADF;
@@ -187,34 +213,23 @@ int kmqtt_nl_conn_add_doit(struct sk_buff *skb, struct genl_info *info)
 	}
 
 	mutex_lock(&ns->lock);
-	/* The kernel's files are nobody's, so as many as the caller's own. */
-	if (ns->nr_conns >= rlimit(RLIMIT_NOFILE)) {
-		NL_SET_ERR_MSG(info->extack,
-			       "as many connections as RLIMIT_NOFILE");
-		conn = ERR_PTR(-EMFILE);
-	} else if (kmqtt_memory_over(&ns->memory)) {
-		NL_SET_ERR_MSG(info->extack, "more memory than the limit");
-		conn = ERR_PTR(-EDQUOT);
-	} else {
-		conn = kmqtt_conn_add(ns, file, &limits,
-				      kmqtt_nl_u32(attrs, KMQTT_A_CONN_MAX_PACKET,
-						   MAX_PACKET_DEFAULT),
-				      info->extack);
-	}
-	if (!IS_ERR(conn)) {
-		nla_put_u32(reply, KMQTT_A_CONN_ID, conn->id);
-		kmqtt_sink_guard(&ns->sink);
-		if (attrs[KMQTT_A_CONN_COOKIE])
-			conn->cookie = nla_get_u64(attrs[KMQTT_A_CONN_COOKIE]);
-	}
-	mutex_unlock(&ns->lock);
-	fput(file);
+	conn = conn_add(ns, file, info);
 	if (IS_ERR(conn)) {
 		nlmsg_free(reply);
-		return PTR_ERR(conn);
+		err = PTR_ERR(conn);
+		goto unlock;
 	}
+	kmqtt_sink_guard(&ns->sink);
+	nla_put_u32(reply, KMQTT_A_CONN_ID, conn->id);
 	genlmsg_end(reply, hdr);
-	return genlmsg_reply(reply, info);
+	err = genlmsg_reply(reply, info);
+	/* Without room for the answer, nobody would know of it. */
+	if (err)
+		kmqtt_conn_del(conn, true, KMQTT_END_DELETED);
+unlock:
+	mutex_unlock(&ns->lock);
+	fput(file);
+	return err;
 }
 
 /**

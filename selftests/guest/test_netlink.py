@@ -20,7 +20,7 @@ from ktap import (FACTOR, TIMEOUT, cases, equal, main, test, times,
 from mqtt import (PINGRESP, Closed, connect, packet,
                   ping, publish, subscribe)
 from nl import (CMD, END, EVENT_DROPPED, EVENT_ENDED, LIMIT, NLM_F_ACK,
-                NLM_F_DUMP, STATE, Netlink, attribute)
+                NLM_F_DUMP, SPACES, STATE, Netlink, attribute)
 
 TCP_REPAIR, TCP_ZEROCOPY_RECEIVE = 19, 35
 
@@ -160,6 +160,20 @@ def too_many(module):
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         module.nl.conn_del(conn)
+
+
+@test("conn-add whose answer there is no room for: RST, and nothing is left")
+def unanswered(module):
+    with tcp_pair() as (one, other), Netlink() as full:
+        full.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        for cmd, values in ("stats_get", {}), ("conn_add", {"fd": one.fileno()}):
+            full.send(full.family, CMD[cmd], SPACES[cmd].encode(values), 0)
+        with refused(errno.ENOBUFS):
+            full.socket.recv(1 << 18)
+        equal(module.nl.stats()["conns"], 0)
+        other.settimeout(TIMEOUT)
+        with refused(errno.ECONNRESET):
+            other.recv(1)
 
 
 # The life of a connection
