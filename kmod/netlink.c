@@ -245,15 +245,19 @@ static const struct genl_multicast_group mcgrps[] = {
 	{ .name = KMQTT_MCGRP_EVENTS, .flags = GENL_MCAST_CAP_NET_ADMIN },
 };
 
-/* Lost wake-ups lose nothing: the bits stay on the connection. */
+/* Lost wake-ups lose nothing: the bits stay on the connection, and who listens
+ * is told that he has lost something.
+ */
 void kmqtt_nl_event(struct kmqtt_ns *ns, u32 seq)
 {
 	struct sk_buff *skb;
 	void *hdr;
 
 	skb = genlmsg_new(nla_total_size(sizeof(u32)), GFP_KERNEL);
-	if (!skb)
+	if (!skb) {
+		genl_set_err(&kmqtt_family, ns->net, 0, 0, -ENOBUFS);
 		return;
+	}
 	hdr = genlmsg_put(skb, 0, 0, &kmqtt_family, 0, KMQTT_CMD_EVENT);
 	if (!hdr || nla_put_u32(skb, KMQTT_A_CONN_EVENT_SEQ, seq)) {
 		nlmsg_free(skb);
