@@ -646,6 +646,8 @@ static int adopt(struct kmqtt_ns *ns, struct genl_info *info, u32 id)
 	fd = reply ? kmqtt_receive_fd(file, O_CLOEXEC) : -ENOMEM;
 	fput(file);
 	if (fd < 0) {
+		if (fd != -ENOMEM)
+			NL_SET_ERR_MSG(info->extack, "no descriptor to be had");
 		nlmsg_free(reply);
 		return fd;
 	}

@@ -21,6 +21,27 @@ struct payload {
 	u32 len;
 };
 
+/* Bytes of a file that can be read at once, or an error: others might take for
+ * ever to read, or not be readable.
+ */
+static loff_t payload_size(const struct file *file,
+			   struct netlink_ext_ack *extack)
+{
+	const struct inode *inode = file_inode(file);
+	loff_t size = i_size_read(inode);
+
+	if (!(file->f_mode & FMODE_READ) || !S_ISREG(inode->i_mode) ||
+	    inode->i_sb->s_magic != TMPFS_MAGIC) {
+		NL_SET_ERR_MSG(extack, "payload is not a readable memfd");
+		return -EINVAL;
+	}
+	if (size > KMQTT_PACKET_MAX) {
+		NL_SET_ERR_MSG(extack, "larger than a packet can be");
+		return -EMSGSIZE;
+	}
+	return size;
+}
+
 static int payload_open(struct payload *payload, struct genl_info *info)
 {
 	struct nlattr **attrs = info->attrs;
@@ -43,15 +64,10 @@ static int payload_open(struct payload *payload, struct genl_info *info)
 		NL_SET_ERR_MSG(info->extack, "no such descriptor");
 		return -EBADF;
 	}
-	/* Other files might take for ever to read, or not be readable. */
-	size = i_size_read(file_inode(payload->file));
-	if (!(payload->file->f_mode & FMODE_READ) ||
-	    file_inode(payload->file)->i_sb->s_magic != TMPFS_MAGIC ||
-	    !S_ISREG(file_inode(payload->file)->i_mode) ||
-	    size > KMQTT_PACKET_MAX - KMQTT_HEADER_MAX) {
-		NL_SET_ERR_MSG(info->extack, "payload is not a readable memfd");
+	size = payload_size(payload->file, info->extack);
+	if (size < 0) {
 		fput(payload->file);
-		return -EINVAL;
+		return size;
 	}
 	payload->len = size;
 	return 0;
@@ -121,6 +137,30 @@ static struct kmqtt_msg *msg_build(struct kmqtt_ns *ns, const u8 *topic,
 	return msg;
 }
 
+/* Say why msg_build(), or kmqtt_publish(), has failed. */
+static void explain(struct netlink_ext_ack *extack, int err)
+{
+	switch (err) {
+	case 0:
+	case -ENOMEM:
+		break;
+	case -EINVAL:
+		NL_SET_ERR_MSG(extack, "not properties of PUBLISH");
+		break;
+	case -EMSGSIZE:
+		NL_SET_ERR_MSG(extack, "larger than a packet can be");
+		break;
+	case -E2BIG:
+		NL_SET_ERR_MSG(extack, "topic matches too much");
+		break;
+	case -EAGAIN:
+		NL_SET_ERR_MSG(extack, "workers are behind");
+		break;
+	default:
+		NL_SET_ERR_MSG(extack, "payload cannot be read");
+	}
+}
+
 int kmqtt_nl_publish_doit(struct sk_buff *skb, struct genl_info *info)
 {
 	struct kmqtt_ns *ns = kmqtt_ns_of(genl_info_net(info));
@@ -149,10 +189,10 @@ int kmqtt_nl_publish_doit(struct sk_buff *skb, struct genl_info *info)
 			kmqtt_nl_u32(attrs, KMQTT_A_MSG_PROPERTIES, 0));
 	if (payload.file)
 		fput(payload.file);
-	if (msg == ERR_PTR(-EINVAL))
-		NL_SET_ERR_MSG(info->extack, "not properties of PUBLISH");
-	if (IS_ERR(msg))
+	if (IS_ERR(msg)) {
+		explain(info->extack, PTR_ERR(msg));
 		return PTR_ERR(msg);
+	}
 	msg->conn_id = kmqtt_nl_u32(attrs, KMQTT_A_MSG_CONN_ID, 0);
 	if (attrs[KMQTT_A_MSG_QOS])
 		msg->qos = nla_get_u8(attrs[KMQTT_A_MSG_QOS]);
@@ -166,9 +206,6 @@ int kmqtt_nl_publish_doit(struct sk_buff *skb, struct genl_info *info)
 		WRITE_ONCE(ns->injected,
 			   nla_get_u64(attrs[KMQTT_A_MSG_SERIAL]));
 	mutex_unlock(&ns->lock);
-	if (err == -E2BIG)
-		NL_SET_ERR_MSG(info->extack, "topic matches too much");
-	else if (err == -EAGAIN)
-		NL_SET_ERR_MSG(info->extack, "workers are behind");
+	explain(info->extack, err);
 	return err;
 }

@@ -27,6 +27,7 @@ int kmqtt_nl_sink_open_doit(struct sk_buff *skb, struct genl_info *info)
 		return -ENOMEM;
 	fd = get_unused_fd_flags(O_CLOEXEC);
 	if (fd < 0) {
+		NL_SET_ERR_MSG(info->extack, "no descriptor to be had");
 		err = fd;
 		goto free_reply;
 	}
@@ -41,6 +42,8 @@ int kmqtt_nl_sink_open_doit(struct sk_buff *skb, struct genl_info *info)
 		if (err == -EBUSY)
 			NL_SET_ERR_MSG(info->extack,
 				       "sink is open already: there is a daemon");
+		else if (err != -ENOMEM)
+			NL_SET_ERR_MSG(info->extack, "no file to be had");
 		goto put_fd;
 	}
 	mutex_lock(&ns->lock);

@@ -105,6 +105,7 @@ int kmqtt_nl_stats_get_doit(struct sk_buff *skb, struct genl_info *info)
 	if (!reply)
 		return -ENOMEM;
 	if (fill_stats(reply, ns)) {
+		NL_SET_ERR_MSG(info->extack, "more than an answer can hold");
 		nlmsg_free(reply);
 		return -EMSGSIZE;
 	}

@@ -157,8 +157,10 @@ static int change_subs(struct kmqtt_conn *conn, struct genl_info *info,
 			kmqtt_sub_del(conn, &filter.filter, changes);
 		cond_resched();
 		/* Rules take their time. What is deleted cannot be undone. */
-		if (add && fatal_signal_pending(current))
+		if (add && fatal_signal_pending(current)) {
+			NL_SET_ERR_MSG(info->extack, "killed meanwhile");
 			return -EINTR;
+		}
 	}
 	return 0;
 }

@@ -170,7 +170,8 @@ class Error(OSError):
     """An error that the kernel has answered with; text is the extack's."""
 
     def __init__(self, number, text):
-        super().__init__(number, f"{os.strerror(number)} ({text})")
+        what = os.strerror(number)
+        super().__init__(number, f"{what} ({text})" if text else what)
         self.text = text
 
 

@@ -426,6 +426,21 @@ def adopted(module):
         one.__exit__()
 
 
+@test("conn-adopt and sink-open without a descriptor: EMFILE, and no harm")
+def no_descriptor(module):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with Attached(module.nl) as one:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+            for cmd, values in (("conn_adopt", {"id": one.id}),
+                                ("sink_open", {})):
+                with refused(errno.EMFILE, "no descriptor to be had"):
+                    module.nl.request(cmd, values)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        one.ping()
+
+
 @test("flush: RST to all, and how many there were")
 def flushed(module):
     attached = [Attached(module.nl) for _ in range(20)]
@@ -606,7 +621,11 @@ def published_qos(module):
 
 @test("publish, wrong")
 def published_wrong(module):
-    with open(os.pipe()[0], "rb") as pipe:
+    with open(os.pipe()[0], "rb") as pipe, \
+            open(os.memfd_create("largest"), "rb+") as largest, \
+            open(os.memfd_create("larger"), "rb+") as larger:
+        largest.truncate(LIMIT["packet_max"] - 5)  # without a topic
+        larger.truncate(1 << 40)
         wrong = [
             (errno.EINVAL, {}), (errno.EINVAL, {"payload": b"x"}),
             (errno.ERANGE, {"topic": ""}),
@@ -618,6 +637,9 @@ def published_wrong(module):
             (errno.ERANGE, {"topic": "a", "payload": bytes(32769)}),
             (errno.EBADF, {"topic": "a", "payload_fd": 9999}),
             (errno.EINVAL, {"topic": "a", "payload_fd": pipe.fileno()}),
+            (errno.EMSGSIZE, {"topic": "a", "payload_fd": largest.fileno()}),
+            (errno.EMSGSIZE, {"topic": "a", "payload_fd": larger.fileno()}),
+            (errno.EINVAL, {"topic": "a", "payload": b"x", "properties": 2}),
         ]
         for number, values in wrong:
             with refused(number, "("):

@@ -87,7 +87,9 @@
  *	Answers [id]. EBADF, ENOTSOCK, EOPNOTSUPP (not TCP, or already changed
  *	by another layer), ENOTCONN, EEXIST (attached already),
  *	EMFILE (the namespace has as many connections as the caller may have
- *	descriptors: the kernel's are not counted otherwise).
+ *	descriptors: the kernel's are not counted otherwise), EDQUOT (over the
+ *	limit of memory-set). If there is no room for the answer, RST is sent,
+ *	and it has failed.
  * @KMQTT_CMD_CONN_SET: change a connection [id; optional level, keepalive,
  *	client-id, max-packet, publish-rate, cookie, active, next, event-seq,
  *	hold-seq, trim, release, user-name, rules-id, done, max-send,
@@ -119,7 +121,9 @@
  * @KMQTT_CMD_PUBLISH: inject a message [topic, payload or payload-fd;
  *	optional qos, retain, properties, conn-id, serial]. With properties,
  *	they are checked as a client's are: EINVAL. EAGAIN when the workers are
- *	too far behind.
+ *	too far behind, E2BIG when the topic matches too much, EMSGSIZE for
+ *	what is larger than a packet can be. Of payload-fd EBADF, EINVAL (no
+ *	memfd, or not readable), EIO (it has become shorter meanwhile).
  * @KMQTT_CMD_STATS_GET: counters of the namespace []. Answers [conns, subs,
  *	filters, a worker nest for each, ended].
  * @KMQTT_CMD_FLUSH: abort (RST) and forget all connections of the namespace.
