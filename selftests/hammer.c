@@ -671,23 +671,33 @@ static int play_flush(struct player *player)
 	return simple(player, KMQTT_CMD_FLUSH, 0, 0);
 }
 
+/* Without it there is no 127.0.0.1 to be bound to, on some kernels. */
+static int loopback_up(void)
+{
+	struct ifreq up = { .ifr_name = "lo", .ifr_flags = IFF_UP };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int ret = fd < 0 ? -1 : ioctl(fd, SIOCSIFFLAGS, &up);
+
+	if (fd >= 0)
+		close(fd);
+	return ret;
+}
+
 /* Live in a network namespace of its own from now on: it ends with the next one,
  * or with the connections that are left in it.
  */
 static int play_namespace(struct player *player)
 {
-	struct ifreq up = { .ifr_name = "lo", .ifr_flags = IFF_UP };
 	struct pair pair;
 	int i, ret = 0;
 
 	close(player->listening);
 	close(player->netlink);
-	if (unshare(CLONE_NEWNET))
+	if (unshare(CLONE_NEWNET) || loopback_up())
 		return -1;
 	player->netlink = netlink_open();
 	if (player->netlink < 0 || find_family(player) ||
-	    listen_somewhere(player) ||
-	    ioctl(player->listening, SIOCSIFFLAGS, &up))
+	    listen_somewhere(player))
 		return -1;
 	for (i = 0; !ret && i < 5; i++) {
 		ret = pair_open(player, &pair);
