@@ -196,8 +196,11 @@ void kmqtt_conn_del(struct kmqtt_conn *conn, bool abort, enum kmqtt_end end)
 		 */
 		kernel_sock_shutdown(sock, SHUT_WR);
 
-	kmqtt_worker_post(conn->worker, &conn->drop);
+	/* Not the last one, while the worker has its own: who calls does not
+	 * wait for the socket to be closed.
+	 */
 	fput(file);
+	kmqtt_worker_post(conn->worker, &conn->drop);
 }
 
 /* Those of a namespace. */

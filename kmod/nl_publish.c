@@ -35,7 +35,7 @@ static loff_t payload_size(const struct file *file,
 		NL_SET_ERR_MSG(extack, "payload is not a readable memfd");
 		return -EINVAL;
 	}
-	if (size > KMQTT_PACKET_MAX) {
+	if (size > KMQTT_PACKET_MAX - KMQTT_HEADER_MAX) {
 		NL_SET_ERR_MSG(extack, "larger than a packet can be");
 		return -EMSGSIZE;
 	}
@@ -106,6 +106,8 @@ static struct kmqtt_msg *msg_build(struct kmqtt_ns *ns, const u8 *topic,
 
 	if (properties > payload->len)
 		return ERR_PTR(-EINVAL);
+	if (properties > KMQTT_VARINT_MAX)
+		return ERR_PTR(-EMSGSIZE);
 	if (properties)
 		varint_len = kmqtt_varint_write(varint, properties);
 	remaining = 2 + topic_len + varint_len + payload->len;

@@ -325,7 +325,8 @@ struct kmqtt_sink_record {
  * @KMQTT_A_CONN_FD: u32, a descriptor of the caller
  * @KMQTT_A_CONN_STATE: u8, enum kmqtt_conn_state
  * @KMQTT_A_CONN_LEVEL: u8, protocol level: 3 (3.1), 4 (3.1.1), 5
- * @KMQTT_A_CONN_KEEPALIVE: u16, seconds, 0 is none; enforced at 1.5 times
+ * @KMQTT_A_CONN_KEEPALIVE: u16, seconds, 0 is none; enforced at 1.5 times, from
+ *	the client's last packet on
  * @KMQTT_A_CONN_CLIENT_ID: binary, at most KMQTT_CLIENT_ID_MAX, UTF-8
  * @KMQTT_A_CONN_MAX_PACKET: u32, bytes of the largest packet accepted, header
  *	included, 16 to KMQTT_PACKET_MAX; default 131072 until it is set
