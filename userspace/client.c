@@ -233,8 +233,10 @@ static void release_session(struct client *client)
 	if (!session)
 		return;
 	left = publish_the_will(client, session->client == client);
-	if (session->client == client)
+	if (session->client == client) {
+		outbound_lost(session, client->published);
 		former_write_end(client->cookie, left);
+	}
 	session_release(session, client);
 	client->session = NULL;
 }

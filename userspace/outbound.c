@@ -83,6 +83,13 @@ static bool in_flight(const struct outbound *outbound, u64 seq)
 	       find_inflight(outbound, packet_id(seq));
 }
 
+/* The next delivery comes after @seq. */
+static void skip_to(struct outbound *outbound, u64 seq)
+{
+	if (outbound->next_seq <= seq)
+		outbound->next_seq = seq + 1;
+}
+
 /* One whose identifier is free: else it would hold up those behind it. */
 static u64 take_seq(struct outbound *outbound)
 {
@@ -292,8 +299,7 @@ void outbound_adopt(struct session *session, u64 seq)
 	struct delivery *delivery, *next;
 
 	outbound->adopted = seq;
-	if (outbound->next_seq <= seq)
-		outbound->next_seq = seq + 1;
+	skip_to(outbound, seq);
 	for (delivery = TAILQ_FIRST(&outbound->waiting); delivery;
 	     delivery = next) {
 		next = TAILQ_NEXT(delivery, link);
@@ -330,8 +336,12 @@ void outbound_lost(struct session *session, u64 seq)
 	if (seq <= outbound->sent)
 		return;
 	outbound->sent = seq;
+	skip_to(outbound, seq);
 	journal_sent(session);
 	set_all_sent(session);
+	/* Until it knows as much itself; of what waits, outbound_rewrite() tells. */
+	if (session_on_disk(session))
+		journal_keep(store_queued());
 }
 
 /* Reading of those beyond */
@@ -589,24 +599,17 @@ void outbound_resume(struct session *session)
 	outbound_pump(session);
 }
 
-/*
- * Those in flight become the first of those that wait, in order. The place of the
- * last of them, or 0.
- */
-static u64 requeue(struct outbound *outbound)
+/* Those in flight become the first of those that wait, in order. */
+static void requeue(struct outbound *outbound)
 {
 	struct delivery *delivery;
-	u64 last = 0;
 
 	while ((delivery = TAILQ_LAST(&outbound->inflight, deliveries))) {
 		from_inflight(outbound, delivery);
 		TAILQ_INSERT_HEAD(&outbound->waiting, delivery, link);
 		outbound->waiting_count++;
 		count_queued(outbound, delivery);
-		if (last < delivery->seq)
-			last = delivery->seq;
 	}
-	return last;
 }
 
 static void stop_reading(struct outbound *outbound)
@@ -639,7 +642,7 @@ void outbound_suspend(struct session *session)
 	stop_reading(outbound);
 	outbound->adopted = 0;
 	outbound->recalling = false;
-	outbound_lost(session, requeue(outbound));
+	requeue(outbound);
 	forget_fleeting(outbound);
 	while (session_on_disk(session) &&
 	       (delivery = TAILQ_FIRST(&outbound->waiting))) {
@@ -813,8 +816,7 @@ int outbound_journaled(struct session *session,
 
 	if (!keep(session, &delivery))
 		return -ENOMEM;
-	if (outbound->next_seq <= journaled->seq)
-		outbound->next_seq = journaled->seq + 1;
+	skip_to(outbound, journaled->seq);
 	return 0;
 }
 
@@ -844,6 +846,7 @@ void outbound_journaled_sent(struct outbound *outbound, u64 seq)
 {
 	if (outbound->sent < seq)
 		outbound->sent = seq;
+	skip_to(outbound, seq);
 }
 
 void outbound_journaled_all(struct session *session)

@@ -136,8 +136,8 @@ void outbound_load(struct outbound *outbound,
 void outbound_adopt(struct session *session, u64 seq);
 
 /*
- * A connection of the daemon before, which had sent deliveries up to @seq, has
- * ended: what of them is not acknowledged is sent again, with DUP [MQTT-3.3.1-1].
+ * A connection, which had sent deliveries up to @seq, ends: what of them is not
+ * acknowledged is sent again, with DUP [MQTT-3.3.1-1].
  */
 void outbound_lost(struct session *session, u64 seq);
 

@@ -40,9 +40,11 @@ struct away {
  * struct parting - what others get of a session that has ended, in the database:
  * deliveries of shared subscriptions that were not acknowledged
  * @read: reads them, page by page
+ * @sent: those up to this place had been sent
  */
 struct parting {
 	struct store_read read;
+	u64 sent;
 };
 
 /* Deliveries that are read at once. */
@@ -188,6 +190,9 @@ static void part_page(struct store_read *read,
 	u32 i;
 
 	for (i = 0; i < nr; i++) {
+		if (deliveries[i].state == STORE_QUEUED &&
+		    deliveries[i].seq <= parting->sent)
+			deliveries[i].state = STORE_SENT;
 		/* Together: it is with the one or with the other. */
 		if (pass_on(&deliveries[i]))
 			store_delivery_del(read->sid, deliveries[i].seq);
@@ -203,7 +208,7 @@ static void part_page(struct store_read *read,
 }
 
 /* Of what is in the database alone, nothing else is left but its name there. */
-static void part(u64 sid)
+static void part(u64 sid, u64 sent)
 {
 	struct parting *parting = calloc(1, sizeof(*parting));
 
@@ -213,6 +218,7 @@ static void part(u64 sid)
 	}
 	store_session_seen(sid, now());
 	store_session_expiry(sid, 0);
+	parting->sent = sent;
 	parting->read = (struct store_read){
 		.sid = sid,
 		.max = PARTING_PAGE,
@@ -284,6 +290,7 @@ static void reset(struct session *session)
 	struct subscription *subscription;
 	bool parts = session_on_disk(session) && has_shares(session) &&
 		     session->outbound.queued + session->outbound.inflight_count;
+	u64 sent = session->outbound.sent;
 
 	end_will(session, true);
 	forget_away(session);
@@ -296,7 +303,7 @@ static void reset(struct session *session)
 		outbound_pass_on(session, pass_on);
 	outbound_clear(session);
 	if (parts)
-		part(session->sid);
+		part(session->sid, sent);
 	else if (session->sid)
 		store_session_del(session->sid);
 	session->sid = 0;
@@ -925,7 +932,12 @@ int session_journaled(const struct journal_record *record)
 	if (record->type == JOURNAL_INJECTION)
 		return journaled_injection(record);
 	session = find_sid(record->sid);
-	return session ? journaled_change(session, record) : 0;
+	if (session)
+		return journaled_change(session, record);
+	/* Another of that name would be taken for the one that there was. */
+	if (!(record->sid & JOURNAL_SID))
+		store_sids_from(record->sid + 1);
+	return 0;
 }
 
 /* Marks that have not been reached will be, by something else. */
@@ -1039,7 +1051,7 @@ void session_watch_all(void)
 	}
 	deadline_tick(message_now());
 	for (i = 0; i < parted_count; i++)
-		part(parted[i]);
+		part(parted[i], 0);
 	free(parted);
 	parted = NULL;
 	parted_count = 0;

@@ -308,6 +308,12 @@ u64 store_new_sid(void)
 	return store.next_sid++;
 }
 
+void store_sids_from(u64 sid)
+{
+	if (store.next_sid < sid)
+		store.next_sid = sid;
+}
+
 u64 store_session_add(u64 sid, const u8 *id, u16 id_len, u32 expiry)
 {
 	struct change *change = change_of_bytes(CHANGE_SESSION_ADD, sid, id,
@@ -438,7 +444,7 @@ u64 store_will_del(u64 sid)
 
 u64 store_delivery_state(u64 sid, u64 seq, enum store_state state)
 {
-	/* That it was sent, the journal knows from JOURNAL_CONN_SENT. */
+	/* That the journal knows from JOURNAL_CONN_SENT and JOURNAL_SESSION_SENT. */
 	if (sid & JOURNAL_SID && state == STORE_SENT)
 		return 0;
 	if (journaled(sid, JOURNAL_DELIVERY_RELEASED, seq))

@@ -213,6 +213,7 @@ bool store_reached(u64 mark);
  * session that is made has the next free @sid, a name never used again.
  */
 u64 store_new_sid(void);
+void store_sids_from(u64 sid);	/* those before @sid have been used */
 u64 store_session_add(u64 sid, const u8 *id, u16 id_len, u32 expiry);
 u64 store_session_expiry(u64 sid, u32 expiry);
 u64 store_session_seen(u64 sid, s64 seen);

@@ -121,6 +121,31 @@ def recalled(broker):
         pass
 
 
+@test("what a session in the database was sent, and the database does not know,"
+      " comes again with DUP, with the same identifier")
+def redelivered(broker):
+    window = (mqtt5.RECEIVE_MAX, 1)
+    with client("publisher") as other:
+        one = mqtt5.client("loses", properties=mqtt5.lasting(3600, window))
+        one.subscribe(("q", 1))
+        for payload in b"acknowledged", b"sent":
+            other.publish("q", payload, 1)
+        sent = [one.delivery()]
+        with broker.killed():
+            one.accept(sent[0])
+            sent.append(one.delivery())
+            one.reset()
+            broker.await_line("Client loses .*disconnected")
+            said(other)
+    with mqtt5.back("loses") as one:
+        for whole in sent:
+            again = one.accept(one.delivery())
+            equal((again.number, again.payload, again.dup),
+                  (whole.number, whole.payload, True))
+        one.quiet()
+    mqtt5.client("loses").disconnect()
+
+
 @test("an answer that has left is not sent again because one before it waits")
 def answered_once(broker):
     with client("holds", clean=False) as disk, client("one") as one:

@@ -102,11 +102,11 @@ def expired(broker, meanwhile):
     """What has been sent is finished, whatever time has passed."""
     with client("away", properties=lasting()) as one, client() as other:
         one.subscribe(("q", 2))
-        other.publish("q", b"sent", 2, properties=[*SENT, (MESSAGE_EXPIRY, 1)])
+        other.publish("q", b"sent", 2, properties=[*SENT, (MESSAGE_EXPIRY, 3)])
         sent = one.delivery()
         broker.replace_losing(one, meanwhile)
         other.publish("q", b"late", 2, properties=[(MESSAGE_EXPIRY, 1)])
-        time.sleep(2.2)  # what takes time
+        time.sleep(4.2)  # what takes time
     with back("away") as one:
         whole = one.accept(one.delivery())
         equal((whole.payload, whole.dup, whole.number, whole.all(USER)),

@@ -31,6 +31,16 @@ def will(topic, qos=0):
     return {"will": (topic, b"gone", qos, False)}
 
 
+def refuse(broker, one):
+    """The next daemon does not let it stay, the one after that does."""
+    config = broker.config
+    broker.end()
+    broker.start_daemon(config.replace("allow_anonymous true", ""))
+    one.ended()
+    broker.end()
+    broker.start_daemon(config)
+
+
 GONE = [(f"{where}, its connection {what}, {times}", persistent, kill, kills)
         for where, persistent in (("in memory", False), ("on disk", True))
         for what, kill in (
@@ -38,7 +48,8 @@ GONE = [(f"{where}, its connection {what}, {times}", persistent, kill, kills)
              broker.replace_losing(one, False)),
             ("ended meanwhile", lambda broker, one:
              broker.replace_losing(one, True)),
-            ("forgotten meanwhile", lambda broker, one: broker.crash()))
+            ("forgotten meanwhile", lambda broker, one: broker.crash()),
+            ("refused by the next", refuse))
         for times, kills in (("once", 0), ("and again", 1))]
 
 
