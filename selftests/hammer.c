@@ -572,20 +572,33 @@ static void change_rules(struct player *player, uint32_t set)
 		simple(player, KMQTT_CMD_RULES_COMMIT, KMQTT_A_RULES_ID, set);
 }
 
+/* Who is there now? Most ids are of those who have been. */
+static int give_rules(struct player *player, uint32_t set)
+{
+	struct nlmsghdr *request;
+	int i, ret = -1;
+	uint32_t id;
+
+	for (i = 0; ret && i < 10; i++) {
+		id = some(player);
+		if (!id)
+			continue;
+		request = set_new(player, id);
+		mnl_attr_put_u32(request, KMQTT_A_CONN_RULES_ID,
+				 roll(player, 4) ? set : 0);
+		mnl_attr_put(request, KMQTT_A_CONN_USER_NAME, 4, &player->seed);
+		ret = talk(player, request);
+	}
+	return ret;
+}
+
 static int play_rules(struct player *player)
 {
-	uint32_t set = 1 + roll(player, 4), id = some(player);
-	struct nlmsghdr *request;
+	uint32_t set = 1 + roll(player, 4);
 	int ret;
 
 	change_rules(player, set);
-	if (!id)
-		return -1;
-	request = set_new(player, id);
-	mnl_attr_put_u32(request, KMQTT_A_CONN_RULES_ID,
-			 roll(player, 4) ? set : 0);
-	mnl_attr_put(request, KMQTT_A_CONN_USER_NAME, 4, &player->seed);
-	ret = talk(player, request);
+	ret = give_rules(player, set);
 	simple(player, KMQTT_CMD_RULES_DEL, KMQTT_A_RULES_ID,
 	       1 + roll(player, 4));
 	return ret ? -1 : 0;
