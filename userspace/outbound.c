@@ -339,9 +339,8 @@ void outbound_lost(struct session *session, u64 seq)
 	skip_to(outbound, seq);
 	journal_sent(session);
 	set_all_sent(session);
-	/* Until it knows as much itself; of what waits, outbound_rewrite() tells. */
 	if (session_on_disk(session))
-		journal_keep(store_queued());
+		outbound->sent_change = store_queued();
 }
 
 /* Reading of those beyond */
@@ -885,7 +884,10 @@ void outbound_rewrite(const struct session *session)
 	const struct outbound *outbound = &session->outbound;
 	const struct delivery *delivery;
 
-	if (outbound->sent && (outbound->queued || outbound->inflight_count))
+	/* Of what is done with, too, as long as the database does not know. */
+	if (outbound->sent &&
+	    (outbound->queued || outbound->inflight_count ||
+	     outbound->sent_change > store_committed()))
 		journal_sent(session);
 	if (session_on_disk(session))
 		return;

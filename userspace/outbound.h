@@ -62,6 +62,7 @@ TAILQ_HEAD(deliveries, delivery);
  * @queued_bytes: message_bytes() of @queued
  * @next_seq: of the next delivery
  * @sent: those up to this place were sent on a connection that has ended
+ * @sent_change: the last change to the database by then
  * @adopted: those up to this place were sent on the connection that there is, by
  *	the daemon before
  * @reading: a page of those beyond is being read
@@ -82,6 +83,7 @@ struct outbound {
 	u64 queued_bytes;
 	u64 next_seq;
 	u64 sent;
+	u64 sent_change;
 	u64 adopted;
 	struct reading *reading;
 };
