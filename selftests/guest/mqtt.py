@@ -373,10 +373,15 @@ class Client:
         self.acknowledged(UNSUBACK, number)
 
     def publish(self, topic, payload=b"", qos=0, retain=False):
-        """Publish, and complete the exchange (4.3)."""
+        """Publish, and complete the exchange (4.3).
+
+        What is retained is there for whoever subscribes next.
+        """
         number = self.next_number() if qos else None
         self.send(publish(topic, payload, qos << 1 | retain, number))
-        if qos == 1:
+        if retain and not qos:
+            self.ping()
+        elif qos == 1:
             self.acknowledged(PUBACK, number)
         elif qos == 2:
             self.acknowledged(PUBREC, number)

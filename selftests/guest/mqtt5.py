@@ -474,11 +474,16 @@ class Client(mqtt.Client):
 
     def publish(self, topic, payload=b"", qos=0, retain=False, properties=(),
                 reasons=()):
-        """Publish, and complete the exchange. Return the reason code."""
+        """Publish, and complete the exchange. Return the reason code.
+
+        What is retained is there for whoever subscribes next.
+        """
         number = self.next_number() if qos else None
         self.send(publish(topic, payload, qos << 1 | retain, number,
                           properties))
         if not qos:
+            if retain:
+                self.ping()
             return SUCCESS
         kind = PUBACK if qos == 1 else PUBREC
         reason = self.acknowledged(kind, number, *reasons).reason
