@@ -108,8 +108,8 @@ static unsigned int count_levels(const u8 *s, size_t len)
  * @len: its bytes
  *
  * At least one character [MQTT-4.7.3-1], no wildcards [MQTT-3.3.2-2], at most
- * KMQTT_LEVELS_MAX levels (else -E2BIG). Every publish pays for it: one look at each byte,
- * and what few names need afterwards.
+ * KMQTT_LEVELS_MAX levels and KMQTT_FILTER_MAX bytes (else -E2BIG). Every publish
+ * pays for it: one look at each byte, and what few names need afterwards.
  */
 int kmqtt_topic_name_check(const u8 *s, size_t len)
 {
@@ -123,7 +123,9 @@ int kmqtt_topic_name_check(const u8 *s, size_t len)
 		return -EINVAL;
 	if (seen & NAME_HIGH && kmqtt_utf8_check(s, len))
 		return -EINVAL;
-	if (len >= KMQTT_LEVELS_MAX && count_levels(s, len) > KMQTT_LEVELS_MAX)
+	if (len < KMQTT_LEVELS_MAX)
+		return 0;
+	if (len > KMQTT_FILTER_MAX || count_levels(s, len) > KMQTT_LEVELS_MAX)
 		return -E2BIG;
 	return 0;
 }

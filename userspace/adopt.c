@@ -197,6 +197,7 @@ static void inherit(struct client *client, struct former *former,
 	client->will_delay = former->will_delay;
 	client->receive_max = former->receive_max;
 	client->max_send = former->max_send;
+	client->allowed = former->allowed;
 	client->explain = former->explain;
 	client->enhanced = former->enhanced;
 	client->session_expiry = former->session->expiry;

@@ -1319,6 +1319,7 @@ void client_journal(const struct client *client)
 		.will_delay = client->will_delay,
 		.receive_max = client->receive_max,
 		.max_send = client->max_send,
+		.allowed = client->allowed,
 		.explain = client->explain,
 		.enhanced = client->enhanced,
 	};

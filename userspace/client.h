@@ -120,6 +120,7 @@ struct hold {
  * @keepalive: seconds
  * @receive_max: messages above QoS 0 that it takes at once, 1 to 65535
  * @max_send: bytes of the largest packet that it takes, at most KMQTT_PACKET_MAX
+ * @allowed: what it was told when it connected
  * @session_expiry: seconds that its session outlives it, or PACKET_NO_EXPIRY
  * @asked_expiry: what it has asked for
  * @will_delay: seconds
@@ -205,6 +206,7 @@ struct client {
 	u32 unacknowledged;
 	u32 ops;
 	u32 held_weight;
+	struct packet_allowance allowed;
 	u16 keepalive;
 	u16 username_len;
 	u16 receive_max;

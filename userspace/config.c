@@ -499,6 +499,19 @@ static int parse_autosave_on_changes(struct parser *parser,
 	return read_bool(option->name, value, &yes);
 }
 
+static int parse_retain_expiry_interval(struct parser *parser,
+					const struct option *option,
+					char *value)
+{
+	long number;
+
+	(void)parser;
+	log_print(LOG_TYPE_WARNING,
+		  "Warning: %s has no effect: kmqttd removes a retained message when it expires.",
+		  option->name);
+	return read_number(option->name, value, 0, INT_MAX / 60, &number);
+}
+
 /* Not in mosquitto either since 1.5, but still in many a file. */
 static int parse_retry_interval(struct parser *parser,
 				const struct option *option, char *value)
@@ -670,7 +683,7 @@ static const struct option options[] = {
 	UTF8(response_information, response_information, STRING_MAX),
 	BOOL(check_retain_source, check_retain_source),
 	BOOL(retain_available, retain_available),
-	NUMBER(retain_expiry_interval, retain_expiry_interval, 0, INT_MAX / 60),
+	OPTION(retain_expiry_interval),
 	OPTION(retry_interval),
 	OPTION(use_username_as_clientid),
 	STRING(runtime_directory, runtime_directory),
@@ -1213,6 +1226,9 @@ static bool keep(struct config *config, struct config *fresh)
 		       config->queue_qos0 != fresh->queue_qos0 ||
 		       config->upgrade_qos != fresh->upgrade_qos ||
 		       config->retain_available != fresh->retain_available ||
+		       config->orphan_timeout != fresh->orphan_timeout ||
+		       differs(config->runtime_directory,
+			       fresh->runtime_directory) ||
 		       differs(config->persistence_location,
 			       fresh->persistence_location) ||
 		       differs(config->persistence_file,
@@ -1224,6 +1240,8 @@ static bool keep(struct config *config, struct config *fresh)
 	SWAP(config->queue_qos0, fresh->queue_qos0);
 	SWAP(config->upgrade_qos, fresh->upgrade_qos);
 	SWAP(config->retain_available, fresh->retain_available);
+	SWAP(config->orphan_timeout, fresh->orphan_timeout);
+	SWAP(config->runtime_directory, fresh->runtime_directory);
 	SWAP(config->persistence_location, fresh->persistence_location);
 	SWAP(config->persistence_file, fresh->persistence_file);
 	SWAP(config->pid_file, fresh->pid_file);
@@ -1238,7 +1256,7 @@ void config_renew(struct config *config, struct config *fresh)
 			  "Warning: Listeners are not opened or closed before kmqttd is restarted.");
 	if (keep(config, fresh))
 		log_print(LOG_TYPE_WARNING,
-			  "Warning: Changes of persistence, pid_file, queue_qos0_messages, retain_available, upgrade_outgoing_qos and user have no effect before kmqttd is restarted.");
+			  "Warning: Changes of orphan_timeout, persistence, pid_file, queue_qos0_messages, retain_available, runtime_directory, upgrade_outgoing_qos and user have no effect before kmqttd is restarted.");
 	SWAP(*config, *fresh);
 	config_free(fresh);
 }

@@ -89,8 +89,6 @@ struct config_listener {
  * @check_retain_source: retained messages are not delivered once who published
  *	them may not any more
  * @retain_available: clients may publish retained messages
- * @retain_expiry_interval: minutes between looks for retained messages that have
- *	expired, 0: when they are come across
  * @check_payload_format: a payload that says that it is UTF-8 must be
  * @response_information: what clients are told who ask for it (MQTT 5, section
  *	3.2.2.3.15), or NULL; owned
@@ -135,7 +133,6 @@ struct config {
 	s64 client_expiration;
 	bool check_retain_source;
 	bool retain_available;
-	u32 retain_expiry_interval;
 	bool check_payload_format;
 	char *response_information;
 	char *other_server;

@@ -192,7 +192,7 @@ static enum reason judge(const struct config_listener *listener,
 		return REASON_QOS_NOT_SUPPORTED;
 	if (connect->will_properties.utf8 &&
 	    client_config->check_payload_format &&
-	    kmqtt_utf8_check(connect->will_message.data,
+	    kmqtt_text_check(connect->will_message.data,
 			     connect->will_message.len))
 		return REASON_PAYLOAD_FORMAT;
 	/* [MQTT5: MQTT-4.12.0-1] */
@@ -607,6 +607,11 @@ static void take_wishes(struct client *client,
 			const struct packet_connect *connect)
 {
 	client->level = connect->level;
+	client->allowed = (struct packet_allowance){
+		.max_packet = client_config->max_packet_size,
+		.receive_max = client_config->max_inflight,
+		.max_qos = client->listener->config->max_qos,
+	};
 	if (connect->level != PACKET_LEVEL_5)
 		return;
 	client->receive_max = connect->receive_max;
@@ -668,24 +673,24 @@ void connect_handle(struct client *client, const struct kmqtt_frame *frame,
 /* Where the server does other than the client asked for, or expects. */
 static void greet(struct client *client)
 {
-	const struct config_listener *listener = client->listener->config;
+	const struct packet_allowance *allowed = &client->allowed;
 	struct packet_connack connack = {
 		.level = client->level,
 		.present = client->present,
 		.max = client->max_send,
 		.has_expiry = client->session_expiry != client->asked_expiry,
 		.session_expiry = client->session_expiry,
-		.max_qos = listener->max_qos,
+		.max_qos = allowed->max_qos,
 		.no_retain = !client_config->retain_available,
-		.topic_alias_max = listener->max_topic_alias,
+		.topic_alias_max = client->listener->config->max_topic_alias,
 		.has_keepalive = client->other_keepalive,
 		.keepalive = client->keepalive,
 	};
 
-	if (client_config->max_inflight < UINT16_MAX)
-		connack.receive_max = client_config->max_inflight;
-	if (client_config->max_packet_size < KMQTT_PACKET_MAX)
-		connack.max_packet = client_config->max_packet_size;
+	if (allowed->receive_max < UINT16_MAX)
+		connack.receive_max = allowed->receive_max;
+	if (allowed->max_packet < KMQTT_PACKET_MAX)
+		connack.max_packet = allowed->max_packet;
 	if (client->assigned) {
 		connack.assigned_id.data = client->session->id;
 		connack.assigned_id.len = client->session->id_len;
@@ -746,7 +751,7 @@ static void build_conn_set(struct kmod_request *request,
 	mnl_attr_put_u8(message, KMQTT_A_CONN_LEVEL, client->level);
 	mnl_attr_put_u16(message, KMQTT_A_CONN_KEEPALIVE, client->keepalive);
 	mnl_attr_put_u32(message, KMQTT_A_CONN_MAX_PACKET,
-			 client_config->max_packet_size);
+			 client->allowed.max_packet);
 	mnl_attr_put_u32(message, KMQTT_A_CONN_PUBLISH_RATE,
 			 client_config->max_publish_rate);
 	if (client->level == PACKET_LEVEL_5)

@@ -408,6 +408,7 @@ static int load_session(sqlite3_stmt *statement,
 		.seen = sqlite3_column_int64(statement, 2),
 		.expiry = sqlite3_column_int64(statement, 5),
 		.retained = sqlite3_column_int64(statement, 6),
+		.retained_bytes = sqlite3_column_int64(statement, 7),
 	};
 
 	return session.id ? loader->session(&session) : -ENOMEM;
@@ -480,7 +481,8 @@ static int load(const struct store_loader *loader, u64 *next_sid)
 
 	err = each("SELECT s.sid, s.id, s.seen, count(d.seq),"
 		   " coalesce(sum(d.bytes), 0), s.expiry,"
-		   " coalesce(sum(d.retain), 0)"
+		   " coalesce(sum(d.retain), 0),"
+		   " coalesce(sum(d.retain * d.bytes), 0)"
 		   " FROM session s LEFT JOIN delivery d ON d.sid = s.sid"
 		   " GROUP BY s.sid", load_session, loader);
 	if (!err)

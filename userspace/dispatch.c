@@ -56,7 +56,7 @@ static bool expected(struct client *client, const struct kmqtt_frame *frame)
 {
 	unsigned int type = kmqtt_frame_type(frame);
 	u32 max = client->state == CLIENT_ACTIVE ?
-		  client_config->max_packet_size : connect_max();
+		  client->allowed.max_packet : connect_max();
 
 	if (!expected_now(client, type)) {
 		fail_early(client, REASON_PROTOCOL);

@@ -102,6 +102,7 @@ static int add(const struct journal_record *record)
 	former->will_delay = conn->will_delay;
 	former->receive_max = conn->receive_max;
 	former->max_send = conn->max_send;
+	former->allowed = conn->allowed;
 	former->explain = conn->explain;
 	former->enhanced = conn->enhanced;
 	if (conn->has_will)
@@ -188,6 +189,7 @@ void former_write(const struct former *former)
 		.will_delay = former->will_delay,
 		.receive_max = former->receive_max,
 		.max_send = former->max_send,
+		.allowed = former->allowed,
 		.explain = former->explain,
 		.enhanced = former->enhanced,
 		.id_len = session ? session->id_len : 0,

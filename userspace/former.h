@@ -54,6 +54,7 @@ struct half {
  * @will_delay: after so many seconds
  * @receive_max: as in struct client
  * @max_send: likewise
+ * @allowed: likewise
  * @explain: likewise
  * @enhanced: likewise
  */
@@ -74,6 +75,7 @@ struct former {
 	bool will_retain;
 	u32 will_delay;
 	u32 max_send;
+	struct packet_allowance allowed;
 	u16 receive_max;
 	bool explain;
 	bool enhanced;

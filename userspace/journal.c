@@ -13,7 +13,7 @@
 #include "log.h"
 #include "store.h"
 
-#define MAGIC		0x336a71746d6bULL	/* "kmqtj3", the format */
+#define MAGIC		0x346a71746d6bULL	/* "kmqtj4", the format */
 /* What a file of records has at least. */
 #define AREA_SIZE	(1UL << 20)
 /*

@@ -17,6 +17,7 @@
 #define _KMQTTD_JOURNAL_H_
 
 #include "message.h"
+#include "packet.h"
 #include "types.h"
 
 /* The bit of a session's name in the store that says that it is in here. */
@@ -129,6 +130,7 @@ struct journal_record {
  * @enhanced: likewise
  * @receive_max: likewise
  * @max_send: likewise
+ * @allowed: likewise
  * @will_delay: seconds
  * @properties_len: bytes of the will's properties, which follow its topic name
  * @id_len: bytes of client identifier, which follows
@@ -145,6 +147,7 @@ struct journal_conn {
 	u8 enhanced;
 	u16 receive_max;
 	u32 max_send;
+	struct packet_allowance allowed;
 	u32 will_delay;
 	u32 properties_len;
 	u16 id_len;

@@ -44,8 +44,7 @@ struct listen_socket {
 
 static SLIST_HEAD(, listen_socket) sockets = SLIST_HEAD_INITIALIZER(sockets);
 static bool closing, paused;
-/* Most connections a second, 0 for any number, and how many may still come. */
-static u32 rate, left;
+static u32 left;	/* connections that may still come in this second */
 static unsigned int quiet;	/* seconds without a complaint left */
 
 /*
@@ -308,8 +307,7 @@ int listener_open_all(const struct config *config)
 	size_t i;
 	int err = 0;
 
-	rate = config->max_connection_rate;
-	left = rate;
+	left = config->max_connection_rate;
 	listeners = calloc(config->listener_count, sizeof(*listeners));
 	if (!listeners)
 		return -ENOMEM;
@@ -369,7 +367,8 @@ void listener_poll_all(void)
 /* What is too much for this second, or for the module, waits in the backlog. */
 static bool may_accept(void)
 {
-	return !closing && !paused && (!rate || left) && kmod_has_room();
+	return !closing && !paused && kmod_has_room() &&
+	       (left || !client_config->max_connection_rate);
 }
 
 void listener_accept(void)
@@ -392,7 +391,7 @@ void listener_tick(void)
 
 	if (quiet)
 		quiet--;
-	left = rate;
+	left = client_config->max_connection_rate;
 	if (closing)
 		return;
 	if (reserve < 0)

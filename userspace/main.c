@@ -111,7 +111,7 @@ static void print_help(void)
 	      "Signals: SIGTERM and SIGINT end all connections in order, then kmqttd.\n"
 	      "SIGHUP reads the configuration and the files that it names again; if one of\n"
 	      "them is wrong, nothing changes. It opens a log file anew. It neither opens nor\n"
-	      "closes listeners.\n"
+	      "closes listeners. SIGUSR1 does nothing: what is acknowledged is on disk.\n"
 	      "SIGUSR2 hands all connections over to another process of the program, if\n"
 	      "--test-start says that it would start.\n"
 	      "\n"
@@ -288,12 +288,21 @@ static void handle_hangup(void)
 
 static void handle_signal(u32 number)
 {
-	if (number == SIGUSR2)
-		handing_over = true;
-	else if (number != SIGHUP)
-		stopping = true;
-	else
+	switch (number) {
+	case SIGHUP:
 		hung_up = true;
+		break;
+	case SIGUSR1:
+		/* mosquitto writes its database then. */
+		log_print(LOG_TYPE_NOTICE,
+			  "SIGUSR1 ignored: what kmqttd has acknowledged is on disk already.");
+		break;
+	case SIGUSR2:
+		handing_over = true;
+		break;
+	default:
+		stopping = true;
+	}
 }
 
 static void signal_done(struct ring_op *op, const struct ring_result *result)
@@ -316,6 +325,7 @@ static int open_signals(void)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR1);
 	sigaddset(&set, SIGUSR2);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);

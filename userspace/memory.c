@@ -9,12 +9,18 @@
 static struct kmod_request request;
 static bool requesting;
 static bool over;
-static u64 limit;
+static const struct config *settings;	/* once they are in force */
+static u64 told;	/* what the module may hold, 0 for any number */
 static u64 heap;	/* when last looked at, and what was added since */
+
+static u64 limit(void)
+{
+	return settings ? settings->memory_limit : 0;
+}
 
 static u64 heap_max(void)
 {
-	return limit / 4 * 3;
+	return limit() / 4 * 3;
 }
 
 static void build(struct kmod_request *made, struct nlmsghdr *message,
@@ -24,7 +30,8 @@ static void build(struct kmod_request *made, struct nlmsghdr *message,
 
 	(void)made;
 	(void)room;
-	mnl_attr_put_u64(message, KMQTT_A_STATS_MEMORY_LIMIT, limit - used);
+	told = limit() - used;
+	mnl_attr_put_u64(message, KMQTT_A_STATS_MEMORY_LIMIT, told);
 }
 
 static void done(struct kmod_request *made, const struct kmod_reply *reply)
@@ -50,7 +57,7 @@ static void judge(void)
 {
 	bool before = over;
 
-	over = limit && heap > heap_max();
+	over = limit() && heap > heap_max();
 	if (over && !before)
 		log_print(LOG_TYPE_WARNING,
 			  "Warning: memory_limit is exceeded: new clients and subscriptions are refused, and messages not queued.");
@@ -69,14 +76,14 @@ static void look(void)
 
 void memory_open(const struct config *config)
 {
-	limit = config->memory_limit;
+	settings = config;
 	look();
 	tell();
 }
 
 void memory_tick(void)
 {
-	if (!limit)
+	if (!limit() && !told)
 		return;
 	look();
 	judge();

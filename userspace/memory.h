@@ -11,11 +11,12 @@
 
 /*
  * Tells the module the limit of @config, or that there is none. From then on
- * the module has publishers wait, and lets nobody in, when there is more.
+ * the module has publishers wait, and lets nobody in, when there is more. @config
+ * stays the caller's, and may change.
  */
 void memory_open(const struct config *config);
 
-/* To be called once a second: looks, and tells the module what it may hold. */
+/* To be called once a second: looks, and tells the module what it may hold now. */
 void memory_tick(void);
 
 /* So many bytes more are in the heap than at the last tick. */

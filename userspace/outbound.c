@@ -105,13 +105,33 @@ static bool is_retained(const struct delivery *delivery)
 	return delivery->flags & STORE_RETAINED;
 }
 
+static u64 least(u64 a, u64 b)
+{
+	return a < b ? a : b;
+}
+
 static void count_queued(struct outbound *outbound,
 			 const struct delivery *delivery)
 {
+	u64 size = delivery->message ? message_bytes(delivery->message) : 0;
+
 	outbound->queued++;
-	outbound->exempt += is_retained(delivery);
-	if (delivery->message)
-		outbound->queued_bytes += message_bytes(delivery->message);
+	outbound->queued_bytes += size;
+	if (!is_retained(delivery))
+		return;
+	outbound->exempt++;
+	outbound->exempt_bytes += size;
+}
+
+/* Its message is not kept any longer. */
+static void uncount_bytes(struct outbound *outbound,
+			  const struct delivery *delivery)
+{
+	u64 size = delivery->message ? message_bytes(delivery->message) : 0;
+
+	outbound->queued_bytes -= size;
+	if (is_retained(delivery))
+		outbound->exempt_bytes -= least(outbound->exempt_bytes, size);
 }
 
 static void uncount_queued(struct outbound *outbound,
@@ -119,8 +139,7 @@ static void uncount_queued(struct outbound *outbound,
 {
 	outbound->queued--;
 	outbound->exempt -= is_retained(delivery) && outbound->exempt;
-	if (delivery->message)
-		outbound->queued_bytes -= message_bytes(delivery->message);
+	uncount_bytes(outbound, delivery);
 }
 
 /*
@@ -129,10 +148,13 @@ static void uncount_queued(struct outbound *outbound,
  */
 static u32 counted(const struct outbound *outbound)
 {
-	u32 exempt = outbound->exempt;
+	return outbound->queued - least(outbound->exempt, retained_count());
+}
 
-	return outbound->queued -
-	       (exempt < retained_count() ? exempt : retained_count());
+static u64 counted_bytes(const struct outbound *outbound)
+{
+	return outbound->queued_bytes -
+	       least(outbound->exempt_bytes, retained_bytes());
 }
 
 /* Limits are of what waits; 0 is none, as in mosquitto. */
@@ -144,7 +166,7 @@ static bool full(const struct outbound *outbound, const struct message *message)
 	return memory_over() ||
 	       (max_messages && counted(outbound) >= max_messages) ||
 	       (max_bytes &&
-		outbound->queued_bytes + message_bytes(message) > max_bytes);
+		counted_bytes(outbound) + message_bytes(message) > max_bytes);
 }
 
 static void log_dropping(struct session *session)
@@ -792,6 +814,7 @@ void outbound_load(struct outbound *outbound, const struct store_session *stored
 	outbound->queued = stored->queued;
 	outbound->exempt = stored->retained;
 	outbound->queued_bytes = stored->queued_bytes;
+	outbound->exempt_bytes = stored->retained_bytes;
 	outbound->next_seq = stored->next_seq;
 }
 
@@ -825,7 +848,7 @@ void outbound_journaled_released(struct outbound *outbound, u64 seq)
 
 	if (!delivery || !delivery->message)
 		return;
-	outbound->queued_bytes -= message_bytes(delivery->message);
+	uncount_bytes(outbound, delivery);
 	message_put(delivery->message);
 	delivery->message = NULL;
 	delivery->state = STORE_RELEASED;

@@ -60,6 +60,7 @@ TAILQ_HEAD(deliveries, delivery);
  * @exempt: those of @queued that are retained messages: no limit counts them,
  *	up to as many as there are
  * @queued_bytes: message_bytes() of @queued
+ * @exempt_bytes: of @exempt, up to the bytes that there are
  * @next_seq: of the next delivery
  * @sent: those up to this place were sent on a connection that has ended
  * @sent_change: the last change to the database by then
@@ -81,6 +82,7 @@ struct outbound {
 	bool dropping;
 	bool recalling;
 	u64 queued_bytes;
+	u64 exempt_bytes;
 	u64 next_seq;
 	u64 sent;
 	u64 sent_change;

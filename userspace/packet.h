@@ -269,6 +269,18 @@ enum reason packet_parse_auth(const u8 *data, size_t len,
  */
 
 /**
+ * struct packet_allowance - what CONNACK lets a client send while it is connected
+ * @max_packet: bytes of its largest packet, 1 to KMQTT_PACKET_MAX
+ * @receive_max: messages above QoS 0 that are not acknowledged yet, 1 to 65535
+ * @max_qos: 0 to 2
+ */
+struct packet_allowance {
+	u32 max_packet;
+	u16 receive_max;
+	u8 max_qos;
+};
+
+/**
  * struct packet_connack - CONNACK (section 3.2)
  * @level: of the client; other fields than @reason and @present are of MQTT 5
  * @reason: translated to a return code for MQTT 3.x

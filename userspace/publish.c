@@ -14,6 +14,7 @@
 #include "session.h"
 #include "sink.h"
 #include "store.h"
+#include "topic.h"
 
 /* Members of a share that are tried when the first keeps no more messages. */
 #define SHARE_TRIES 16
@@ -347,6 +348,13 @@ static enum reason reason_of(int recipients)
 	return recipients ? REASON_SUCCESS : REASON_NO_MATCHING_SUBSCRIBERS;
 }
 
+/* Says that its payload is UTF-8, and it is not (MQTT 5, section 3.3.2.3.2). */
+static bool format_is_wrong(const struct packet_publish *publish)
+{
+	return client_config->check_payload_format && publish->properties.utf8 &&
+	       kmqtt_text_check(publish->payload, publish->payload_len);
+}
+
 /*
  * Takes a message over. One that its client may not publish goes nowhere, and is
  * acknowledged as any other: MQTT 3.1.1 cannot tell (section 3.3.5), MQTT 5 does
@@ -380,6 +388,11 @@ static u64 take(struct client *client, const struct packet_publish *publish,
 		     publish->topic.len, KMQTT_ACCESS_WRITE)) {
 		log_publish(client, "Denied", publish);
 		*reason = REASON_NOT_AUTHORIZED;
+		*err = 0;
+		return 0;
+	}
+	if (format_is_wrong(publish)) {
+		*reason = REASON_PAYLOAD_FORMAT;
 		*err = 0;
 		return 0;
 	}
@@ -479,7 +492,7 @@ static bool quota_exceeded(const struct client *client,
 			   const struct packet_publish *publish)
 {
 	return client->level == PACKET_LEVEL_5 &&
-	       client->unacknowledged >= client_config->max_inflight &&
+	       client->unacknowledged >= client->allowed.receive_max &&
 	       !(publish->qos == 2 &&
 		 inbound_has(&client->session->inbound, publish->id));
 }
@@ -498,7 +511,7 @@ void publish_handle(struct client *client, u8 first, const u8 *data, size_t len)
 	log_publish(client, "Received", &publish);
 	if (publish.retain && !client_config->retain_available)
 		client_fail(client, REASON_RETAIN_NOT_SUPPORTED, NULL);
-	else if (publish.qos > client->listener->config->max_qos)
+	else if (publish.qos > client->allowed.max_qos)
 		client_fail(client, REASON_QOS_NOT_SUPPORTED, NULL);
 	else if (publish.qos && quota_exceeded(client, &publish))
 		client_fail(client, REASON_RECEIVE_MAXIMUM, NULL);

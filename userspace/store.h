@@ -60,7 +60,8 @@ enum store_state {
  *	the store counts ahead, once for all sessions
  * @queued: deliveries that it has
  * @retained: those of them that are STORE_RETAINED
- * @queued_bytes: message_bytes() of them
+ * @queued_bytes: message_bytes() of @queued
+ * @retained_bytes: of @retained
  * @seen: seconds since 1970, when its connection ended, 0 if it had one when
  *	the store was written last
  * @expiry: session expiry interval, seconds, or STORE_FOREVER; 0: it has ended,
@@ -74,6 +75,7 @@ struct store_session {
 	u32 queued;
 	u32 retained;
 	u64 queued_bytes;
+	u64 retained_bytes;
 	s64 seen;
 	u32 expiry;
 };

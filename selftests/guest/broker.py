@@ -306,6 +306,11 @@ class Broker(Module):
         return (f"{config}persistence true\n"
                 f"persistence_location {store}/\n")
 
+    def persist(self):
+        """Run with a database from now on."""
+        if "persistence true" not in self.config:
+            self.restart(self.persistent())
+
     def unload(self):
         self.end()
         super().unload()

@@ -230,6 +230,31 @@ def _(fixture):
             one.publish(topic, b"", 1, True)
 
 
+@test("check_retain_source: retained messages of who may not publish there any"
+      " more do not arrive, after kill -9 either [CVE-2018-12546]")
+def _(fixture):
+    rules = [f"{ADMIN}user joe\ntopic {kind} r/#\n" for kind in
+             ("write", "deny")]
+    for option, kept in ("", False), ("check_retain_source false\n", True):
+        fixture.restart(fixture.persistent(config(rules[0]) + option))
+        with client("joe", username="joe") as joe:
+            for qos in range(3):
+                joe.publish(f"r/{qos}", b"joe's", qos, True)
+        with admin() as one:
+            one.publish("r/admin", b"admin's", 1, True)
+        for change, wanted in ((None, True), (reload, kept), (crash, kept)):
+            if change:
+                change(fixture, rules[1])
+            with admin() as one:
+                one.subscribe(("r/#", 2))
+                topics = ["r/0", "r/1", "r/2"] * wanted + ["r/admin"]
+                equal(sorted(one.messages(len(topics))),
+                      [(topic, b"joe's") for topic in topics[:-1]] +
+                      [("r/admin", b"admin's")])
+                one.quiet()
+    fixture.restart(fixture.own_config)
+
+
 @test("wills are judged when they are published")
 def _(fixture):
     rewrite(fixture, ADMIN + "user joe\ntopic write w/yes/#\n")
@@ -313,6 +338,11 @@ def reload(fixture, text):
     fixture.daemon.send_signal(signal.SIGHUP)
     wait_until(lambda: fixture.said().count("The access rules are in force.") >
                before, "in force")
+
+
+def crash(fixture, _):
+    """Kill the daemon, and start another."""
+    fixture.crash()
 
 
 @test("SIGHUP swaps the rules of those who live, and loses nothing")

@@ -149,8 +149,8 @@ def silent_subscribers(broker):
             mute, deaf = client("mute"), client("deaf", receive_buffer=4096)
             for slow in mute, deaf:
                 slow.subscribe(("flood", 2))
-            for n in range(count):
-                one.publish("flood", b"%d" % n * 200, qos=1)
+            for n in range(0, count, 100):
+                one.publish_all([("flood", b"%d" % n * 200)] * 100, qos=1)
             mute.reset()
             deaf.reset()
 

@@ -40,7 +40,7 @@ SILENT = {
 }
 
 
-@test("silence after: " + "; ".join(SILENT))
+@test("silence after: " + "; ".join(SILENT) + " [MQTT-3.1.2-24]")
 def silent(broker):
     clients = []
     for data in SILENT.values():

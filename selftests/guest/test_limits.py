@@ -215,6 +215,25 @@ def long_filter(_, size):
         equal(one.subscribe("f" * size), [0 if size <= 65000 else REFUSED])
 
 
+@cases([(f"a topic name of {size:,} bytes", size)
+        for size in (65000, 65001, 65535)])
+def long_name(_, size):
+    name = "n" * size
+    with client() as one:
+        one.subscribe(("#", 2))
+        for qos in range(3):
+            with client() as publisher, contextlib.suppress(Closed):
+                publisher.publish(name, b"!", qos)
+                publisher.ping()
+                equal(size <= 65000, True, "accepted")
+                equal(one.message(), (name, b"!"))
+        if size > 65000:
+            one.quiet()
+            with Client() as late:
+                late.send(connect(will=(name, b"", 0, False)))
+                equal(late.ended(), [])
+
+
 # Rates
 
 RATE = 8

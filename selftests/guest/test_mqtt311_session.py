@@ -31,8 +31,7 @@ def back(name):
 def fill(topic, numbers, qos=1):
     """Publish numbers."""
     with client() as other:
-        for number in numbers:
-            other.publish(topic, b"%d" % number, qos=qos)
+        other.publish_all([(topic, b"%d" % number) for number in numbers], qos)
 
 
 def numbers_of(one, count):
@@ -95,7 +94,7 @@ def of_the_id(_):
 @cases([(f"a durable session is resumed after {what} [MQTT-3.1.2-4]"
          " [MQTT-3.1.2-5] [MQTT-4.1.0-1]", how) for what, how in HOWS])
 def resumed(broker, how):
-    broker.restart(broker.persistent())
+    broker.persist()
     with durable("resumed"):
         one = back("resumed")
         one.subscribe(("r/+", 1), ("r/2", 2), ("gone", 1))
@@ -110,7 +109,6 @@ def resumed(broker, how):
             equal([(p.topic, p.qos) for p in got],
                   [("r/0", 1), ("r/1", 1), ("r/2", 2)])
             one.quiet()
-    broker.restart(CONFIG)
 
 
 @cases([(f"QoS {qos}: messages are stored while the client is away, then come"
@@ -118,7 +116,7 @@ def resumed(broker, how):
          " [MQTT-4.6.0-6]", qos, how)
         for qos in (1, 2) for what, how in HOWS])
 def stored(broker, qos, how):
-    broker.restart(broker.persistent())
+    broker.persist()
     with durable("stored"):
         one = back("stored")
         one.subscribe(("s", qos))
@@ -134,13 +132,12 @@ def stored(broker, qos, how):
         one.disconnect()
         with back("stored") as one:
             one.quiet()
-    broker.restart(CONFIG)
 
 
 @cases([(f"what was stored survives {what}", how) for what, how in
         HOWS[-2:]])
 def survives(broker, how):
-    broker.restart(broker.persistent())
+    broker.persist()
     with durable("survives", ("s", 2)):
         for qos in 1, 2:
             fill("s", range(COUNT), qos)
@@ -151,7 +148,6 @@ def survives(broker, how):
             equal(numbers_of(one, 2 * COUNT + 1),
                   2 * list(range(COUNT)) + [COUNT])
             one.quiet()
-    broker.restart(CONFIG)
 
 
 @test("the order holds when a session goes from queued to online"

@@ -346,7 +346,7 @@ def completed(_, qos):
             ("a reconnect", lambda broker: None),
             ("kill -9", lambda broker: broker.crash()))])
 def too_large_again(broker, qos, how):
-    broker.restart(broker.persistent())
+    broker.persist()
     with session("small", ("t", qos)) as one:
         with client() as other:
             for _ in range(2):
@@ -364,7 +364,6 @@ def too_large_again(broker, qos, how):
         how(broker)
         with back("small") as one:
             one.quiet()
-    broker.restart(CONFIG)
 
 
 @test("what is retained and too large is not sent [MQTT-3.1.2-24]")

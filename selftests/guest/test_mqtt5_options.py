@@ -3,14 +3,15 @@
 """MQTT 5: what the configuration has CONNACK and DISCONNECT say."""
 
 from auth import Auth
-from ktap import equal, main, test
+from ktap import cases, equal, main, test
 from mqtt import connect as connect_3
 from mqtt import CONNACK
 from mqtt import Client as Client3
-from mqtt5 import (ALIAS_MAX, MAX_QOS, REQUEST_RESPONSE, RESPONSE_INFO,
-                   SERVER_REFERENCE, client, connect, publish, refused)
+from mqtt5 import (ALIAS_MAX, MAX_QOS, PAYLOAD_FORMAT, REQUEST_RESPONSE,
+                   RESPONSE_INFO, SERVER_REFERENCE, client, connect, publish,
+                   refused)
 
-ANOTHER_SERVER, SERVER_MOVED, QOS = 0x9c, 0x9d, 0x9b
+PAYLOAD, QOS, ANOTHER_SERVER, SERVER_MOVED = 0x99, 0x9b, 0x9c, 0x9d
 
 
 def users(fixture, more):
@@ -19,7 +20,8 @@ def users(fixture, more):
         "\nallow_anonymous true\n"
 
 
-@test("response_information, for who asks; max_topic_alias; max_qos")
+@test("response_information, for who asks; max_topic_alias; max_qos"
+      " [MQTT-3.1.2-28]")
 def told(fixture):
     fixture.restart(users(fixture, "response_information me/\nmax_qos 1\n"
                           "max_topic_alias 7\n"))
@@ -29,8 +31,9 @@ def told(fixture):
         equal(one.subscribe(("t", 2)), [1])
         one.send(publish("t", b"m", 4, 1))
         one.disconnected(QOS)
-    with client() as one:
-        equal(one.connack.get(RESPONSE_INFO), None)
+    for properties in (), [(REQUEST_RESPONSE, 0)]:
+        with client(properties=properties) as one:
+            equal(one.connack.get(RESPONSE_INFO), None)
     refused([QOS], connect("w", will=("w", b"", 2, False)))
 
 
@@ -50,6 +53,42 @@ def elsewhere(fixture):
             old.send(connect_3("a"))
             equal([(p.kind, p.body) for p in old.ended()],
                   [(CONNACK, b"\0\3")])
+
+
+@cases([(f"check_payload_format {str(check).lower()}: a payload that says that"
+         " it is UTF-8, and is not, also of a will", check)
+        for check in (True, False)])
+def payload_format(fixture, check):
+    fixture.restart(users(fixture, f"check_payload_format {str(check).lower()}"
+                          "\n"))
+    text = [(PAYLOAD_FORMAT, 1)]
+    with client() as witness, client() as one:
+        witness.subscribe(("p/#", 2))
+        for qos in range(3):
+            for payload in b"\xff", b"":
+                equal(one.publish("p/binary", payload, qos,
+                                  properties=[(PAYLOAD_FORMAT, 0)]), 0)
+                witness.message()
+            # Unlike a string, it may have U+0000 in it.
+            equal(one.publish("p/text", b"\0\xc3\xa4", qos, properties=text), 0)
+            witness.message()
+        for qos in 1, 2:
+            said = one.publish("p/wrong", b"\xc3", qos, properties=text,
+                               reasons=[PAYLOAD] if check else [])
+            equal(said, PAYLOAD if check else 0)
+        one.send(publish("p/wrong", b"\xc3", 0, properties=text))
+        if check:
+            one.disconnected(PAYLOAD)
+        else:
+            equal([witness.message() for _ in range(3)],
+                  [("p/wrong", b"\xc3")] * 3)
+        witness.quiet()
+    will = connect("w", will=("p/will", b"\xc3", 0, False),
+                   will_properties=text)
+    if check:
+        refused([PAYLOAD], will)
+    with client("w", will=("p/will", b"\0", 0, False), will_properties=text):
+        pass
 
 
 main(Auth())

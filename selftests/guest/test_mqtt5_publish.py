@@ -410,7 +410,7 @@ def as_published(_, qos, flag):
              ("a restart", lambda broker: broker.restart(broker.config)),
              ("kill -9", lambda broker: broker.crash()))])
 def as_published_later(broker, how):
-    broker.restart(broker.persistent())
+    broker.persist()
     names = {"as published": True, "not": False}
     for name, flag in names.items():
         with client(name, properties=lasting()) as one:
@@ -428,7 +428,6 @@ def as_published_later(broker, how):
                   [(qos, flag and retain) for qos, retain in sent])
             one.quiet()
         client(name).disconnect()
-    broker.restart(CONFIG)
 
 
 @test("retained messages keep their properties across a restart and kill -9"
@@ -563,15 +562,6 @@ def expires_down(broker):
         equal(whole.topic, "q/long")
         expect_left(whole, 100, 3, time.monotonic() - begin + 2)
         one.quiet()
-    broker.restart(CONFIG)
-
-
-@test("retain_expiry_interval: minutes; expired messages do not arrive"
-      " either way")
-def retain_expiry(broker):
-    broker.restart(CONFIG + "retain_expiry_interval 1\n")
-    with retained(("r", b"kept"), properties=[(MESSAGE_EXPIRY, 100)]):
-        equal(payloads("r"), [("r", b"kept")])
     broker.restart(CONFIG)
 
 

@@ -123,7 +123,7 @@ def interleaved(_):
              ("a takeover", lambda broker, one: None),
              ("kill -9", lambda broker, one: broker.crash()))])
 def deduplicated(broker, how):
-    broker.restart(broker.persistent())
+    broker.persist()
     with session("subscriber", ("t", 2)) as one:
         other = client("publisher", properties=lasting())
         other.send(publish("t", b"once", flags(2), 9),
@@ -143,7 +143,6 @@ def deduplicated(broker, how):
         one.quiet()
         one.close()
         client("publisher").disconnect()
-    broker.restart(CONFIG)
 
 
 @cases([(f"QoS 2: a PUBREL alone, after {what}: PUBCOMP 0x00 [MQTT-4.3.3-11]"
@@ -153,7 +152,7 @@ def deduplicated(broker, how):
              ("a restart", lambda broker, one: broker.restart(broker.config)),
              ("kill -9", lambda broker, one: broker.crash()))])
 def release_alone(broker, how):
-    broker.restart(broker.persistent())
+    broker.persist()
     other = client("publisher", properties=lasting())
     other.send(publish("t", b"m", flags(2), 9))
     other.acknowledged(PUBREC, 9)
@@ -162,7 +161,6 @@ def release_alone(broker, how):
         other.send(acknowledge(PUBREL, 9))
         other.acknowledged(PUBCOMP, 9, 0)
     client("publisher").disconnect()
-    broker.restart(CONFIG)
 
 
 @test("QoS 2: the exchange is completed though the message has expired"
@@ -275,14 +273,15 @@ def rejected(_, kind, qos):
 
 @cases([(f"on a new connection, after {what}: what was not acknowledged comes"
          " again, DUP set, with the same identifiers and properties, in order"
-         " [MQTT-3.3.1-1] [MQTT-4.4.0-1] [MQTT-3.1.2-5]", how)
+         " [MQTT-3.3.1-1] [MQTT-4.4.0-1] [MQTT-3.1.2-5] [MQTT-4.3.2-3]"
+         " [MQTT-4.3.3-3]", how)
         for what, how in (
             ("a close", lambda broker, one: one.close()),
             ("a takeover", lambda broker, one: None),
             ("a restart", lambda broker, one: broker.restart(broker.config)),
             ("kill -9", lambda broker, one: broker.crash()))])
 def redelivered(broker, how):
-    broker.restart(broker.persistent())
+    broker.persist()
     with session("again") as one:
         one.subscribe(("t", 2), properties=[(SUBSCRIPTION_ID, 5)])
         with client() as other:
@@ -311,7 +310,6 @@ def redelivered(broker, how):
                 equal(listed(p for p in whole.properties
                              if p[0] != SUBSCRIPTION_ID), listed(SENT))
             one.quiet()
-    broker.restart(CONFIG)
 
 
 @test("QoS 2: a PUBLISH is not sent again once its PUBREL was [MQTT-4.3.3-6]"

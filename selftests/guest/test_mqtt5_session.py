@@ -5,7 +5,7 @@
 import contextlib
 import time
 
-from broker import CONFIG, any_broker, later
+from broker import CONFIG, Peer, any_broker, later
 from broker import client as client_311
 from ktap import cases, equal, main, test
 from mqtt5 import (PROTOCOL, SESSION_EXPIRY, SHUTTING_DOWN, SUBSCRIPTION_ID,
@@ -116,7 +116,7 @@ def of_the_id(_):
          " and identifiers [MQTT-3.1.2-5] [MQTT-3.1.2-23] [MQTT-4.1.0-1]", how)
         for what, how in HOWS[::2]])
 def resumed(broker, how):
-    broker.restart(broker.persistent())
+    broker.persist()
     with session("resumed") as one:
         one.subscribe(("r/+", 1), ("gone", 1))
         one.subscribe(("o/2", options(2, as_published=True)),
@@ -137,14 +137,13 @@ def resumed(broker, how):
             one.publish("o/2", b"", 0, True)
             one.message()
             one.quiet()
-    broker.restart(CONFIG)
 
 
 @cases([("messages are stored while the client is away, then come in order,"
          f" at QoS {qos}, after {what} [MQTT-3.1.2-23] [MQTT-4.5.0-1]", qos, how)
         for qos, (what, how) in zip((1, 2) * 3, HOWS[1:])])
 def stored(broker, qos, how):
-    broker.restart(broker.persistent())
+    broker.persist()
     with session("stored", ("s", qos)) as one:
         fill("s", range(COUNT), qos)
         how(broker, one)
@@ -159,7 +158,6 @@ def stored(broker, qos, how):
             one.disconnect()
         with back("stored") as one:
             one.quiet()
-    broker.restart(CONFIG)
 
 
 @test("a session lasts as long as its connection, whatever its expiry"
@@ -245,8 +243,9 @@ def configured(broker):
     broker.restart(CONFIG + "persistent_client_expiration 2h\n")
     for seconds in 60, 3600 * 2, 3600 * 2 + 1, EVER:
         with client("granted", properties=lasting(seconds)) as one:
-            assert one.connack.get(SESSION_EXPIRY, seconds) in (
-                seconds, min(seconds, 7200))
+            said = one.connack.get(SESSION_EXPIRY, seconds)
+            # Another broker may not have that for MQTT 5.
+            assert said == min(seconds, 7200) or Peer.program, said
             one.disconnect(0, [(SESSION_EXPIRY, 0)])
     broker.restart(CONFIG)
 
@@ -259,6 +258,7 @@ def honoured(broker):
         CONFIG + "persistent_client_expiration 2h\n"))
     with client("granted", properties=lasting(EVER)) as one:
         said = one.connack.get(SESSION_EXPIRY, EVER)
+        assert said == 7200 or Peer.program, said
         one.disconnect()
     client("hour", properties=lasting(3600)).disconnect()
     broker.stop()

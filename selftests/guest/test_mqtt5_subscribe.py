@@ -8,7 +8,7 @@ from broker import CONFIG, any_broker
 from ktap import cases, equal, main, test
 from mqtt import (PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBSCRIBE,
                   UNSUBSCRIBE, text)
-from mqtt5 import (CONTENT_TYPE, MALFORMED, NO_SUBSCRIPTION,
+from mqtt5 import (BAD_TOPIC, CONTENT_TYPE, MALFORMED, NO_SUBSCRIPTION,
                    PROTOCOL, REASON, SUBSCRIPTION_ID, USER, acknowledge, back,
                    bad_filter, client, dismissed, lasting, options, packet,
                    publish, session, subscribe, unsubscribe)
@@ -466,6 +466,9 @@ def longest(_):
         for qos in 0, 1:
             one.publish(name, b"m", qos, properties=[(USER, ("a", "b"))])
             equal(one.message(), (name, b"m"))
+    for qos in range(3):
+        dismissed([BAD_TOPIC], publish(name + "x", b"m", qos << 1,
+                                       1 if qos else None))
 
 
 @test("a SUBACK comes when the subscription is effective, not before"

@@ -9,11 +9,12 @@ import subprocess
 import threading
 import time
 
+import mqtt5
 from auth import ALICE, LISTENER, USERS, Auth, codes, line, waits
 from broker import NOBODY, PORT, client
 from ktap import (LONG, TIMEOUT, cases, equal, main, note, test, times,
                   wait_until)
-from mqtt import Client
+from mqtt import PUBCOMP, PUBREC, PUBREL, Client, acknowledge
 
 @test("SIGHUP: who is gone, or has another password, is disconnected; others not")
 def reload_users(broker):
@@ -74,7 +75,7 @@ def reload_meanwhile(broker):
 @test("SIGHUP under load: nobody valid is dropped, no message is lost")
 def reload_under_load(broker):
     broker.restart(broker.users("allow_anonymous true\nmax_queued_messages 0\n"))
-    count, reloads = times(4000 if LONG else 1500), times(30 if LONG else 10)
+    count, reloads = times(4000 if LONG else 600), times(30 if LONG else 10)
     receivers = [client(f"r{number}", **fields) for number, fields in
                  enumerate(({}, ALICE, ALICE))]
     for one in receivers:
@@ -201,6 +202,58 @@ def reload_fixed(broker):
             Client(("127.0.0.1", PORT + 5))
             raise AssertionError("it listens")
         client("two", **ALICE).close()
+
+
+@test("SIGHUP: what CONNACK has allowed is allowed as long as the connection,"
+      " by the next daemon, too")
+def reload_allowed(broker):
+    broker.restart(broker.users("max_inflight_messages 5\n"))
+    with mqtt5.client("one", **ALICE) as one:
+        equal(one.connack.get(mqtt5.RECEIVE_MAX), 5)
+        broker.reload(broker.users("max_inflight_messages 1\nmax_qos 1\n"
+                                   "max_packet_size 100\n"))
+        for number in range(1, 6):
+            one.send(mqtt5.publish("t", bytes(200), 4, number))
+            one.acknowledged(PUBREC, number)
+        broker.replace()
+        for number in range(1, 6):
+            one.send(acknowledge(PUBREL, number))
+            one.acknowledged(PUBCOMP, number)
+        for number in range(1, 6):
+            one.send(mqtt5.publish("t", bytes(200), 4, number))
+            one.acknowledged(PUBREC, number)
+        one.send(mqtt5.publish("t", b"", 4, 6))
+        one.disconnected(0x93)
+    with mqtt5.client("one", **ALICE) as one:
+        equal([one.connack.get(what) for what in
+               (mqtt5.RECEIVE_MAX, mqtt5.MAX_QOS, mqtt5.MAX_PACKET)],
+              [1, 1, 100])
+        one.send(mqtt5.publish("t", b"", 4, 1))
+        one.disconnected(0x9b)
+
+
+@test("SIGHUP: memory_limit and max_connection_rate count at once; that"
+      " orphan_timeout stays is said")
+def reload_limits(broker):
+    def memory_limit():
+        return broker.nl.stats()["memory_limit"]
+
+    broker.restart(broker.users())
+    equal(memory_limit(), 0)
+    broker.reload(broker.users("memory_limit 100000000\n"
+                               "max_connection_rate 1\n"))
+    wait_until(memory_limit, "a limit")
+    begin = time.monotonic()
+    for _ in range(4):
+        client(**ALICE).close()
+    took = time.monotonic() - begin
+    assert took > 2, f"after {took:.2f} s"
+    broker.reload(broker.users("orphan_timeout 5\n"))
+    wait_until(lambda: not memory_limit(), "no limit")
+    broker.await_line("Changes of orphan_timeout.* have no effect")
+    broker.daemon.send_signal(signal.SIGUSR1)
+    broker.await_line("SIGUSR1 ignored")
+    client(**ALICE).close()
 
 
 @test("SIGHUP without a configuration file: it says so, and goes on")

@@ -223,6 +223,7 @@ static void test_without_effect(void)
 	static const char said[] =
 		"Warning: autosave_interval has no effect: what kmqttd has acknowledged is on disk already.\n"
 		"Warning: autosave_on_changes has no effect: what kmqttd has acknowledged is on disk already.\n"
+		"Warning: retain_expiry_interval has no effect: kmqttd removes a retained message when it expires.\n"
 		"Warning: The retry_interval option is no longer available.\n"
 		"Warning: Settings of a listener before the first one have no effect without a port.\n";
 	struct config config;
@@ -230,6 +231,7 @@ static void test_without_effect(void)
 
 	err = read_text(&config, "autosave_interval 60\n"
 				 "autosave_on_changes true\n"
+				 "retain_expiry_interval 5\n"
 				 "retry_interval 20\n"
 				 "max_connections 5\nlistener 1\n");
 	EXPECT(!err && !strcmp(logged, said), "%d %s", err, logged);
@@ -281,7 +283,7 @@ static void test_version_5(void)
 	EXPECT(config.listeners[0].levels == 0x38 &&
 	       config.listeners[0].max_qos == 2 &&
 	       config.listeners[0].max_topic_alias == 10, "a listener's");
-	EXPECT(!config.retain_expiry_interval && !config.check_payload_format &&
+	EXPECT(!config.check_payload_format &&
 	       !config.response_information && !config.other_server &&
 	       !config.moved_server, "the others'");
 	config_free(&config);
@@ -289,7 +291,7 @@ static void test_version_5(void)
 	expect_silence(&config, "listener 1\nlistener 2\nmax_qos 0\n"
 		       "max_topic_alias 65535\naccept_protocol_versions 3, 5\n"
 		       "listener 3\naccept_protocol_versions 4\n"
-		       "retain_expiry_interval 5\ncheck_payload_format true\n"
+		       "check_payload_format true\n"
 		       "response_information r/s\nuse_another_server a:1 b\n"
 		       "server_moved c\nmax_topic_alias_broker 0\n");
 	EXPECT(config.listeners[0].levels == 0x38 &&
@@ -298,8 +300,7 @@ static void test_version_5(void)
 	EXPECT(config.listeners[1].max_qos == 0 &&
 	       config.listeners[1].max_topic_alias == 65535 &&
 	       config.listeners[2].max_qos == 2, "the second one's");
-	EXPECT(config.retain_expiry_interval == 5 &&
-	       config.check_payload_format &&
+	EXPECT(config.check_payload_format &&
 	       !strcmp(config.response_information, "r/s") &&
 	       !strcmp(config.other_server, "a:1 b") &&
 	       !strcmp(config.moved_server, "c"), "of all");

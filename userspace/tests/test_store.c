@@ -349,6 +349,7 @@ static struct session *session_by_sid(u64 sid)
 }
 
 static u64 loaded_bytes[SESSIONS];
+static u64 loaded_retained_bytes[SESSIONS];
 static u32 loaded_retained[SESSIONS];
 
 static int on_session(const struct store_session *session)
@@ -367,6 +368,7 @@ static int on_session(const struct store_session *session)
 	loaded.sessions[i].seen = session->seen;
 	loaded.sessions[i].expiry = session->expiry;
 	loaded_bytes[i] = session->queued_bytes;
+	loaded_retained_bytes[i] = session->retained_bytes;
 	loaded_retained[i] = session->retained;
 	return 0;
 }
@@ -521,13 +523,14 @@ static void expect_queue(const struct session *session)
 	EXPECT(from == session->nr, "%u of %u", from, session->nr);
 }
 
-static u64 queued_bytes(const struct session *session)
+static u64 queued_bytes(const struct session *session, u8 flags)
 {
 	u64 bytes = 0;
 	u32 i;
 
 	for (i = 0; i < session->nr; i++)
-		if (!session->deliveries[i].released)
+		if (!session->deliveries[i].released &&
+		    (session->deliveries[i].flags & flags) == flags)
 			bytes += payload_len(session->deliveries[i].message);
 	return bytes;
 }
@@ -559,7 +562,10 @@ static void expect_model(void)
 		EXPECT(have->next_seq >= want->next_seq, "session %u", i);
 		EXPECT(have->nr == want->nr, "session %u: %u, not %u", i,
 		       have->nr, want->nr);
-		EXPECT(loaded_bytes[i] == queued_bytes(want), "session %u", i);
+		EXPECT(loaded_bytes[i] == queued_bytes(want, 0), "session %u",
+		       i);
+		EXPECT(loaded_retained_bytes[i] ==
+		       queued_bytes(want, STORE_RETAINED), "session %u", i);
 		EXPECT(loaded_retained[i] == queued_retained(want),
 		       "session %u: %u retained", i, loaded_retained[i]);
 		EXPECT(!memcmp(have->filters, want->filters,
