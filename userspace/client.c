@@ -498,6 +498,17 @@ static bool waits_for_adoption(const struct client *client)
 }
 
 /*
+ * Retained messages of a SUBSCRIBE are still to be found, or to be sent at QoS 0:
+ * until they have left, the SUBSCRIBE is not done, nor may be what is behind it.
+ */
+static bool sends_retained(const struct client *client)
+{
+	return subscribe_is_walking(client) ||
+	       (hold_is_up(client) && !client->broken &&
+		outbound_passes(&client->session->outbound));
+}
+
+/*
  * Until an answer is there, or the last ones have left, or what they are about
  * is on disk, the next packet waits.
  */
@@ -509,7 +520,7 @@ static bool may_handle(const struct client *client)
 	       (!quiescing || client->told > client->handled) &&
 	       !client->requesting && !client->awaited &&
 	       !waits_for_adoption(client) &&
-	       !hold_delays(client) && !subscribe_is_walking(client) &&
+	       !hold_delays(client) && !sends_retained(client) &&
 	       !is_recalling(client) && !client->is_paused &&
 	       commit_has_room(client) && buffer_used(&client->out) < OUT_MAX;
 }
@@ -607,13 +618,9 @@ static u64 answered(const struct client *client)
 {
 	u64 done = commit_handled(client);
 
-	/*
-	 * Retained messages of a SUBSCRIBE that are still to be found, or to be
-	 * sent at QoS 0. Those above are in the store, and do not get away.
-	 */
+	/* Those above QoS 0 are in the store, and do not get away. */
 	if (hold_is_up(client) && done > client->hold->from &&
-	    (subscribe_is_walking(client) ||
-	     outbound_passes(&client->session->outbound)))
+	    sends_retained(client))
 		done = client->hold->from;
 	return done > client->now.done ? done : client->now.done;
 }
@@ -860,7 +867,7 @@ static bool busy(const struct client *client)
 	return (client->state == CLIENT_ACTIVE ||
 		client->state == CLIENT_ACTIVATING) &&
 	       (client->requesting || hold_delays(client) ||
-		is_recalling(client) || subscribe_is_walking(client) ||
+		is_recalling(client) || sends_retained(client) ||
 		client->is_paused ||
 		(store_healthy() && (client->awaited ||
 				     !commit_has_room(client))));

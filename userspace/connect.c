@@ -713,8 +713,8 @@ void connect_greet(struct client *client)
 	u64 before = store_queued();
 
 	/* There is a session in the store to be made, or to be forgotten. */
-	if ((!client->clean || client->session->sid) && store_enabled() &&
-	    !store_healthy()) {
+	if ((client->session_expiry || session_on_disk(client->session)) &&
+	    store_enabled() && !store_healthy()) {
 		connect_refuse(client, REASON_UNAVAILABLE,
 			       "the store cannot be written");
 		return;

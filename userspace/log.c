@@ -22,6 +22,7 @@ static struct {
 	bool timestamp;
 	const char *timestamp_format;
 	int file;
+	bool opened;
 } sink = {
 	.dests = LOG_DEST_STDERR,
 	.types = LOG_TYPES_DEFAULT,
@@ -29,12 +30,15 @@ static struct {
 	.file = -1,
 };
 
-/* It is the user's who will have to open it again. */
+/*
+ * It is the user's who will have to open it again. Later, nobody becomes another
+ * user any more, nor may what knows of users be loaded.
+ */
 static void give_away(int file, const struct config *config)
 {
 	const struct passwd *entry = NULL;
 
-	if (config->user && !geteuid())
+	if (config->user && !geteuid() && !sink.opened)
 		entry = getpwnam(config->user);
 	if (entry && fchown(file, entry->pw_uid, entry->pw_gid))
 		log_print(LOG_TYPE_WARNING,
@@ -77,6 +81,7 @@ int log_open(const struct config *config)
 	sink.timestamp = config->log_timestamp;
 	sink.timestamp_format = config->log_timestamp_format;
 	sink.file = file;
+	sink.opened = true;
 	return 0;
 }
 

@@ -349,6 +349,7 @@ int login_open(void (*done)(struct client *client,
 	tell = done;
 	/* At exit() the thread may be in the middle of a hash. */
 	OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL);
+	password_prepare();
 	event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	err = event < 0 ? -errno : start_thread();
 	if (err)

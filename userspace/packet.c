@@ -820,19 +820,30 @@ static void put_properties(struct writer *writer, const struct answer *answer)
 			    answer->reason_string);
 }
 
+/*
+ * Of a packet with so much after its fixed header: more than any client takes if
+ * there cannot be one.
+ */
+static size_t whole_size(size_t remaining)
+{
+	u8 header[KMQTT_HEADER_MAX];
+
+	if (remaining > KMQTT_VARINT_MAX)
+		return SIZE_MAX;
+	return kmqtt_frame_build(header, 0, remaining) + remaining;
+}
+
 /* Bytes of all of it; *@properties and *@remaining: of these parts. */
 static size_t measure(const struct answer *answer, u32 *properties,
 		      size_t *remaining)
 {
 	struct writer writer = { 0 };
-	u8 header[KMQTT_HEADER_MAX];
 
 	put_properties(&writer, answer);
 	*properties = writer.len;
 	*remaining = answer->field_bytes + kmqtt_varint_size(*properties) +
 		     *properties + answer->code_bytes;
-	return kmqtt_frame_build(header, answer->first, *remaining) +
-	       *remaining;
+	return whole_size(*remaining);
 }
 
 static size_t build(u8 *packet, struct answer *answer)
@@ -1010,10 +1021,7 @@ static size_t publish_remaining(const struct packet_out *out)
 
 size_t packet_publish_size(const struct packet_out *out)
 {
-	size_t remaining = publish_remaining(out);
-	u8 header[KMQTT_HEADER_MAX];
-
-	return kmqtt_frame_build(header, 0, remaining) + remaining;
+	return whole_size(publish_remaining(out));
 }
 
 size_t packet_publish_head_size(const struct packet_out *out)

@@ -40,6 +40,12 @@ struct password {
 };
 
 /*
+ * OpenSSL reads its configuration, and loads what that names, when the first hash
+ * is made. Makes one of each: later, the daemon may not load anything.
+ */
+void password_prepare(void);
+
+/*
  * Reads @encoded. 0; -EINVAL when it is none of the formats; -ENOMEM. Free it
  * only after 0.
  */

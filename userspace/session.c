@@ -755,10 +755,31 @@ static int journaled_message(const struct journal_record *record)
 	return 0;
 }
 
+static void journaled_will_del(struct session *session)
+{
+	if (!session->away || !session->away->will)
+		return;
+	message_put(session->away->will);
+	session->away->will = NULL;
+}
+
+/* The journal is newer: the database had not heard of the end of that one. */
+static void forget_former(const void *id, u16 len)
+{
+	struct session *session = find(id, len, table_hash(id, len));
+
+	if (!session)
+		return;
+	table_del(&by_sid, &session->loaded);
+	journaled_will_del(session);
+	destroy(session);
+}
+
 static int journaled_session(const struct journal_record *record)
 {
 	struct session *session;
 
+	forget_former(record->bytes, record->len);
 	session = make(record->bytes, record->len,
 		       table_hash(record->bytes, record->len));
 	if (!session || table_add(&by_sid, &session->loaded,
@@ -771,14 +792,6 @@ static int journaled_session(const struct journal_record *record)
 	if (next_journal_sid <= record->sid)
 		next_journal_sid = record->sid + 1;
 	return 0;
-}
-
-static void journaled_will_del(struct session *session)
-{
-	if (!session->away || !session->away->will)
-		return;
-	message_put(session->away->will);
-	session->away->will = NULL;
 }
 
 static void forget(struct session *session)

@@ -176,6 +176,17 @@ static bool wait_after(int err)
 	return true;
 }
 
+/* The log of changes grows by itself: what is in it may have room elsewhere. */
+static int commit(struct change_list *batch, bool *written)
+{
+	int err = database_commit(batch, written);
+
+	if (err != -ENOSPC)
+		return err;
+	database_checkpoint();
+	return database_commit(batch, written);
+}
+
 /*
  * Each round takes all that was queued while the last one was on its way to the
  * disk: nobody waits for company.
@@ -191,11 +202,9 @@ static void *write_changes(void *unused)
 		change_list_splice(&batch, &shared.queued);
 		pthread_mutex_unlock(&shared.lock);
 
-		if (err == -ENOSPC)
-			database_checkpoint();
 		change_prune(&batch);
 		stall();
-		err = database_commit(&batch, &written);
+		err = commit(&batch, &written);
 
 		pthread_mutex_lock(&shared.lock);
 		report(&batch, err, written);

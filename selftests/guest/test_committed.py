@@ -146,6 +146,26 @@ def redelivered(broker):
     mqtt5.client("loses").disconnect()
 
 
+@test("a session in the database that DISCONNECT has ended, and the database has"
+      " not, is not there beside the next one of that name")
+def ended(broker):
+    with client("publisher") as other:
+        one = mqtt5.client("twice", properties=mqtt5.lasting())
+        one.subscribe(("q", 1))
+        with broker.killed():
+            one.disconnect(0, [(mqtt5.SESSION_EXPIRY, 0)])
+            one = mqtt5.client("twice")
+            one.subscribe(("r", 1))
+        for topic in "q", "r":
+            other.publish(topic, b"m", 1)
+        equal(one.message(), ("r", b"m"))
+        one.quiet()
+        one.disconnect()
+        broker.replace()
+        with mqtt5.client("twice", clean=False) as one:
+            one.quiet()
+
+
 @test("an answer that has left is not sent again because one before it waits")
 def answered_once(broker):
     with client("holds", clean=False) as disk, client("one") as one:

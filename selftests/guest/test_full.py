@@ -8,6 +8,7 @@ import pathlib
 import re
 import subprocess
 
+import mqtt5
 from broker import CONFIG, Broker, client
 from ktap import equal, main, test, wait_until
 from mqtt import (CONNACK, PUBREC, REFUSED, Client, connect, publish,
@@ -83,9 +84,14 @@ def refusals(broker):
             with Client() as late:
                 late.send(connect("late", clean=False))
                 equal(late.answer(CONNACK).body, b"\0\3")
+            mqtt5.refused([0x88], mqtt5.connect(
+                "late", will=("q", b"will", 0, False),
+                properties=mqtt5.lasting()))
+            mqtt5.client("late", clean=False).disconnect()
             with client() as other:
                 other.send(publish("d", b"1", 2, 1))
                 equal(other.ended(), [])
+            sub.quiet()
         pub.publish("d", b"2", qos=1)
         equal(one.message(), ("d", b"2"))
         equal(one.subscribe(("e", 1)), [1])

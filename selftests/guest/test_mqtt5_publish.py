@@ -428,6 +428,8 @@ def as_published_later(broker, how):
                   [(qos, flag and retain) for qos, retain in sent])
             one.quiet()
         client(name).disconnect()
+    with client() as other:
+        other.publish("l", b"", 1, True)
 
 
 @test("retained messages keep their properties across a restart and kill -9"

@@ -14,8 +14,8 @@ import threading
 
 from broker import CONFIG, Broker, client
 from ktap import LONG, TIMEOUT, cases, equal, main, note, test, wait_until
-from mqtt import (PINGRESP, PUBACK, PUBCOMP, PUBREC, PUBREL, Client,
-                  acknowledge, connect, packet, ping, publish, subscribe)
+from mqtt import (PINGRESP, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK,
+                  Client, acknowledge, connect, packet, ping, publish, subscribe)
 from nl import STATE
 
 CLIENTS = 1000 if LONG else 200
@@ -452,6 +452,30 @@ def halves(broker):
             writer.publish("small", b"and on", 1)
             equal(reader.message(), ("small", b"and on"))
             reader.quiet()
+
+
+@test("handover while retained messages are sent: what is behind the SUBSCRIBE"
+      " happens once")
+def behind(broker):
+    broker.restart(broker.persistent())
+    topics = [f"r/{number}" for number in range(1000)]
+    with client("observer") as observer, client("other") as other, \
+            client("reader", receive_buffer=4096) as reader:
+        observer.subscribe(("x", 2))
+        other.publish_all([(topic, bytes(1024)) for topic in topics],
+                          retain=True)
+        reader.send(subscribe(1, "r/#"), publish("x", b"m", 4, 2),
+                    acknowledge(PUBREL, 2))
+        kinds = [reader.packet().kind for _ in range(300)]
+        broker.hand_over()
+        while PUBCOMP not in kinds[300:]:
+            kinds.append(reader.packet().kind)
+        equal([kind for kind in kinds if kind not in (SUBACK, PUBLISH)],
+              [PUBREC, PUBCOMP])
+        equal(observer.message(), ("x", b"m"))
+        observer.quiet()
+        other.publish_all([(topic, b"") for topic in topics], retain=True)
+    broker.restart(broker.own_config)
 
 
 @cases([("in memory", False), ("persistence", True)])

@@ -679,6 +679,22 @@ static void test_publish_longest_topic(void)
 	EXPECT(publish.topic.len == 65535, "%u", publish.topic.len);
 }
 
+/* Of MQTT 3.1.1, it may be as large as a packet can be; of MQTT 5 it is larger. */
+static void test_publish_too_large(void)
+{
+	struct packet_out out = {
+		.level = PACKET_LEVEL_3_1_1,
+		.topic = (const u8 *)"t", .topic_len = 1,
+		.payload_len = KMQTT_VARINT_MAX - 2 - 1,
+	};
+
+	EXPECT(packet_publish_size(&out) == KMQTT_PACKET_MAX, "%zu",
+	       packet_publish_size(&out));
+	out.level = PACKET_LEVEL_5;
+	EXPECT(packet_publish_size(&out) > KMQTT_PACKET_MAX, "%zu",
+	       packet_publish_size(&out));
+}
+
 static int ack_result(const u8 *data, size_t len, u8 type,
 		      struct packet_ack *ack)
 {
@@ -1273,6 +1289,7 @@ int main(void)
 		{ "publish_malformed", test_publish_malformed },
 		{ "publish_built", test_publish_built },
 		{ "publish_longest_topic", test_publish_longest_topic },
+		{ "publish_too_large", test_publish_too_large },
 		{ "acks", test_acks },
 		{ "connack", test_connack },
 		{ "suback", test_suback },

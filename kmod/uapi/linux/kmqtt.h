@@ -6,7 +6,9 @@
  * namespace. Every command needs CAP_NET_ADMIN in the user namespace that owns
  * the network namespace, reads included: client identifiers and topics are
  * private. A failed request is answered with an errno and an extack text, and
- * has changed nothing. kmqtt.yaml describes the same in YNL's form.
+ * has changed nothing; but of KMQTT_CMD_PUBLISH with ENOMEM, which some may have
+ * got, and of KMQTT_CMD_CONN_ADOPT, whose descriptors so far stay. kmqtt.yaml
+ * describes the same in YNL's form.
  *
  * The daemon is who has the sink open (sink-open): one at a time. When it dies,
  * connections stay, and go on, for orphan-timeout; then the kernel ends them.
@@ -41,7 +43,7 @@
 /* Multicast group of KMQTT_CMD_EVENT; joining it needs CAP_NET_ADMIN. */
 #define KMQTT_MCGRP_EVENTS	"events"
 
-/* Bytes in a topic filter. MQTT allows 65535; a netlink attribute does not. */
+/* Bytes in a topic name or filter. MQTT allows 65535, a netlink attribute not. */
 #define KMQTT_FILTER_MAX	65000
 /* Share names that one filter may have: at least so many. */
 #define KMQTT_GROUPS_MAX	1000
@@ -125,7 +127,8 @@
  *	what is larger than a packet can be. Of payload-fd EBADF, EINVAL (no
  *	memfd, or not readable), EIO (it has become shorter meanwhile).
  * @KMQTT_CMD_STATS_GET: counters of the namespace []. Answers [conns, subs,
- *	filters, a worker nest for each, ended].
+ *	filters, injected, memory, memory-limit, what the sink-* ones say of the
+ *	sink, daemon, a worker nest for each, ended].
  * @KMQTT_CMD_FLUSH: abort (RST) and forget all connections of the namespace.
  *	Answers [conns], how many. Files are released shortly after; the
  *	module can unload once user space has closed its descriptors too.
