@@ -31,7 +31,8 @@
  * @JOURNAL_SESSION_SEEN: @a: seconds since 1970, when its connection ended; 0: it
  *	has one
  * @JOURNAL_SESSION_EXPIRY: @a: session expiry interval
- * @JOURNAL_SESSION_DEL: there is not, nor anything of it
+ * @JOURNAL_SESSION_DEL: there is not, nor anything of it; of a session in the
+ *	database: it has ended
  * @JOURNAL_SUBSCRIPTION: it has a subscription: QoS @a, @b its options, @c its
  *	identifier, the bytes its filter
  * @JOURNAL_SUBSCRIPTION_DEL: it has not

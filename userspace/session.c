@@ -284,6 +284,13 @@ void session_restored(struct session *session)
 	unwatch(session);
 }
 
+/* Of a session in the database, until the database knows: the next may be later. */
+static void journal_end(u64 sid)
+{
+	journal_append(JOURNAL_SESSION_DEL, sid, 0, 0, 0);
+	journal_keep(store_queued());
+}
+
 /* Discards all state: what begins is a new session. */
 static void reset(struct session *session)
 {
@@ -306,6 +313,8 @@ static void reset(struct session *session)
 		part(session->sid, sent);
 	else if (session->sid)
 		store_session_del(session->sid);
+	if (session_on_disk(session))
+		journal_end(session->sid);
 	session->sid = 0;
 	session->expiry = 0;
 }
@@ -592,7 +601,7 @@ static struct session *find_sid(u64 sid)
 	return NULL;
 }
 
-/* Sessions that had ended when the store was written. */
+/* Sessions that had ended when the store, or the journal, was written. */
 static u64 *parted;
 static u32 parted_count;
 
@@ -763,23 +772,10 @@ static void journaled_will_del(struct session *session)
 	session->away->will = NULL;
 }
 
-/* The journal is newer: the database had not heard of the end of that one. */
-static void forget_former(const void *id, u16 len)
-{
-	struct session *session = find(id, len, table_hash(id, len));
-
-	if (!session)
-		return;
-	table_del(&by_sid, &session->loaded);
-	journaled_will_del(session);
-	destroy(session);
-}
-
 static int journaled_session(const struct journal_record *record)
 {
 	struct session *session;
 
-	forget_former(record->bytes, record->len);
 	session = make(record->bytes, record->len,
 		       table_hash(record->bytes, record->len));
 	if (!session || table_add(&by_sid, &session->loaded,
@@ -794,13 +790,20 @@ static int journaled_session(const struct journal_record *record)
 	return 0;
 }
 
-static void forget(struct session *session)
+/*
+ * It has ended, and all has been done. The database may have that before it, and
+ * what goes to others.
+ */
+static int forget(struct session *session)
 {
+	int err = session_on_disk(session) ? note_parted(session->sid) : 0;
+
 	table_del(&by_sid, &session->loaded);
-	session->sid = 0;	/* the journal knows, and all has been done */
+	session->sid = 0;
 	journaled_will_del(session);
 	outbound_clear(session);
 	destroy(session);
+	return err;
 }
 
 static int journaled_delivery(struct session *session,
@@ -892,8 +895,7 @@ static int journaled_change(struct session *session,
 
 	switch (record->type) {
 	case JOURNAL_SESSION_DEL:
-		forget(session);
-		break;
+		return forget(session);
 	case JOURNAL_SESSION_SEEN:
 		session->seen = record->a ? (s64)record->a : now();
 		break;
@@ -1063,8 +1065,10 @@ void session_watch_all(void)
 		}
 	}
 	deadline_tick(message_now());
-	for (i = 0; i < parted_count; i++)
+	for (i = 0; i < parted_count; i++) {
 		part(parted[i], 0);
+		journal_end(parted[i]);
+	}
 	free(parted);
 	parted = NULL;
 	parted_count = 0;
