@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "log.h"
 #include "message.h"
 #include "session.h"
 #include "shape.h"
@@ -63,6 +64,8 @@ struct match_id {
  * @stamp: marks the sessions that it has found already
  * @publisher: who publishes, or NULL
  * @found: what it has found
+ * @nr_shares: shares among that
+ * @over: there are more of them
  * @ids: identifiers of its sessions
  * @id_count: how many there are
  * @id_size: and for how many there is room
@@ -72,6 +75,8 @@ struct match {
 	u64 stamp;
 	const struct session *publisher;
 	struct filters_found found;
+	u32 nr_shares;
+	bool over;
 	struct match_id *ids;
 	u32 id_count;
 	u32 id_size;
@@ -79,6 +84,11 @@ struct match {
 
 /* Members of a share that are looked at for one that is there. */
 #define CHOICE_MAX 1024
+
+/* Shares that a match finds, of which one client can have very many: as many as
+ * the module's KMQTT_MATCH_SHARED.
+ */
+#define SHARES_MAX 8192
 
 /* "$share/", with the '/' after the share name the least of a shared filter. */
 static const char share_prefix[] = "$share/";
@@ -409,10 +419,24 @@ static int note(const struct subscription *subscription)
 	       note_id(session, subscription->identifier) : 0;
 }
 
+static void note_shares(const struct kmqtt_node *node)
+{
+	struct share *share;
+
+	LIST_FOREACH(share, &node->leaves->shares, link) {
+		if (match.nr_shares == SHARES_MAX) {
+			match.over = true;
+			break;
+		}
+		match.nr_shares++;
+		share->found = match.found.shares;
+		match.found.shares = share;
+	}
+}
+
 static int found(struct kmqtt_walk *walk, struct kmqtt_node *node)
 {
 	const struct subscription *subscription;
-	struct share *share;
 	int err;
 
 	(void)walk;
@@ -421,11 +445,23 @@ static int found(struct kmqtt_walk *walk, struct kmqtt_node *node)
 		if (err)
 			return err;
 	}
-	LIST_FOREACH(share, &node->leaves->shares, link) {
-		share->found = match.found.shares;
-		match.found.shares = share;
-	}
+	note_shares(node);
 	return 0;
+}
+
+/* Not of each one: that is one a publish. */
+static void log_over(void)
+{
+	static unsigned long long times;
+
+	if (!match.over)
+		return;
+	times++;
+	if (times & (times - 1))
+		return;
+	log_print(LOG_TYPE_WARNING,
+		  "Warning: More than %u shared subscriptions match a topic, %llu times so far; the others do not get what is published.",
+		  SHARES_MAX, times);
 }
 
 int filters_match(const u8 *topic, u16 len, const struct session *publisher,
@@ -437,8 +473,11 @@ int filters_match(const u8 *topic, u16 len, const struct session *publisher,
 	match.stamp++;
 	match.publisher = publisher;
 	match.found = (struct filters_found){ 0 };
+	match.nr_shares = 0;
+	match.over = false;
 	match.id_count = 0;
 	err = kmqtt_trie_match(&trie, topic, len, &match.walk);
+	log_over();
 	*result = match.found;
 	return err;
 }

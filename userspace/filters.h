@@ -98,7 +98,8 @@ bool filters_away(const struct subscription *subscription, bool away);
  *	session->next_match. session->match_qos is the highest QoS granted by a
  *	filter that matches (section 3.3.5), session->match_options what one of
  *	them has
- * @shares: shared subscriptions that match, chained; see filters_choose()
+ * @shares: shared subscriptions that match, chained; see filters_choose(). There
+ *	are 8,192 at most, the others are left out, which is logged
  */
 struct filters_found {
 	struct session *sessions;

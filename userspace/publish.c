@@ -156,16 +156,17 @@ static bool queue_shared(struct subscription *chosen, struct message *message,
 
 bool publish_to_share(struct share *share, struct message *message, bool retain)
 {
-	struct subscription *chosen;
+	struct subscription *chosen, *first = NULL;
 	int i;
 
 	/* One that keeps no more messages is passed over. */
 	for (i = 0; i < SHARE_TRIES; i++) {
 		chosen = filters_choose(share, message);
-		if (!chosen)
+		if (!chosen || chosen == first)
 			return false;
 		if (queue_shared(chosen, message, retain))
 			return true;
+		first = first ? first : chosen;
 	}
 	return false;
 }

@@ -3,11 +3,14 @@
 """MQTT 5: shared subscriptions (4.8.2)."""
 
 import contextlib
+import itertools
+import time
 
 from broker import CONFIG, any_broker
 from broker import client as client_311
-from ktap import cases, equal, main, test
+from ktap import FACTOR, cases, equal, main, note, test
 from mqtt import PUBACK, PUBREC, PUBREL
+from mqtt import publish as publish_311
 from mqtt5 import (NO_SUBSCRIPTION, PROTOCOL, RECEIVE_MAX, SUBSCRIPTION_ID,
                    USER, acknowledge, back, bad_filter, client, dismissed,
                    lasting, listed, options, publish, session, subscribe)
@@ -369,6 +372,32 @@ def survives(broker, how):
     for name in names:
         client(name).disconnect()
     broker.restart(CONFIG)
+
+
+@test("very many share names of one client, who keeps no more messages: who"
+      " publishes to all of them does not keep others waiting")
+def many_shares(_):
+    filters = ["/".join(levels)
+               for levels in itertools.product("m+", repeat=4)]
+    count = 60
+    with client("shares") as one, client_311() as other, client() as pair:
+        pair.subscribe(("pair", 1))
+        for topic_filter in filters:
+            codes = one.subscribe(*((f"$share/{n}/{topic_filter}", 1)
+                                    for n in range(1000)))
+            equal(set(codes), {1})
+        # What it is sent it does not acknowledge; then its queue fills.
+        other.publish("m/m/m/m", b"", 1)
+        begin = time.monotonic()
+        other.send(*(publish_311("m/m/m/m", b"", 2, n + 1)
+                     for n in range(count)))
+        pair.publish("pair", b"m", 1)
+        equal(pair.message(), ("pair", b"m"))
+        took = time.monotonic() - begin
+        for number in range(count):
+            other.acknowledged(PUBACK, number + 1)
+        note(f"{took:.2f} s, all: {time.monotonic() - begin:.2f} s")
+        assert took < 4 * FACTOR, f"{took:.1f} s"
 
 
 main(any_broker())
