@@ -166,7 +166,7 @@ static bool have_token(struct rx_batch *batch)
 
 static void take_token(struct kmqtt_conn *conn)
 {
-	if (unlikely(conn->publish_rate))
+	if (unlikely(READ_ONCE(conn->publish_rate)))
 		conn->tokens -= min_t(u64, conn->tokens, HZ);
 }
 
@@ -797,15 +797,28 @@ static bool chunk_prepare(struct kmqtt_chunk *chunk)
 	return chunk->page;
 }
 
+/* Whether all has been read that a socket has. Once it is dead, that is what came
+ * before the reset: a DISCONNECT, perhaps.
+ */
+static bool rx_is_through(const struct rx_batch *batch)
+{
+	const struct kmqtt_conn *conn = batch->conn;
+
+	return batch->stop == RX_GO ||
+	       (batch->stop == RX_PAUSE && !kmqtt_conn_mid_packet(conn) &&
+		skb_queue_empty(&conn->sk->sk_receive_queue));
+}
+
 /* The socket, after reading: does anything else have to be said? */
 static void rx_check(struct rx_batch *batch)
 {
 	struct kmqtt_conn *conn = batch->conn;
 	struct sock *sk = conn->sk;
+	bool dead = sk->sk_err || sk->sk_state == TCP_CLOSE;
 
 	if (batch->stop == RX_END)
 		return;
-	if (sk->sk_err || sk->sk_state == TCP_CLOSE || conn->failed)
+	if (dead ? rx_is_through(batch) : conn->failed)
 		rx_end(batch, KMQTT_END_RESET);
 	else if (unlikely(tcp_sk(sk)->urg_data))
 		rx_end(batch, KMQTT_END_URGENT);
@@ -835,7 +848,7 @@ static void rx_locked(struct rx_batch *batch)
 		conn->last_rx = jiffies;
 		conn->rx_bytes += batch->bytes - before;
 		if (packets != conn->rx_packets || conn->rx.left > RX_LIFE_LEFT)
-			conn->last_packet = jiffies;
+			WRITE_ONCE(conn->last_packet, jiffies);
 		if (kmqtt_conn_mid_packet(conn))
 			kmqtt_conn_arm(conn, kmqtt_conn_packet_left(conn));
 	}
@@ -935,7 +948,7 @@ static enum kmqtt_end msg_check_5(struct kmqtt_conn *conn,
 			       (*msg)->len, level);
 	if (unlikely(!end && head.topic_alias))
 		end = msg_unalias(conn, msg, &head);
-	if (unlikely(!end && head.payload_format && conn->check_format) &&
+	if (unlikely(!end && head.payload_format && READ_ONCE(conn->check_format)) &&
 	    kmqtt_text_check((*msg)->data + head.payload,
 			     (*msg)->len - head.payload))
 		end = KMQTT_END_PAYLOAD_FORMAT;

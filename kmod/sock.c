@@ -139,10 +139,20 @@ static int wait_for(struct sock *sk, const struct kmqtt_conn *conn, long *timeo,
 	return err;
 }
 
+/* Nothing more comes: what TCP had when it ended has been read by the worker, or
+ * will not be any more.
+ */
+static bool recv_over(const struct sock *sk, const struct kmqtt_conn *conn)
+{
+	return READ_ONCE(conn->rx_eof) ||
+	       (kmqtt_conn_ended(conn) &&
+		(READ_ONCE(sk->sk_err) ||
+		 inet_sk_state_load(sk) == TCP_CLOSE));
+}
+
 static bool recv_ready(const struct sock *sk, const struct kmqtt_conn *conn)
 {
-	return READ_ONCE(conn->upq.bytes) || READ_ONCE(conn->rx_eof) ||
-	       READ_ONCE(sk->sk_err);
+	return READ_ONCE(conn->upq.bytes) || recv_over(sk, conn);
 }
 
 /* io_uring asks once more after each receive: mostly in vain. */
@@ -290,6 +300,8 @@ static __poll_t kmqtt_poll(struct file *file, struct socket *sock,
 	if (conn) {
 		/* What TCP has is not what recv() will see. */
 		mask &= ~(EPOLLIN | EPOLLRDNORM | EPOLLRDHUP | EPOLLPRI);
+		if (!recv_over(sk, conn))
+			mask &= ~(EPOLLERR | EPOLLHUP);
 		if (recv_ready(sk, conn))
 			mask |= EPOLLIN | EPOLLRDNORM;
 		if (!send_ready(sk, conn) && !READ_ONCE(conn->user_busy))

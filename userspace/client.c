@@ -675,6 +675,10 @@ static void flush(struct client *client)
 
 	if (client->sending || client->silencing || !len)
 		return;
+	if (client->broken) {
+		buffer_free(&client->out);
+		return;
+	}
 	/*
 	 * One send at a time, of whole packets: the kernel puts its own ones
 	 * between two sends.
@@ -738,7 +742,7 @@ u8 *client_reserve(struct client *client, size_t len)
 bool client_writable(const struct client *client)
 {
 	return client->state == CLIENT_ACTIVE && !quiescing &&
-	       buffer_used(&client->out) < OUT_MAX;
+	       !client->broken && buffer_used(&client->out) < OUT_MAX;
 }
 
 bool client_publish(struct client *client, const struct message *message,
@@ -773,6 +777,19 @@ bool client_publish(struct client *client, const struct message *message,
 	return true;
 }
 
+/*
+ * What came before the end may be a DISCONNECT, once the module has read it. It
+ * says when that is all; a client that has not heard CONNACK cannot have more.
+ */
+static void break_off(struct client *client)
+{
+	if (client->state == CLIENT_ACTIVE)
+		shutdown(client->fd, SHUT_RD);
+	else
+		client->eof = true;
+	client_pump(client);
+}
+
 static void send_done(struct ring_op *op, const struct ring_result *result)
 {
 	struct client *client = container_of(op, struct client, send);
@@ -791,9 +808,7 @@ static void send_done(struct ring_op *op, const struct ring_result *result)
 		else
 			flush(client);
 	} else if (client->broken) {
-		/* What is here already may be a DISCONNECT. */
-		client->eof = true;
-		client_pump(client);
+		break_off(client);
 	} else if (client->state == CLIENT_GREETING) {
 		connect_activate(client);
 	} else if (client->state == CLIENT_EXCHANGING) {

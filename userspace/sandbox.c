@@ -23,7 +23,7 @@ static const int allowed[] = {
 	/* The ring, sockets that are open, the module's payloads. */
 	SCMP_SYS(io_uring_enter), SCMP_SYS(getpeername), SCMP_SYS(getsockname),
 	SCMP_SYS(getsockopt), SCMP_SYS(setsockopt), SCMP_SYS(sendto),
-	SCMP_SYS(sendmsg), SCMP_SYS(recvfrom), SCMP_SYS(recvmsg),
+	SCMP_SYS(sendmsg), SCMP_SYS(recvfrom), SCMP_SYS(recvmsg), SCMP_SYS(shutdown),
 	SCMP_SYS(accept4), SCMP_SYS(connect), SCMP_SYS(poll), SCMP_SYS(ppoll),
 	SCMP_SYS(memfd_create),
 	/* Files: the database and its journal, the log, the configuration. */

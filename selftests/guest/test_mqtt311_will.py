@@ -98,6 +98,31 @@ def discarded(_):
         one.quiet()
 
 
+@cases([(f"PUBLISHes and DISCONNECT count before {what}", how) for what, how in (
+    ("a reset", lambda one: one.reset()),
+    ("a close, with deliveries unread", lambda one: one.close()))])
+def before_reset(broker, how):
+    """Whatever the broker comes to first, the reset or what came before it."""
+    with witness() as one:
+        one.subscribe("before")
+        for number in range(15):
+            payloads = [b"%d" % n for n in range((0, 1, 100)[number % 3])]
+            with with_will() as dies:
+                dies.subscribe("before")
+                one.publish("before", b"unread")
+                equal(one.message()[1], b"unread")
+                dies.ping()
+                one.publish("before", b"unread")
+                equal(one.message()[1], b"unread")
+                dies.send(*(publish("before", payload)
+                            for payload in payloads), disconnect)
+                how(dies)
+            equal([one.message()[1] for _ in payloads], payloads)
+            if broker.nl:
+                broker.await_conns(1)
+        one.quiet()
+
+
 @test("after a DISCONNECT it closes [MQTT-3.14.4-2] [MQTT-4.8.0-1]")
 def after_disconnect(_):
     """A client must not send more; a QoS 0 PUBLISH may still get through."""
