@@ -145,11 +145,15 @@ int kmqtt_conn_next(struct kmqtt_conn *conn)
 	return conn_resume(conn, KMQTT_CONN_CONNECTING);
 }
 
-static void set_end(struct kmqtt_conn *conn, enum kmqtt_end end)
+/* Return: whether it had not ended before. */
+static bool set_end(struct kmqtt_conn *conn, enum kmqtt_end end)
 {
-	if (cmpxchg(&conn->end, KMQTT_END_NONE, end) == KMQTT_END_NONE)
+	bool first = cmpxchg(&conn->end, KMQTT_END_NONE, end) == KMQTT_END_NONE;
+
+	if (first)
 		atomic64_inc(&conn->ns->ended[end]);
 	WRITE_ONCE(conn->state, KMQTT_CONN_ENDED);
+	return first;
 }
 
 /* Deliver and read no more: the daemon has the last word. */
@@ -238,7 +242,9 @@ static void set_eof(struct kmqtt_conn *conn)
 void kmqtt_conn_end(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
 		    enum kmqtt_end end)
 {
-	set_end(conn, end);
+	/* The daemon may have said so meanwhile: what is begun is finished. */
+	if (!set_end(conn, end))
+		return;
 	kmqtt_rx_abandon(conn);
 	kmqtt_tx_purge(worker, conn);
 	WRITE_ONCE(conn->held, false);
@@ -280,7 +286,7 @@ void kmqtt_conn_arm(struct kmqtt_conn *conn, u32 ms)
 /* Milliseconds of @limit that are left since @since; 0: none. */
 static u32 left(unsigned long since, u32 limit)
 {
-	u32 gone = jiffies_to_msecs(jiffies - READ_ONCE(since));
+	u32 gone = jiffies_to_msecs(jiffies - since);
 
 	return gone < limit ? limit - gone : 0;
 }
@@ -304,7 +310,7 @@ static void check_silence(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 	u32 ms;
 
 	if (keepalive && READ_ONCE(conn->state) == KMQTT_CONN_ACTIVE) {
-		ms = left(conn->last_packet, keepalive);
+		ms = left(READ_ONCE(conn->last_packet), keepalive);
 		if (!ms) {
 			kmqtt_conn_end(worker, conn, KMQTT_END_KEEPALIVE);
 			return;
@@ -339,22 +345,22 @@ static void check_hold(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
  */
 void kmqtt_conn_timer(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 {
-	if (kmqtt_conn_ended(conn))
-		return;
-
-	if (conn->held)
-		check_hold(worker, conn);
 	/* A send or an allocation that failed is tried again; the daemon has
-	 * had its turn.
+	 * had its turn. Also after the end: what is begun is finished.
 	 */
 	if (conn->ring.nr) {
 		WRITE_ONCE(conn->tx_wait, false);
 		WRITE_ONCE(conn->user_waiting, false);
 		kmqtt_tx_mark(worker, conn);
 	}
+	if (kmqtt_conn_ended(conn))
+		return;
+
+	if (conn->held)
+		check_hold(worker, conn);
 	if (READ_ONCE(conn->rx_stopped) || READ_ONCE(conn->owned)) {
 		/* It is we who do not read: the client is not silent. */
-		conn->last_packet = jiffies;
+		WRITE_ONCE(conn->last_packet, jiffies);
 		conn->last_rx = jiffies;
 		conn->rx.since = jiffies;
 		kmqtt_conn_kick(conn, KMQTT_CONN_KICK_RX);
@@ -403,7 +409,8 @@ void kmqtt_conn_event(struct kmqtt_conn *conn, u32 bits)
 	xa_lock(&ns->conns);
 	WRITE_ONCE(conn->events_read, false);
 	WRITE_ONCE(conn->events, conn->events | bits);
-	conn->event_seq++;
+	/* Pairs with fill_conn(). */
+	smp_store_release(&conn->event_seq, conn->event_seq + 1);
 	__xa_set_mark(&ns->conns, conn->id, KMQTT_MARK_EVENT);
 	xa_unlock(&ns->conns);
 

@@ -105,8 +105,14 @@ static int fill_access(struct sk_buff *skb, const struct kmqtt_conn *conn)
 /* A connection's record; ns->lock is held. */
 static int fill_conn(struct sk_buff *skb, struct kmqtt_conn *conn)
 {
+	u32 event_seq;
+
 	/* Its events may be acknowledged: the next one is to change event-seq. */
 	WRITE_ONCE(conn->events_read, true);
+	/* First: no event of it may be missing that is acknowledged with it.
+	 * Pairs with kmqtt_conn_event().
+	 */
+	event_seq = smp_load_acquire(&conn->event_seq);
 	if (nla_put_u32(skb, KMQTT_A_CONN_ID, conn->id) ||
 	    nla_put_u8(skb, KMQTT_A_CONN_STATE, READ_ONCE(conn->state)) ||
 	    nla_put_u8(skb, KMQTT_A_CONN_LEVEL, conn->level) ||
@@ -117,8 +123,7 @@ static int fill_conn(struct sk_buff *skb, struct kmqtt_conn *conn)
 	    nla_put_u32(skb, KMQTT_A_CONN_PUBLISH_RATE, conn->publish_rate) ||
 	    put_u64(skb, KMQTT_A_CONN_COOKIE, conn->cookie) ||
 	    nla_put_u32(skb, KMQTT_A_CONN_EVENTS, READ_ONCE(conn->events)) ||
-	    nla_put_u32(skb, KMQTT_A_CONN_EVENT_SEQ,
-			READ_ONCE(conn->event_seq)) ||
+	    nla_put_u32(skb, KMQTT_A_CONN_EVENT_SEQ, event_seq) ||
 	    nla_put_u8(skb, KMQTT_A_CONN_END, READ_ONCE(conn->end)) ||
 	    nla_put_u32(skb, KMQTT_A_CONN_WORKER, conn->worker->index) ||
 	    nla_put(skb, KMQTT_A_CONN_REMOTE,
