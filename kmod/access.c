@@ -280,14 +280,16 @@ void kmqtt_access_leave(struct kmqtt_conn *conn)
 		user_gone(conn->ns, access->set);
 }
 
-/* A connection is freed. */
+/* A connection is freed, nobody judges it any more: it is in a callback of RCU,
+ * for which the module's end does not wait if another is called from there.
+ */
 void kmqtt_access_free(struct kmqtt_conn *conn)
 {
 	struct kmqtt_access *access;
 
 	access = rcu_dereference_protected(conn->access, true);
 	if (access)
-		call_rcu(&access->rcu, access_free);
+		kmqtt_access_discard(access);
 }
 
 /* Whether a connection may read all that a filter matches. */

@@ -63,9 +63,8 @@ static struct kmqtt_run *variant(struct kmqtt_worker *worker, u8 form)
 		return worker->variants[form];
 	if (kmqtt_form_id(form))
 		ids.len = 1 + kmqtt_form_id(form);
+	/* Without memory for it, it is not tried again for everybody else. */
 	run = kmqtt_run_encode(&worker->pool, run, 0, run->nr, form, &ids);
-	if (!run)
-		return NULL;
 	worker->variants[form] = run;
 	worker->formed |= BIT(form);
 	return run;
@@ -93,6 +92,13 @@ static void append_own(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
 	struct kmqtt_run *run = worker->run, *own;
 	u64 tag = 0;
 
+	/* Not for who would get nothing of it. */
+	if (kmqtt_conn_ended(conn))
+		return;
+	if (conn->ring.messages >= conn->limits.ring_messages) {
+		kmqtt_tx_drop(worker, conn, KMQTT_DROP_MESSAGES, nr);
+		return;
+	}
 	own = kmqtt_run_encode(&worker->pool, run, first, nr, form, &want->ids);
 	if (!own) {
 		kmqtt_tx_drop(worker, conn, KMQTT_DROP_NOMEM, nr);
@@ -128,7 +134,8 @@ static void append_each(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
 static bool fits(const struct kmqtt_run *run, const struct kmqtt_conn *conn,
 		 const struct want *want)
 {
-	return run->largest + want->ids.len + FORM_MORE <= conn->max_send;
+	return run->largest + want->ids.len + FORM_MORE <=
+	       READ_ONCE(conn->max_send);
 }
 
 /* Append the run to a connection's ring as it wants it. */
@@ -159,7 +166,7 @@ static void append_sub(struct kmqtt_worker *worker, const struct kmqtt_sub *sub)
 	struct want want = { .form = sub->form, .id = &sub->id };
 
 	if (likely(sub->form == worker->run->form &&
-		   worker->run->largest <= sub->conn->max_send))
+		   worker->run->largest <= READ_ONCE(sub->conn->max_send)))
 		kmqtt_tx_append(worker, sub->conn, worker->run, NULL, 0);
 	else if (!is_local(worker, sub))
 		append_want(worker, sub->conn, &want);
@@ -524,7 +531,8 @@ void kmqtt_fanout_close(struct kmqtt_worker *worker)
 		u32 form = __ffs(worker->formed);
 
 		worker->formed &= ~BIT(form);
-		keep(worker, worker->variants[form]);
+		if (worker->variants[form])
+			keep(worker, worker->variants[form]);
 	}
 }
 

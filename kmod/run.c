@@ -12,6 +12,11 @@
  */
 enum { RUN_POOL = 512 };
 
+/* As of the messages themselves: nothing that a client sends is worth killing a
+ * process for.
+ */
+#define COPY_GFP (GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN)
+
 static struct kmqtt_run *run_new(struct kmqtt_run_pool *pool)
 {
 	struct kmqtt_run *run = pool->runs;
@@ -200,8 +205,7 @@ static struct kvec *encode(struct kmqtt_msg *const *msgs, u32 nr, u8 form,
 
 	if (!bytes)
 		return NULL;
-	kv = kvmalloc(copy_size(nr, form, bytes),
-		      GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	kv = kvmalloc(copy_size(nr, form, bytes), COPY_GFP);
 	if (!kv)
 		return NULL;
 
@@ -304,8 +308,7 @@ static struct kvec *cut(const struct kmqtt_run *run, u32 nr)
 	u32 bytes = kmqtt_run_bytes(run, nr), *end;
 	struct kvec *kv;
 
-	kv = kvmalloc(copy_size(nr, run->form, bytes),
-		      GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	kv = kvmalloc(copy_size(nr, run->form, bytes), COPY_GFP);
 	if (!kv)
 		return NULL;
 	end = (u32 *)(kv + 1);

@@ -143,7 +143,7 @@ void kmqtt_tx_append(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
 
 	if (unlikely(kmqtt_conn_ended(conn)))
 		return;
-	if (unlikely(run->largest > conn->max_send)) {
+	if (unlikely(run->largest > READ_ONCE(conn->max_send))) {
 		kmqtt_tx_drop(worker, conn, KMQTT_DROP_TOO_LARGE, run->nr);
 		return;
 	}
