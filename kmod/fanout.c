@@ -578,6 +578,27 @@ static bool joins(const struct kmqtt_worker *worker,
 	       kmqtt_run_takes(worker->run, msg);
 }
 
+/* A message is lost to all of a worker's subscribers. One of them, if there is
+ * any left, is in its namespace, which the publisher may have taken along.
+ */
+static void count_nomem(struct kmqtt_worker *worker,
+			const struct kmqtt_msg_ticket *ticket)
+{
+	const struct kmqtt_target *target =
+		&ticket->match->targets[ticket->ticket.target];
+	u32 i;
+
+	for (i = 0; i < target->nr; i++) {
+		const struct kmqtt_leaf *leaf = target->leaves[i];
+
+		if (!leaf->nr)
+			continue;
+		kmqtt_count(worker, leaf->subs[0]->conn->ns,
+			    KMQTT_A_COUNTER_DROPPED_NOMEM, 1);
+		return;
+	}
+}
+
 /**
  * kmqtt_fanout() - deliver a message to the worker's subscribers
  * @worker: the worker
@@ -595,9 +616,7 @@ void kmqtt_fanout(struct kmqtt_worker *worker, struct kmqtt_msg_ticket *ticket)
 		return;
 
 	if (!worker->run && fanout_open(worker, ticket)) {
-		if (msg->publisher)
-			kmqtt_count(worker, msg->publisher->ns,
-				    KMQTT_A_COUNTER_DROPPED_NOMEM, 1);
+		count_nomem(worker, ticket);
 		worker->run_member = NULL;
 		ticket_drop(ticket);
 		return;
