@@ -43,10 +43,12 @@ static struct {
 
 	/* The dump of connections with events; apart from the window. */
 	void (*record)(const struct kmod_reply *reply);
+	bool watching;		/* else what is dumped is not this daemon's yet */
 	u32 dump_seq;
 	bool dump_wanted;
 	bool dump_running;
-	bool dump_all;
+	bool dump_all;		/* until the one of all, this one, has ended: */
+	u32 dump_all_seq;
 	bool event_seen;	/* in the current second */
 	bool gone;		/* the module is */
 	/*
@@ -117,6 +119,8 @@ static size_t put_dump(u8 *at)
 	if (!kmod.lost && !kmod.dump_all)
 		mnl_attr_put(message, KMQTT_A_CONN_PENDING, 0, NULL);
 	kmod.dump_seq = message->nlmsg_seq;
+	if (kmod.dump_all)
+		kmod.dump_all_seq = message->nlmsg_seq;
 	kmod.dump_wanted = false;
 	kmod.dump_running = true;
 	return MNL_ALIGN(message->nlmsg_len);
@@ -272,7 +276,7 @@ static void dump_done(u32 seq, int err)
 	kmod.gone = err == -ENOENT;
 	if (err)
 		kmod.dump_wanted |= kmod.dump_all;
-	else
+	else if (seq == kmod.dump_all_seq)
 		kmod.dump_all = false;
 	if (err || !kmod.lost || (int32_t)(seq - kmod.lost_before) < 0)
 		return;
@@ -348,12 +352,14 @@ static void handle_message(const struct nlmsghdr *message)
 		return;
 
 	parse_attributes(message, &reply);
-	if (message->nlmsg_flags & NLM_F_MULTI)
-		kmod.record(&reply);
-	else if (header->cmd == KMQTT_CMD_EVENT && !message->nlmsg_seq)
+	if (message->nlmsg_flags & NLM_F_MULTI) {
+		if (kmod.watching)
+			kmod.record(&reply);
+	} else if (header->cmd == KMQTT_CMD_EVENT && !message->nlmsg_seq) {
 		event();
-	else
+	} else {
 		answered(message->nlmsg_seq, &reply);
+	}
 }
 
 static void receive_done(struct ring_op *op, const struct ring_result *result)
@@ -546,13 +552,7 @@ static int connect_module(void)
 	if (err)
 		return err;
 	receive();
-	err = talk(&start, &get_family);
-	if (err)
-		return err;
-	if (setsockopt(kmod.fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP,
-		       &kmod.group, sizeof(kmod.group)))
-		return -errno;
-	return 0;
+	return talk(&start, &get_family);
 }
 
 static int explain(int err)
@@ -582,6 +582,19 @@ int kmod_open(void (*record)(const struct kmod_reply *reply))
 	return explain(connect_module());
 }
 
+/*
+ * Not before the connections that there are have become this daemon's: whoever
+ * does not know them would end them, and may be the second daemon.
+ */
+static int watch(void)
+{
+	if (setsockopt(kmod.fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP,
+		       &kmod.group, sizeof(kmod.group)))
+		return -errno;
+	kmod.watching = true;
+	return 0;
+}
+
 int kmod_flush(void)
 {
 	static const struct kmod_command flush = {
@@ -596,7 +609,7 @@ int kmod_flush(void)
 		log_print(LOG_TYPE_NOTICE,
 			  "Closed %u connections that an earlier kmqttd left.",
 			  start.value);
-	return explain(err);
+	return explain(err ? err : watch());
 }
 
 struct sink_start {
@@ -659,11 +672,16 @@ static int open_sink(struct sink_start *sink)
 	return err;
 }
 
-void kmod_dump(void)
+int kmod_dump(void)
 {
+	int err = explain(watch());
+
+	if (err)
+		return err;
 	kmod.dump_all = true;
 	kmod.dump_wanted = true;
 	send_more();
+	return 0;
 }
 
 bool kmod_dumping(void)

@@ -68,10 +68,10 @@ struct kmod_request {
 };
 
 /*
- * Connects to the module; turns the ring until that is done. From then on
- * @record is called with each connection that has event bits, at least once a
- * second while kmod_poll() is, and sooner after an event. 0, or -errno, which
- * has been logged together with what to do about it.
+ * Connects to the module; turns the ring until that is done. Once kmod_flush()
+ * or kmod_dump() was called, @record is with each connection that has event
+ * bits, at least once a second while kmod_poll() is, and sooner after an event.
+ * 0, or -errno, which has been logged together with what to do about it.
  */
 int kmod_open(void (*record)(const struct kmod_reply *reply));
 
@@ -103,9 +103,9 @@ int kmod_sink_open(struct kmod_sink *sink, u32 orphan_timeout);
 
 /*
  * Has @record called with all connections, whether they have event bits or not,
- * until kmod_dumping() is false.
+ * until kmod_dumping() is false. 0, or -errno, which has been logged.
  */
-void kmod_dump(void);
+int kmod_dump(void);
 bool kmod_dumping(void);
 
 /*

@@ -410,7 +410,7 @@ static int adopt_all(void)
 		return kmod_flush();
 	}
 	client_adopting(true);
-	kmod_dump();
+	err = kmod_dump();
 	while (!err && (kmod_dumping() || adopt_under_way()))
 		err = turn();
 	if (!err)

@@ -6,6 +6,8 @@ KMQTT_LONG=1: with more clients, and more often.
 """
 
 import concurrent.futures
+import contextlib
+import os
 import pathlib
 import select
 import signal
@@ -16,7 +18,7 @@ from broker import CONFIG, Broker, client
 from ktap import LONG, TIMEOUT, cases, equal, main, note, test, wait_until
 from mqtt import (PINGRESP, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK,
                   Client, acknowledge, connect, packet, ping, publish, subscribe)
-from nl import STATE
+from nl import EVENT_DROPPED, STATE
 
 CLIENTS = 1000 if LONG else 200
 KILLS = 50 if LONG else 4
@@ -305,6 +307,44 @@ def behind(broker):
         equal(one.ended(), [])
 
 
+@contextlib.contextmanager
+def sink_held(broker):
+    """The next daemon cannot have the sink yet, and so adopt nobody."""
+    descriptor = []
+
+    def taken():
+        with contextlib.suppress(OSError):
+            descriptor.append(broker.nl.sink_open(orphan_timeout=3600))
+        return descriptor
+
+    wait_until(taken, "sink let go")
+    try:
+        yield
+    finally:
+        os.close(descriptor[0])
+
+
+@test("a client that says DISCONNECT before the next daemon knows it has no will")
+def too_early(broker):
+    with client("watcher") as watcher:
+        watcher.subscribe(("will/#", 1))
+        leaves = client("leaves", **will("will/leaves"))
+        broker.await_known(watcher, leaves)
+        conn = broker.record(leaves)["id"]
+        broker.end()
+        # As the daemon does each second: the next event wakes up.
+        broker.nl.conns(pending=True)
+        with sink_held(broker):
+            broker.daemon = broker.run_daemon(broker.config)
+            broker.await_line("Opening ipv4 listen socket")
+            leaves.send(b"\xe0\0")
+            leaves.close()
+            wait_until(lambda: broker.nl.conn(conn)["state"] == STATE["ended"],
+                       "ended")
+        broker.await_ready()
+        watcher.quiet()
+
+
 @test("keep alive is enforced while there is no daemon")
 def keepalive(broker):
     with client("watcher") as watcher, \
@@ -336,19 +376,46 @@ def hangup(broker):
         one.close()
 
 
+def run_second(broker):
+    """Start another daemon, at another port."""
+    config = broker.directory / "second.conf"
+    config.write_text("listener 1884 127.0.0.1\nallow_anonymous true\n")
+    return subprocess.Popen([broker.program, "-c", config],
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
 @test("a second daemon is refused while the first lives")
 def second(broker):
     begin = broker.output.stat().st_size
-    config = broker.directory / "second.conf"
-    config.write_text("listener 1884 127.0.0.1\nallow_anonymous true\n")
-    done = subprocess.run([broker.program, "-c", config], check=False,
-                          capture_output=True, timeout=TIMEOUT)
-    equal(done.returncode, 1)
-    assert b"Another kmqttd serves this network namespace" in done.stderr
+    with run_second(broker) as other:
+        said, _ = other.communicate(timeout=TIMEOUT)
+    equal(other.returncode, 1)
+    assert b"Another kmqttd serves this network namespace" in said
     # The first one has nothing to say about it, only about clients of before.
     said = broker.output.read_bytes()[begin:].splitlines()
     equal([line for line in said if b"disconnected" not in line], [])
     equal(broker.nl.stats()["daemon"], broker.daemon.pid)
+
+
+@test("a second daemon, before it is refused, ends nobody's connection")
+def second_hears(broker):
+    flood = [publish("flood", bytes(60000))] * 50
+    with client("stalled", receive_buffer=4096) as stalled, \
+            client("other") as other:
+        stalled.subscribe("flood")
+        other.send(*flood)
+        broker.await_line("being dropped for client stalled")
+        other.send(*flood)
+        # It has said so, and will not look at it again for a while.
+        wait_until(lambda: broker.record(stalled)["events"] & EVENT_DROPPED,
+                   "dropped again")
+        with run_second(broker) as second_daemon:
+            wait_until(lambda: b"Opening" in second_daemon.stdout.readline(),
+                       "it begins")
+            with broker.counted("closed"):
+                other.close()
+                second_daemon.communicate(timeout=TIMEOUT)
+        stalled.receive()
 
 
 @test("orphan_timeout: then the kernel ends all, and the module can go")
