@@ -523,7 +523,7 @@ def halves(broker):
 
 @test("handover while retained messages are sent: what is behind the SUBSCRIBE"
       " happens once")
-def behind(broker):
+def behind_subscribe(broker):
     broker.restart(broker.persistent())
     topics = [f"r/{number}" for number in range(1000)]
     with client("observer") as observer, client("other") as other, \
@@ -531,6 +531,7 @@ def behind(broker):
         observer.subscribe(("x", 2))
         other.publish_all([(topic, bytes(1024)) for topic in topics],
                           retain=True)
+        other.ping()
         reader.send(subscribe(1, "r/#"), publish("x", b"m", 4, 2),
                     acknowledge(PUBREL, 2))
         kinds = [reader.packet().kind for _ in range(300)]
