@@ -327,11 +327,12 @@ def full(module, build, size, more):
         equal((stats["sink_waiting"], stats["sink_bytes"]), (0, 0))
 
 
-@test("keep alive is suspended for a publisher that waits, and ends notice")
+@test("keep alive is suspended for a publisher that waits; what it had sent"
+      " before a reset comes")
 def waiting(module):
     with Sink(module.nl, bytes=SMALLEST) as sink:
         with Attached(module.nl, active=False) as one, \
-                Attached(module.nl) as other:
+                Attached(module.nl) as other, Attached(module.nl) as gone:
             one.activate(keepalive=1)
             one.send(*numbered(60, size=2000))
             _paused(module, 1)
@@ -339,12 +340,14 @@ def waiting(module):
             _paused(module, 2)
             # Twice and a half of what a silent client has.
             assert not wait_until_ended(module, one, 4), "keep alive ended it"
+            gone.send(*numbered(2))
+            _paused(module, 3)
+            module.nl.conn_del(gone.id)
+            _paused(module, 2)
             other.reset()
-            wait_until(lambda: other.record()["end"], "ended")
-            _paused(module, 1)
-            module.nl.conn_del(other.id)
-            sink.records(61)
-            wait_until(lambda: one.record()["end"], "ended")
+            sink.records(60 + 2 + 1)
+            wait_until(lambda: one.record()["end"] and other.record()["end"],
+                       "ended")
 
 
 def wait_until_ended(module, one, timeout):
