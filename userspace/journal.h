@@ -65,7 +65,8 @@
  * @JOURNAL_CONN_DEL: it is no more, and its will, if any, published, or left to its
  *	session, if the store has reached mark @b
  * @JOURNAL_SINK: what the sink had up to record @a has been handled, if the store
- *	has reached mark @b; @c is 1 if subscriptions have KMQTT_SUB_UPGRADE
+ *	has reached mark @b; otherwise, what is in the journal has come of it, and
+ *	the rest has not. @c is 1 if subscriptions have KMQTT_SUB_UPGRADE
  * @JOURNAL_INJECTION: message @sid is to be injected, as number @a; @b is 1 if it
  *	was published with the retain flag, @c the connection that published it
  * @JOURNAL_SESSION_SENT: deliveries up to place @a were sent on a connection that

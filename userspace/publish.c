@@ -266,7 +266,7 @@ static bool is_for_sink(const struct session *session,
 	       (session_is_away(session) && client_config->queue_qos0);
 }
 
-int publish_from_sink(struct message *message, u32 conn_id, u8 flags)
+int publish_from_sink(struct message *message, u32 conn_id, u8 flags, bool half)
 {
 	const struct session *publisher = client_session(conn_id);
 	const struct publication what = {
@@ -286,6 +286,8 @@ int publish_from_sink(struct message *message, u32 conn_id, u8 flags)
 	    filters_match(message->data, message->topic_len, publisher, &found))
 		found = (struct filters_found){ 0 };
 	matched = readable(found.sessions, message);
+	if (half)
+		matched = on_disk(matched, message);
 	for (; matched; matched = matched->next_match) {
 		if (!is_for_sink(matched, message))
 			continue;
@@ -295,7 +297,7 @@ int publish_from_sink(struct message *message, u32 conn_id, u8 flags)
 		outbound_add(matched, &delivery);
 		outbound_pump(matched);
 	}
-	if (flags & KMQTT_SINK_SHARES)
+	if (flags & KMQTT_SINK_SHARES && !half)
 		deliver_to_shares(found.shares, message, what.retain);
 	return err;
 }

@@ -28,9 +28,11 @@ u8 publish_qos(u8 granted, const struct message *message);
 /*
  * Takes over a QoS 0 message from the module's sink, where it is for reasons @flags,
  * KMQTT_SINK_*, and that @conn_id has published: keeps it if it is to be retained,
- * and hands it out to those to whom the module does not. 0 or -ENOMEM.
+ * and hands it out to those to whom the module does not; @half: to those in the
+ * database, since a daemon before has done the rest. 0 or -ENOMEM.
  */
-int publish_from_sink(struct message *message, u32 conn_id, u8 flags);
+int publish_from_sink(struct message *message, u32 conn_id, u8 flags,
+		      bool half);
 
 /* Notes in a message who has published it, if nobody has yet. 0 or -ENOMEM. */
 int publish_note_source(struct message *message,

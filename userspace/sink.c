@@ -37,6 +37,8 @@
  * @op: waits until there is something to read
  * @in: bytes that have been read, from the beginning of a record
  * @seq: of the last record that was handled
+ * @half: of the last one that a daemon before has handled, but for what it has
+ *	lost with the database
  * @mark: of the store, with which its effects are on disk
  * @next: the same of a record before, whose mark is waited for
  * @done: of the last record whose effects are on disk
@@ -52,6 +54,7 @@ static struct {
 	struct ring_op op;
 	struct buffer in;
 	u64 seq;
+	u64 half;
 	u64 mark;
 	struct {
 		u64 seq;
@@ -98,7 +101,8 @@ static void handle(const struct kmqtt_sink_record *record, const u8 *data)
 		return;
 	message = message_make(&parts);
 	if (!message ||
-	    publish_from_sink(message, record->conn_id, record->flags))
+	    publish_from_sink(message, record->conn_id, record->flags,
+			      record->seq <= sink.half))
 		log_print(LOG_TYPE_ERROR,
 			  "Error: A QoS 0 message could not be kept: out of memory.");
 	if (message)
@@ -126,7 +130,8 @@ static void handle_all(void)
  * The module keeps a record until what it has led to is on disk: else a value
  * that all have seen would be replaced by the one before when the daemon dies.
  * The journal knows how far that is, since what is told may be lost; and what is
- * older than what came after it must not be read again.
+ * older than what came after it must not be read again. Of what is read again, the
+ * journal has what was delivered to its own sessions.
  */
 
 static void note(void)
@@ -200,6 +205,9 @@ void sink_rewrite(void)
 	settle();
 	journal_append(JOURNAL_SINK, 0, sink.done, 0,
 		       client_config->upgrade_qos);
+	if (sink.half > sink.seq)
+		journal_append(JOURNAL_SINK, 0, sink.half, STORE_NEVER,
+			       client_config->upgrade_qos);
 	note();
 }
 
@@ -284,8 +292,12 @@ static void be_at(u64 seq)
 void sink_journaled(const struct journal_record *record)
 {
 	sink.upgraded = record->c;
-	if (record->a <= sink.newest && store_reached(record->b))
+	if (record->a > sink.newest)
+		return;
+	if (store_reached(record->b))
 		be_at(record->a > sink.told ? record->a : sink.told);
+	else if (sink.half < record->a)
+		sink.half = record->a;
 }
 
 int sink_open(void)

@@ -70,6 +70,38 @@ def exactly_once(broker, clean):
                 pass
 
 
+@test("published at QoS 0, and upgraded: once for each, and for one of a share")
+def upgraded(broker):
+    broker.restart(f"{broker.config}upgrade_outgoing_qos true\n")
+    with client("disk", clean=False) as disk, client("memory") as memory, \
+            mqtt5.client("member") as member, client("publisher") as other:
+        disk.subscribe(("q", 2))
+        memory.subscribe(("q", 2))
+        member.subscribe(("$share/g/q", 2))
+        for number in range(3):
+            with broker.killed():
+                other.publish("q", b"%d" % number)
+                for one in memory, member:
+                    equal(one.message(), ("q", b"%d" % number))
+            equal(disk.message(), ("q", b"%d" % number))
+            broker.replace()
+            for one in disk, memory, member:
+                one.quiet()
+        # Twice before the database has any of it.
+        with broker.killed():
+            other.publish("q", b"last")
+            for one in memory, member:
+                equal(one.message(), ("q", b"last"))
+            broker.replace()
+            said(other)
+        equal(disk.message(), ("q", b"last"))
+        for one in disk, memory, member:
+            one.quiet()
+    with client("disk"):
+        pass
+    broker.restart(broker.own_config)
+
+
 @test("QoS 2 that nobody has in the database: PUBREC leaves at once, and the"
       " identifier is free again after PUBREL")
 def memory_only(broker):
