@@ -16,4 +16,13 @@ void directory_make(const char *path, const char *user);
 /* The same for the directory that @file is in. */
 void directory_make_for(const char *file, const char *user);
 
+/*
+ * Whether a file could be made in the directory at @path, or in one that
+ * directory_make() would make; 0 or -errno. Nothing is changed.
+ */
+int directory_try(const char *path);
+
+/* Whether @file could be written, or made, likewise. */
+int directory_try_for(const char *file);
+
 #endif /* _KMQTTD_DIRECTORY_H_ */

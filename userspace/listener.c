@@ -23,6 +23,8 @@
 #define BACKLOG		4096
 /* Seconds between two complaints about failing to accept. */
 #define COMPLAIN_EVERY	10
+/* What the manager is to call the sockets. */
+#define STORE_NAME	"listen"
 
 /**
  * struct listen_socket - one address of a listener
@@ -141,15 +143,27 @@ static void poll_done(struct ring_op *op, const struct ring_result *result)
 /* Of sd_listen_fds(3): the first descriptor. */
 #define INHERITED	3
 
-/* How many sockets this process was started with. */
-static int inherited_count(void)
+/* The sockets that this process was started with; -1: taken over, or closed. */
+static struct {
+	int *fds;
+	int count;
+} inherited;
+
+static int inherit_all(void)
 {
 	const char *pid = getenv("LISTEN_PID");
 	const char *fds = getenv("LISTEN_FDS");
+	int i;
 
-	if (!pid || !fds || atoi(pid) != getpid())
+	if (!pid || !fds || atoi(pid) != getpid() || atoi(fds) <= 0)
 		return 0;
-	return atoi(fds);
+	inherited.fds = calloc(atoi(fds), sizeof(*inherited.fds));
+	if (!inherited.fds)
+		return -ENOMEM;
+	inherited.count = atoi(fds);
+	for (i = 0; i < inherited.count; i++)
+		inherited.fds[i] = INHERITED + i;
+	return 0;
 }
 
 /* Does the socket listen there? Its backlog may hold clients already. */
@@ -181,11 +195,13 @@ static bool listens_at(int fd, const struct addrinfo *address)
 /* A socket that this process was started with, or -1. */
 static int inherit(const struct addrinfo *address)
 {
-	int fd, count = inherited_count();
+	int i, fd;
 
-	for (fd = INHERITED; fd < INHERITED + count; fd++) {
-		if (!listens_at(fd, address))
+	for (i = 0; i < inherited.count; i++) {
+		fd = inherited.fds[i];
+		if (fd < 0 || !listens_at(fd, address))
 			continue;
+		inherited.fds[i] = -1;
 		fcntl(fd, F_SETFD, FD_CLOEXEC);
 		/* Whom it is shared with is another kmqttd, or only keeps it. */
 		fcntl(fd, F_SETFL, O_NONBLOCK);
@@ -194,11 +210,98 @@ static int inherit(const struct addrinfo *address)
 	return -1;
 }
 
-/* A daemon that was just killed lets go of the address a moment later. */
+static struct listen_socket *add_socket(struct listener *listener, int fd)
+{
+	struct listen_socket *socket = malloc(sizeof(*socket));
+
+	if (!socket)
+		return NULL;
+	*socket = (struct listen_socket){
+		.op.done = poll_done,
+		.listener = listener,
+		.fd = fd,
+	};
+	SLIST_INSERT_HEAD(&sockets, socket, link);
+	return socket;
+}
+
+static int take_over(struct listener *listener)
+{
+	const struct addrinfo *address;
+	int fd;
+
+	for (address = listener->addresses; address;
+	     address = address->ai_next) {
+		fd = inherit(address);
+		if (fd >= 0 && !add_socket(listener, fd))
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static struct listen_socket *find_socket(const struct listener *listener,
+					 const struct addrinfo *address)
+{
+	struct listen_socket *socket;
+
+	SLIST_FOREACH(socket, &sockets, link)
+		if (socket->listener == listener &&
+		    listens_at(socket->fd, address))
+			return socket;
+	return NULL;
+}
+
+static u64 identity(int fd)
+{
+	socklen_t len = sizeof(u64);
+	u64 cookie = 0;
+
+	getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len);
+	return cookie;
+}
+
+/* The manager may have given one that it keeps, and its own. */
+static bool is_taken_over(int fd)
+{
+	struct listen_socket *socket;
+
+	SLIST_FOREACH(socket, &sockets, link)
+		if (identity(socket->fd) == identity(fd))
+			return true;
+	return false;
+}
+
+/*
+ * Nobody would accept there, and the address may be in the way of another. The
+ * manager forgets all that it keeps, and is given again what is still used.
+ */
+static void close_inherited(void)
+{
+	bool forget = false;
+	int i, fd;
+
+	for (i = 0; i < inherited.count; i++) {
+		fd = inherited.fds[i];
+		if (fd < 0)
+			continue;
+		forget |= !is_taken_over(fd);
+		close(fd);
+	}
+	if (!forget)
+		return;
+	log_print(LOG_TYPE_NOTICE,
+		  "Closed listen sockets that the configuration does not name any more.");
+	notify("FDSTOREREMOVE=1\nFDNAME=" STORE_NAME);
+}
+
+/*
+ * A daemon that was just killed lets go of the address a moment later; one that
+ * has handed over, and the manager, of another one that is in the way, too.
+ */
 static int bind_patiently(int fd, const struct addrinfo *address)
 {
 	const struct timespec moment = { .tv_nsec = 10000000 };
-	unsigned int tries = 100;
+	unsigned int tries = inherited.count ? 1000 : 100;
 	int ret;
 
 	do {
@@ -208,11 +311,11 @@ static int bind_patiently(int fd, const struct addrinfo *address)
 	return ret;
 }
 
-static int listen_at(const struct addrinfo *address)
+static int make_socket(const struct addrinfo *address)
 {
 	const struct sockaddr_in6 *ipv6 = (void *)address->ai_addr;
 	int one = 1, v6only;
-	int fd, err;
+	int fd;
 
 	fd = socket(address->ai_family,
 		    SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -225,6 +328,16 @@ static int listen_at(const struct addrinfo *address)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6only,
 			   sizeof(v6only));
 	}
+	return fd;
+}
+
+static int listen_at(const struct addrinfo *address)
+{
+	int fd = make_socket(address);
+	int err;
+
+	if (fd < 0)
+		return fd;
 	if (bind_patiently(fd, address) || listen(fd, BACKLOG)) {
 		err = -errno;
 		close(fd);
@@ -236,88 +349,174 @@ static int listen_at(const struct addrinfo *address)
 static int open_address(struct listener *listener,
 			const struct addrinfo *address)
 {
-	struct listen_socket *socket;
+	struct listen_socket *socket = find_socket(listener, address);
 	int fd;
 
 	log_print(LOG_TYPE_INFORMATION,
 		  "Opening %s listen socket on port %u.",
 		  address->ai_family == AF_INET ? "ipv4" : "ipv6",
 		  listener->config->port);
-	socket = malloc(sizeof(*socket));
-	fd = socket ? inherit(address) : -ENOMEM;
-	if (fd == -1)
+	if (!socket) {
 		fd = listen_at(address);
-	if (fd < 0) {
-		log_print(LOG_TYPE_ERROR, "Error: %s", strerror(-fd));
-		free(socket);
-		return fd;
+		if (fd < 0)
+			return fd;
+		socket = add_socket(listener, fd);
+		if (!socket) {
+			close(fd);
+			return -ENOMEM;
+		}
 	}
-	*socket = (struct listen_socket){
-		.op.done = poll_done,
-		.listener = listener,
-		.fd = fd,
-	};
-	SLIST_INSERT_HEAD(&sockets, socket, link);
-	notify_descriptor("FDSTORE=1\nFDNAME=listen", fd);
+	notify_descriptor("FDSTORE=1\nFDNAME=" STORE_NAME, socket->fd);
 	return 0;
+}
+
+/*
+ * Whether what is in use there will be closed: by whoever this process is a test
+ * for. If that is unknown, whoever it is.
+ */
+static bool will_be_free(const struct addrinfo *address)
+{
+	const struct sockaddr_in *wanted = (void *)address->ai_addr;
+	struct sockaddr_in6 own;
+	socklen_t len;
+	int i;
+
+	for (i = 0; i < inherited.count; i++) {
+		len = sizeof(own);
+		/* Both families have the port in the same place. */
+		if (inherited.fds[i] >= 0 &&
+		    !getsockname(inherited.fds[i], (struct sockaddr *)&own,
+				 &len) &&
+		    own.sin6_port == wanted->sin_port)
+			return true;
+	}
+	return !inherited.count;
+}
+
+static int try_address(struct listener *listener,
+		       const struct addrinfo *address)
+{
+	int fd, err = 0;
+
+	if (find_socket(listener, address))
+		return 0;
+	fd = make_socket(address);
+	if (fd < 0)
+		return fd;
+	if (bind(fd, address->ai_addr, address->ai_addrlen))
+		err = -errno;
+	close(fd);
+	return err == -EADDRINUSE && will_be_free(address) ? 0 : err;
 }
 
 /*
  * Without a host, the resolver answers with the addresses for all interfaces,
  * or for the loopback one, of IPv4 and of IPv6.
  */
-static int open_listener(struct listener *listener)
+static int resolve(struct listener *listener)
 {
 	const struct config_listener *config = listener->config;
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM };
-	struct addrinfo *addresses, *address;
-	unsigned int opened = 0;
 	char port[8];
 	int err;
 
 	if (!config->local_only)
 		hints.ai_flags = AI_PASSIVE;
 	snprintf(port, sizeof(port), "%u", config->port);
-	err = getaddrinfo(config->host, port, &hints, &addresses);
-	if (err) {
-		log_print(LOG_TYPE_ERROR,
-			  "Error: Unable to resolve listener address %s: %s.",
-			  config->host ? config->host : "", gai_strerror(err));
-		return -EADDRNOTAVAIL;
-	}
+	err = getaddrinfo(config->host, port, &hints, &listener->addresses);
+	if (!err)
+		return 0;
+	log_print(LOG_TYPE_ERROR,
+		  "Error: Unable to resolve listener address %s: %s.",
+		  config->host ? config->host : "", gai_strerror(err));
+	listener->addresses = NULL;
+	return -EADDRNOTAVAIL;
+}
 
-	err = 0;
-	for (address = addresses; address; address = address->ai_next) {
-		err = open_address(listener, address);
-		if (!err)
+typedef int (*address_function)(struct listener *listener,
+				const struct addrinfo *address);
+
+/* Calls @function with the addresses that a listener is to have. */
+static int each_address(struct listener *listener, address_function function)
+{
+	bool local_only = listener->config->local_only;
+	const struct addrinfo *address;
+	unsigned int opened = 0;
+	int err = 0;
+
+	for (address = listener->addresses; address;
+	     address = address->ai_next) {
+		err = function(listener, address);
+		if (!err) {
 			opened++;
+			continue;
+		}
+		log_print(LOG_TYPE_ERROR, "Error: %s", strerror(-err));
 		/* A machine without IPv6 is not an error. */
-		else if (!config->local_only && err != -EAFNOSUPPORT)
+		if (!local_only && err != -EAFNOSUPPORT)
 			break;
-		else if (opened || address->ai_next)
+		if (opened || address->ai_next)
 			err = 0;
 	}
-	freeaddrinfo(addresses);
+	return err;
+}
+
+/* All that there are of @config, with the sockets that are there already. */
+static int make_listeners(const struct config *config,
+			  struct listener **listeners)
+{
+	int err = inherit_all();
+	size_t i;
+
+	*listeners = calloc(config->listener_count, sizeof(**listeners));
+	if (!*listeners)
+		return -ENOMEM;
+	for (i = 0; !err && i < config->listener_count; i++) {
+		(*listeners)[i].number = i;
+		(*listeners)[i].config = &config->listeners[i];
+		err = resolve(&(*listeners)[i]);
+		if (!err)
+			err = take_over(&(*listeners)[i]);
+	}
+	return err;
+}
+
+static int open_each(const struct config *config, struct listener *listeners,
+		     address_function function)
+{
+	int err = 0;
+	size_t i;
+
+	for (i = 0; !err && i < config->listener_count; i++)
+		err = each_address(&listeners[i], function);
+	for (i = 0; i < config->listener_count; i++) {
+		if (listeners[i].addresses)
+			freeaddrinfo(listeners[i].addresses);
+		listeners[i].addresses = NULL;
+	}
 	return err;
 }
 
 int listener_open_all(const struct config *config)
 {
 	struct listener *listeners;
-	size_t i;
-	int err = 0;
+	int err = make_listeners(config, &listeners);
 
 	left = config->max_connection_rate;
-	listeners = calloc(config->listener_count, sizeof(*listeners));
-	if (!listeners)
-		return -ENOMEM;
-	for (i = 0; !err && i < config->listener_count; i++) {
-		listeners[i].number = i;
-		listeners[i].config = &config->listeners[i];
-		err = open_listener(&listeners[i]);
+	if (!err) {
+		close_inherited();
+		err = open_each(config, listeners, open_address);
 	}
 	take_reserve();
 	return err;
+}
+
+int listener_try_all(const struct config *config)
+{
+	struct listener *listeners;
+	int err = make_listeners(config, &listeners);
+
+	return err ? err : open_each(config, listeners, try_address);
 }
 
 /* Whether what came in at @own came in at the socket bound to @bound. */
@@ -418,10 +617,18 @@ int listener_sockets(void)
 	return count;
 }
 
+void listener_hand_on(void)
+{
+	char pid[12];
+
+	snprintf(pid, sizeof(pid), "%d", getpid());
+	setenv("LISTEN_PID", pid, 1);
+}
+
 int listener_bequeath(void)
 {
 	struct listen_socket *socket;
-	char count[12], pid[12];
+	char count[12];
 	int fd = INHERITED;
 
 	/* They may have each other's numbers: up first, then down. */
@@ -432,9 +639,8 @@ int listener_bequeath(void)
 		if (socket->fd >= 0 && dup2(socket->fd, fd) == fd)
 			fd++;
 	snprintf(count, sizeof(count), "%d", fd - INHERITED);
-	snprintf(pid, sizeof(pid), "%d", getpid());
 	setenv("LISTEN_FDS", count, 1);
-	setenv("LISTEN_PID", pid, 1);
+	listener_hand_on();
 	return fd;
 }
 

@@ -12,21 +12,31 @@
  * struct listener - one of the configuration, whatever addresses it has
  * @config: its settings
  * @number: among the listeners of the configuration
+ * @addresses: those that it is to have, until they are open
  * @clients: connections that it has accepted and that still live
  */
 struct listener {
 	const struct config_listener *config;
 	size_t number;
+	struct addrinfo *addresses;
 	u32 clients;
 };
 
 /*
  * Opens all listening sockets of @config, which must stay; those that this
- * process was started with (sd_listen_fds(3)) are used, and the service manager
- * gets a copy, to keep them when the daemon dies. 0, or -errno, which has been
- * logged.
+ * process was started with (sd_listen_fds(3)) are used, the others of them
+ * closed, and the service manager gets a copy, to keep them when the daemon
+ * dies. 0, or -errno, which has been logged.
  */
 int listener_open_all(const struct config *config);
+
+/*
+ * Whether listener_open_all() would succeed in this place, once the process that
+ * this one's sockets were bequeathed by has ended; without such sockets,
+ * addresses in use are taken to be that one's. Nothing is changed. To be called
+ * instead.
+ */
+int listener_try_all(const struct config *config);
 
 /* Begins to look for connections. */
 void listener_poll_all(void);
@@ -49,6 +59,9 @@ void listener_tick(void);
  * that of the last; those up to it that were others' are closed.
  */
 int listener_bequeath(void);
+
+/* In a child, between that and its program: leaves it the same sockets. */
+void listener_hand_on(void);
 
 /* How many there are. */
 int listener_sockets(void);

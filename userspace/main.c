@@ -98,9 +98,10 @@ static void print_help(void)
 	      "  -q, --quiet             log nothing, likewise\n"
 	      "      --test-config       read the configuration, and the files that\n"
 	      "                          it names, report errors, exit\n"
-	      "      --test-start        the same, and that the kernel module can be\n"
-	      "                          talked to; changes nothing, and says\n"
-	      "                          nothing when all is well\n"
+	      "      --test-start        the same, and whether a start would succeed: the\n"
+	      "                          kernel module, the listeners' addresses, the\n"
+	      "                          user, the files to be written; changes\n"
+	      "                          nothing, and says nothing when all is well\n"
 	      "      --version           print the version and exit\n"
 	      "  -h, --help              print this and exit\n"
 	      "\n"
@@ -496,6 +497,11 @@ static bool quiesce(int *err)
 static bool hand_over(int *err)
 {
 	handing_over = false;
+	if (!journal_enabled()) {
+		log_print(LOG_TYPE_ERROR,
+			  "Error: Not handed over: without a journal all clients would be disconnected.");
+		return false;
+	}
 	if (!successor_able()) {
 		log_print(LOG_TYPE_ERROR,
 			  "Error: Not handed over: %s would not start, as it says on standard error.",
@@ -594,12 +600,69 @@ static int run(const struct arguments *arguments, struct config *config,
 	return err;
 }
 
-/* What can be asked while another daemon serves. */
-static int test_start(void)
+static int try_file(const char *what, const char *path)
 {
-	int err = ring_open();
+	int err = directory_try_for(path);
 
-	return err ? err : kmod_open(client_record);
+	if (err)
+		log_print(LOG_TYPE_ERROR, "Error: Unable to write %s %s: %s.",
+			  what, path, strerror(-err));
+	return err;
+}
+
+static int try_location(const struct config *config)
+{
+	int err = directory_try(config->persistence_location);
+
+	if (err)
+		log_print(LOG_TYPE_ERROR,
+			  "Error: Unable to write a database in %s: %s.",
+			  config->persistence_location, strerror(-err));
+	return err;
+}
+
+/* Its directory, too: it is more than one file. */
+static int try_database(const struct config *config)
+{
+	int err = try_location(config);
+	char *path;
+
+	if (err)
+		return err;
+	if (asprintf(&path, "%s/%s", config->persistence_location,
+		     config->persistence_file) < 0)
+		return -ENOMEM;
+	err = try_file("database", path);
+	free(path);
+	return err;
+}
+
+/*
+ * What can be asked while another daemon serves. What is there, is asked for as
+ * the user who is to open it; what is missing, as who is to make it.
+ */
+static int test_start(const struct config *config)
+{
+	bool there = !access(config->persistence_location, F_OK);
+	int err = 0;
+
+	if (config->log_dests & LOG_DEST_FILE)
+		err = try_file("log file", config->log_path);
+	if (!err)
+		err = ring_open();
+	if (!err)
+		err = kmod_open(client_record);
+	if (!err)
+		err = listener_try_all(config);
+	if (!err && config->pid_file)
+		err = try_file("pid file", config->pid_file);
+	if (!err && config->persistence && !there)
+		err = try_location(config);
+	if (!err && config->user && !geteuid())
+		err = user_become(config->user);
+	if (!err && config->persistence && there)
+		err = try_database(config);
+	return err;
 }
 
 int main(int argc, char **argv)
@@ -622,7 +685,7 @@ int main(int argc, char **argv)
 		return EXIT_CONFIG;
 	}
 	if (arguments.test_start)
-		err = test_start();
+		err = test_start(&config);
 	if (arguments.test_config || arguments.test_start) {
 		if (!err && !arguments.test_start)
 			puts("Configuration is OK.");

@@ -43,6 +43,7 @@ static void execute_test(const char *program, char **argv)
 	if (longer) {
 		memcpy(longer, argv, count * sizeof(*argv));
 		longer[count] = option;
+		listener_hand_on();
 		execv(program, longer);
 	}
 	fprintf(stderr, "Error: Unable to execute %s: %s.\n", program,

@@ -291,7 +291,13 @@ class Broker(Module):
                               capture_output=True, timeout=TIMEOUT,
                               check=False)
         assert b"has taken over" in done.stdout, done
+        self.await_successor(self.daemon.pid)
+
+    def await_successor(self, before):
+        """Wait until another process than that one is the daemon."""
         equal(self.daemon.wait(TIMEOUT), 0, "exit status")
+        wait_until(lambda: self.nl.stats()["daemon"] not in (0, before),
+                   "taken over")
         self.daemon = Process(self.nl.stats()["daemon"])
 
     def end(self):

@@ -5,12 +5,17 @@ some is not yet: nothing acknowledged is lost, and nothing comes twice."""
 
 import contextlib
 import os
+import signal
+import time
 
 import mqtt5
 from broker import TOP, Broker, client
 from ktap import cases, equal, main, test, wait_until
 from mqtt import (PUBACK, PUBCOMP, PUBREC, PUBREL, acknowledge, publish,
                   subscribe)
+
+
+LET_GO = 3  # seconds that a daemon waits until its predecessor lets go
 
 
 class Stalling(Broker):
@@ -330,6 +335,28 @@ def delayed_will(broker):
         broker.replace()
         memory.quiet()
     mqtt5.client("dies").disconnect()
+
+
+@test("handover while the disk takes longer than the next daemon would wait for its"
+      " predecessor: it waits, and clients stay")
+def slow_disk(broker):
+    with client("one") as one, client("other") as other, broker.counted():
+        before = broker.daemon.pid
+        broker.stall.touch()
+        try:
+            other.send(publish("r", b"kept", 3, 9))
+            said(one)
+            broker.daemon.send_signal(signal.SIGUSR2)
+            broker.await_line("Handing over")
+            until = time.monotonic() + LET_GO + 2
+            wait_until(lambda: time.monotonic() > until, "stalled for long")
+            equal(broker.nl.stats()["daemon"], before)
+        finally:
+            broker.stall.unlink()
+        broker.await_successor(before)
+        other.acknowledged(PUBACK, 9)
+        other.publish("r", b"", 1, retain=True)
+        said(one)
 
 
 main(Stalling())

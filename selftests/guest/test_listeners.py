@@ -3,10 +3,11 @@
 """Listeners: IPv4, IPv6, mapped addresses, several."""
 
 import errno
+import signal
 import socket
 
 from broker import PORT, Broker, client, refused
-from ktap import cases, equal, main, test
+from ktap import cases, equal, main, test, wait_until
 from mqtt import Client, publish
 
 ADDRESSES = {
@@ -90,6 +91,85 @@ def local(broker):
     with refused(errno.ECONNREFUSED):
         Client(("127.0.0.2", PORT))
     broker.await_line("Starting in local only mode")
+
+
+# Handover: the next daemon has its predecessor's sockets, and a configuration
+# of its own.
+
+LOCAL = "allow_anonymous true\n"  # of this machine only
+TWO = f"listener {PORT} 127.0.0.1\nlistener {PORT + 1} 127.0.0.1\n{LOCAL}"
+
+
+def rewrite(broker, config):
+    """Change the configuration file, as an administrator does."""
+    broker.config = config
+    (broker.directory / "kmqttd.conf").write_text(
+        f"{config}\npid_file {broker.pid_file}\n")
+
+
+@cases([("this machine's addresses, all addresses", LOCAL,
+         f"listener {PORT}\n{LOCAL}", "127.8.7.6"),
+        ("all addresses, this machine's", f"listener {PORT}\n{LOCAL}", LOCAL,
+         "127.0.0.1")])
+def other_addresses(broker, before, after, host):
+    broker.restart(before)
+    with client("one") as one, client("other", ("::1", PORT)) as other:
+        one.subscribe(("a", 1))
+        with broker.counted():
+            rewrite(broker, after)
+            broker.hand_over()
+            other.publish("a", b"still there", 1)
+            equal(one.message(), ("a", b"still there"))
+        with client(address=(host, PORT)) as new:
+            new.publish("a", b"new", 1)
+        equal(one.message(), ("a", b"new"))
+
+
+@test("a listener that is gone after a handover refuses")
+def removed(broker):
+    broker.restart(TWO)
+    with client("one") as one, broker.counted():
+        rewrite(broker, f"listener {PORT} 127.0.0.1\n{LOCAL}")
+        broker.hand_over()
+        one.ping()
+        with refused(errno.ECONNREFUSED):
+            Client(("127.0.0.1", PORT + 1))
+
+
+def not_started(broker):
+    """Configurations that can be read, and the cause why no daemon starts."""
+    config = f"listener {PORT} 127.0.0.1\n{LOCAL}"
+    location = broker.directory / "roots"
+    location.mkdir(mode=0o700, exist_ok=True)
+    yield f"{config}user nobodyy\n", "this user does not exist"
+    yield f"listener {PORT} no.such.host.invalid\n{LOCAL}", "Unable to resolve"
+    yield f"listener {PORT} 192.0.2.1\n{LOCAL}", "Cannot assign"
+    yield f"{config}listener {PORT + 9} 127.0.0.1\n", "Address already in use"
+    yield f"{config}pid_file /no/such/pid\n", "Unable to write pid file"
+    yield f"{config}log_dest file /no/such/log\n", "Unable to write log file"
+    yield (f"{config}user nobody\npersistence true\n"
+           f"persistence_location {location}/\n",
+           "Unable to write a database")
+
+
+@test("a handover to a daemon that could not start is refused, and changes nothing")
+def refused_handover(broker):
+    broker.restart(f"listener {PORT} 127.0.0.1\n{LOCAL}")
+    with client("one") as one, socket.create_server(("127.0.0.1", PORT + 9)):
+        one.subscribe(("a", 1))
+        pid = broker.daemon.pid
+        for config, cause in not_started(broker):
+            before = len(broker.said())
+            (broker.directory / "kmqttd.conf").write_text(config)
+            broker.daemon.send_signal(signal.SIGUSR2)
+            wait_until(lambda: "Not handed over" in broker.said()[before:],
+                       f"refused: {cause}")
+            assert cause in broker.said()[before:], broker.said()[before:]
+            equal(broker.nl.stats()["daemon"], pid)
+            one.publish("a", cause.encode(), 1)
+            equal(one.message(), ("a", cause.encode()))
+            with client(f"new, {cause}") as new:
+                new.ping()
 
 
 main(Broker(CONFIG))

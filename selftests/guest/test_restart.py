@@ -546,6 +546,16 @@ def behind_subscribe(broker):
     broker.restart(broker.own_config)
 
 
+@test("without a journal there is no handover: all would be disconnected")
+def no_journal(broker):
+    broker.restart(f"{broker.own_config}runtime_directory /no/such/one\n")
+    with client("one") as one, broker.counted():
+        broker.daemon.send_signal(signal.SIGUSR2)
+        broker.await_line("Not handed over: without a journal")
+        one.unsubscribe("nothing of that name")
+    broker.restart(broker.own_config)
+
+
 @cases([("in memory", False), ("persistence", True)])
 def kill_loop(broker, persistent):
     if persistent:

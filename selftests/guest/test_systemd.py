@@ -5,6 +5,7 @@ socket activation, reload, stop."""
 
 import concurrent.futures
 import contextlib
+import errno
 import os
 import pathlib
 import re
@@ -13,7 +14,7 @@ import subprocess
 import tempfile
 import threading
 
-from broker import CONFIG, PORT, Module, client
+from broker import CONFIG, PORT, Module, client, refused
 from ktap import equal, main, test, wait_until
 from mqtt import Client, connect
 from nl import TOP
@@ -56,8 +57,7 @@ class Systemd(Module):
         """Write the units, and the daemon's configuration."""
         units = self.directory / "config/systemd/user"
         units.mkdir(parents=True)
-        config = self.directory / "kmqtt.conf"
-        config.write_text(f"{CONFIG}runtime_directory {self.directory}/run\n")
+        config = self.configure(CONFIG)
         template = (TOP / "userspace/kmqttd.service.in").read_text()
         lines = [line for line in template.splitlines() if KEYS.match(line)]
         text = "\n".join(lines).replace("/etc/kmqtt.conf", str(config))
@@ -68,6 +68,12 @@ class Systemd(Module):
             f"[Service]\n{text}\nRestart=on-failure\nRestartSec=0\n")
         (units / "kmqttd.socket").write_text(
             f"[Socket]\nListenStream=127.0.0.1:{PORT}\n")
+
+    def configure(self, config):
+        """Write the daemon's configuration."""
+        path = self.directory / "kmqtt.conf"
+        path.write_text(f"{config}runtime_directory {self.directory}/run\n")
+        return path
 
     def ctl(self, *words):
         """Run systemctl, and return what it says."""
@@ -117,6 +123,38 @@ def store(systemd):
             equal(one.message(), ("a", way.encode()))
             other.ping()
             wait_until(lambda: systemd.pid() not in (0, before), "another one")
+    systemd.stop("kmqttd.service")
+
+
+OPEN = "allow_anonymous true\n"
+
+
+@test("reload-or-restart with other listeners: so it stays, with the sockets that"
+      " systemd keeps")
+def other_listeners(systemd):
+    steps = [(f"listener {PORT}\n{OPEN}", ["127.0.0.1", "::1", "127.8.7.6"], []),
+             (f"listener {PORT} ::1\nlistener {PORT} 127.0.0.1\n{OPEN}",
+              ["127.0.0.1", "::1"], ["127.8.7.6"]),
+             (CONFIG, ["127.0.0.1"], ["::1", "127.8.7.6"])]
+    systemd.configure(OPEN)
+    systemd.ctl("start", "kmqttd.service")
+    with client("stays") as one:
+        for config, served, not_served in steps:
+            systemd.configure(config)
+            for way in "reload", "kill":
+                before = systemd.pid()
+                if way == "kill":
+                    systemd.kill(before)
+                else:
+                    systemd.ctl("reload-or-restart", "kmqttd.service")
+                wait_until(lambda: systemd.pid() not in (0, before), "another")
+                for host in served:
+                    with client(f"{way} {host}", (host, PORT)) as new:
+                        new.ping()
+                for host in not_served:
+                    with refused(errno.ECONNREFUSED):
+                        Client((host, PORT))
+                one.unsubscribe("nothing of that name")
     systemd.stop("kmqttd.service")
 
 
