@@ -19,6 +19,12 @@
 /* Packet identifiers, from 1 (section 2.3.1). */
 #define PACKET_IDS 65535
 
+/* Those in use that are passed over for one that is free. */
+#define SKIP_MAX 1024
+
+/* Deliveries that are looked through one by one: with more there is an index. */
+#define INDEX_MIN 64
+
 /**
  * struct reading - a page being read for a session
  * @read: the store's
@@ -63,23 +69,99 @@ static bool is_stored(const struct session *session,
 	return session->sid && delivery->qos;
 }
 
-static struct delivery *find_inflight(const struct outbound *outbound, u16 id)
+/* The index: a client may acknowledge in any order, and what is not there. */
+
+static void index_free(struct outbound *outbound)
+{
+	if (outbound->index)
+		table_free(outbound->index);
+	free(outbound->index);
+	outbound->index = NULL;
+}
+
+static void index_one(struct outbound *outbound, struct delivery *delivery)
+{
+	if (table_add(outbound->index, &delivery->by_id,
+		      table_hash_u32(packet_id(delivery->seq))))
+		index_free(outbound);	/* it was the first */
+}
+
+/* Without memory there is none, which is only slower. */
+static void index_make(struct outbound *outbound, struct deliveries *list)
 {
 	struct delivery *delivery;
 
-	TAILQ_FOREACH(delivery, &outbound->inflight, link)
-		if (packet_id(delivery->seq) == id)
+	outbound->index = calloc(1, sizeof(*outbound->index));
+	TAILQ_FOREACH(delivery, list, link)
+		if (outbound->index)
+			index_one(outbound, delivery);
+}
+
+/* @delivery is the last of @nr in the list. */
+static void index_add(struct outbound *outbound, struct deliveries *list, u32 nr,
+		      struct delivery *delivery)
+{
+	if (outbound->index)
+		index_one(outbound, delivery);
+	else if (nr > INDEX_MIN)
+		index_make(outbound, list);
+}
+
+/* @nr are left. */
+static void index_del(struct outbound *outbound, u32 nr,
+		      struct delivery *delivery)
+{
+	if (!outbound->index)
+		return;
+	table_del(outbound->index, &delivery->by_id);
+	if (nr < INDEX_MIN / 4)
+		index_free(outbound);
+}
+
+/* @seq: 0: whatever its place is. */
+static bool is_at(const struct delivery *delivery, u16 id, u64 seq)
+{
+	return packet_id(delivery->seq) == id && (!seq || delivery->seq == seq);
+}
+
+static struct delivery *find(const struct outbound *outbound,
+			     const struct deliveries *list, u16 id, u64 seq)
+{
+	struct delivery *delivery;
+	struct table_node *entry;
+
+	if (!outbound->index) {
+		TAILQ_FOREACH(delivery, list, link)
+			if (is_at(delivery, id, seq))
+				return delivery;
+		return NULL;
+	}
+	for (entry = table_chain(outbound->index, table_hash_u32(id)); entry;
+	     entry = entry->next) {
+		delivery = container_of(entry, struct delivery, by_id);
+		if (is_at(delivery, id, seq))
 			return delivery;
+	}
 	return NULL;
+}
+
+static struct delivery *find_inflight(const struct outbound *outbound, u16 id)
+{
+	return find(outbound, &outbound->inflight, id, 0);
 }
 
 /* Whether the identifier that goes with @seq is in use. */
 static bool in_flight(const struct outbound *outbound, u64 seq)
 {
-	const struct delivery *oldest = TAILQ_FIRST(&outbound->inflight);
+	const struct delivery *first = TAILQ_FIRST(&outbound->inflight);
 
-	/* Only when they have gone round since the oldest. */
-	return oldest && seq - oldest->seq >= PACKET_IDS &&
+	/*
+	 * Only when they have gone round since the oldest. That is the first, but
+	 * for those whose PUBREL was sent again, which did not wait for others.
+	 */
+	return first && seq > PACKET_IDS &&
+	       (first->state == STORE_RELEASED ||
+		seq - first->seq >= PACKET_IDS) &&
 	       find_inflight(outbound, packet_id(seq));
 }
 
@@ -90,10 +172,12 @@ static void skip_to(struct outbound *outbound, u64 seq)
 		outbound->next_seq = seq + 1;
 }
 
-/* One whose identifier is free: else it would hold up those behind it. */
+/* One whose identifier is free, if there is one: else it holds up those behind it. */
 static u64 take_seq(struct outbound *outbound)
 {
-	while (in_flight(outbound, outbound->next_seq))
+	u32 i;
+
+	for (i = 0; i < SKIP_MAX && in_flight(outbound, outbound->next_seq); i++)
 		outbound->next_seq++;
 	return outbound->next_seq++;
 }
@@ -191,14 +275,39 @@ static void delivery_free(struct delivery *delivery)
 	free(delivery);
 }
 
+/* Of those that wait, NULL: there is none. */
+static struct delivery *first_unreleased(const struct outbound *outbound)
+{
+	struct delivery *delivery;
+
+	TAILQ_FOREACH(delivery, &outbound->waiting, link)
+		if (delivery->state != STORE_RELEASED)
+			break;
+	return delivery;
+}
+
+/* @behind: it comes before that one, NULL: it is the last. */
+static void insert_waiting(struct outbound *outbound, struct delivery *delivery,
+			   struct delivery *behind)
+{
+	if (behind)
+		TAILQ_INSERT_BEFORE(behind, delivery, link);
+	else
+		TAILQ_INSERT_TAIL(&outbound->waiting, delivery, link);
+	outbound->waiting_count++;
+}
+
 static void to_waiting(struct outbound *outbound, struct delivery *delivery)
 {
 	if (!delivery->qos) {
 		TAILQ_INSERT_TAIL(&outbound->passing, delivery, link);
 		return;
 	}
-	TAILQ_INSERT_TAIL(&outbound->waiting, delivery, link);
-	outbound->waiting_count++;
+	if (outbound->last_seq < delivery->seq)
+		outbound->last_seq = delivery->seq;
+	insert_waiting(outbound, delivery,
+		       delivery->state == STORE_RELEASED ?
+		       first_unreleased(outbound) : NULL);
 }
 
 static void from_waiting(struct outbound *outbound, struct delivery *delivery)
@@ -216,12 +325,15 @@ static void to_inflight(struct outbound *outbound, struct delivery *delivery)
 {
 	TAILQ_INSERT_TAIL(&outbound->inflight, delivery, link);
 	outbound->inflight_count++;
+	index_add(outbound, &outbound->inflight, outbound->inflight_count,
+		  delivery);
 }
 
 static void from_inflight(struct outbound *outbound, struct delivery *delivery)
 {
 	TAILQ_REMOVE(&outbound->inflight, delivery, link);
 	outbound->inflight_count--;
+	index_del(outbound, outbound->inflight_count, delivery);
 }
 
 /*
@@ -331,13 +443,15 @@ void outbound_adopt(struct session *session, u64 seq)
 	outbound->recalling = outbound->beyond && seq;
 }
 
-/* Those of earlier connections are the first that wait. */
+/* Those of earlier connections are the first that wait; the released are known. */
 static void set_all_sent(struct session *session)
 {
 	struct outbound *outbound = &session->outbound;
 	struct delivery *delivery;
 
 	TAILQ_FOREACH(delivery, &outbound->waiting, link) {
+		if (delivery->state == STORE_RELEASED)
+			continue;
 		if (delivery->seq > outbound->sent)
 			break;
 		set_sent(session, delivery);
@@ -428,16 +542,6 @@ static void read_done(struct store_read *read, struct store_delivery *deliveries
 	free(reading);
 }
 
-static u64 next_beyond(const struct outbound *outbound)
-{
-	const struct delivery *last;
-
-	last = TAILQ_LAST(&outbound->waiting, deliveries);
-	if (!last)
-		last = TAILQ_LAST(&outbound->inflight, deliveries);
-	return last ? last->seq + 1 : 0;
-}
-
 static void read_more(struct session *session)
 {
 	struct outbound *outbound = &session->outbound;
@@ -456,7 +560,7 @@ static void read_more(struct session *session)
 	reading->expected = outbound->beyond;
 	reading->change = store_queued();
 	reading->read.sid = session->sid;
-	reading->read.from = next_beyond(outbound);
+	reading->read.from = outbound->last_seq + 1;
 	reading->read.max = PAGE;
 	reading->read.done = read_done;
 	outbound->reading = reading;
@@ -568,23 +672,9 @@ static void send_next(struct session *session, struct delivery *delivery)
 }
 
 /*
- * The first PUBREL that is to be sent again: it does not wait for the window
- * [MQTT5: MQTT-3.3.4-10]. Those that were in flight are the first that wait.
+ * The next one that may be sent, or NULL. A PUBREL that is to be sent again does
+ * not wait for the window [MQTT5: MQTT-3.3.4-10].
  */
-static struct delivery *find_released(const struct outbound *outbound)
-{
-	struct delivery *delivery;
-
-	TAILQ_FOREACH(delivery, &outbound->waiting, link) {
-		if (delivery->state == STORE_RELEASED)
-			return delivery;
-		if (delivery->state == STORE_QUEUED)
-			break;
-	}
-	return NULL;
-}
-
-/* The next one that may be sent, or NULL. */
 static struct delivery *next_to_send(struct session *session)
 {
 	struct outbound *outbound = &session->outbound;
@@ -593,9 +683,10 @@ static struct delivery *next_to_send(struct session *session)
 	if (delivery)
 		return delivery;
 	delivery = TAILQ_FIRST(&outbound->waiting);
-	if (delivery && !window_open(session, delivery))
-		delivery = find_released(outbound);
-	return delivery && wait_for_disk(session, delivery) ? NULL : delivery;
+	if (!delivery || (delivery->state != STORE_RELEASED &&
+			  !window_open(session, delivery)))
+		return NULL;
+	return wait_for_disk(session, delivery) ? NULL : delivery;
 }
 
 void outbound_pump(struct session *session)
@@ -623,12 +714,18 @@ void outbound_resume(struct session *session)
 /* Those in flight become the first of those that wait, in order. */
 static void requeue(struct outbound *outbound)
 {
+	struct delivery *others = first_unreleased(outbound);
 	struct delivery *delivery;
 
 	while ((delivery = TAILQ_LAST(&outbound->inflight, deliveries))) {
 		from_inflight(outbound, delivery);
-		TAILQ_INSERT_HEAD(&outbound->waiting, delivery, link);
-		outbound->waiting_count++;
+		if (delivery->state == STORE_RELEASED) {
+			insert_waiting(outbound, delivery,
+				       TAILQ_FIRST(&outbound->waiting));
+		} else {
+			insert_waiting(outbound, delivery, others);
+			others = delivery;
+		}
 		count_queued(outbound, delivery);
 	}
 }
@@ -672,6 +769,8 @@ void outbound_suspend(struct session *session)
 		outbound->beyond++;
 		delivery_free(delivery);
 	}
+	if (session_on_disk(session))
+		outbound->last_seq = 0;
 }
 
 /* Acknowledgments */
@@ -801,6 +900,7 @@ void outbound_clear(struct session *session)
 	forget(&outbound->passing);
 	forget(&outbound->waiting);
 	forget(&outbound->inflight);
+	index_free(outbound);
 	if (session->committing)
 		TAILQ_REMOVE(&committing, session, commit);
 	session->committing = false;
@@ -822,12 +922,7 @@ void outbound_load(struct outbound *outbound, const struct store_session *stored
 
 static struct delivery *find_waiting(const struct outbound *outbound, u64 seq)
 {
-	struct delivery *delivery;
-
-	TAILQ_FOREACH(delivery, &outbound->waiting, link)
-		if (delivery->seq == seq)
-			return delivery;
-	return NULL;
+	return find(outbound, &outbound->waiting, packet_id(seq), seq);
 }
 
 int outbound_journaled(struct session *session,
@@ -838,6 +933,9 @@ int outbound_journaled(struct session *session,
 
 	if (!keep(session, &delivery))
 		return -ENOMEM;
+	if (delivery.qos)
+		index_add(outbound, &outbound->waiting, outbound->waiting_count,
+			  TAILQ_LAST(&outbound->waiting, deliveries));
 	skip_to(outbound, journaled->seq);
 	return 0;
 }
@@ -861,6 +959,7 @@ void outbound_journaled_del(struct outbound *outbound, u64 seq)
 	if (!delivery)
 		return;
 	from_waiting(outbound, delivery);
+	index_del(outbound, outbound->waiting_count, delivery);
 	delivery_free(delivery);
 }
 
@@ -871,8 +970,29 @@ void outbound_journaled_sent(struct outbound *outbound, u64 seq)
 	skip_to(outbound, seq);
 }
 
+/* Those that were released are the first. */
+static void sort(struct outbound *outbound)
+{
+	struct delivery *others = TAILQ_FIRST(&outbound->waiting);
+	struct delivery *delivery, *next;
+
+	for (delivery = others; delivery; delivery = next) {
+		next = TAILQ_NEXT(delivery, link);
+		if (delivery->state != STORE_RELEASED)
+			continue;
+		if (delivery == others) {
+			others = next;
+			continue;
+		}
+		TAILQ_REMOVE(&outbound->waiting, delivery, link);
+		TAILQ_INSERT_BEFORE(others, delivery, link);
+	}
+}
+
 void outbound_journaled_all(struct session *session)
 {
+	index_free(&session->outbound);
+	sort(&session->outbound);
 	set_all_sent(session);
 }
 

@@ -18,6 +18,7 @@
 #include "config.h"
 #include "message.h"
 #include "store.h"
+#include "table.h"
 #include "types.h"
 
 struct reading;
@@ -27,6 +28,7 @@ struct store_session;
 /**
  * struct delivery - a message for one session
  * @link: in struct outbound
+ * @by_id: likewise, where there is an index
  * @message: with a reference; NULL once released
  * @origin: where it comes from; owned
  * @seq: place in the session's order, from 1; 0 at QoS 0
@@ -37,6 +39,7 @@ struct store_session;
  */
 struct delivery {
 	TAILQ_ENTRY(delivery) link;
+	struct table_node by_id;
 	struct message *message;
 	struct origin *origin;
 	u64 seq;
@@ -51,8 +54,11 @@ TAILQ_HEAD(deliveries, delivery);
 /**
  * struct outbound - the queue of a session
  * @passing: at QoS 0, not sent, in order: no window keeps them waiting
- * @waiting: above, not sent on this connection, in order
- * @inflight: sent, not acknowledged, in order
+ * @waiting: above, not sent on this connection, in order; but those of which PUBREC
+ *	has come are the first
+ * @inflight: sent, not acknowledged, in the order in which they were sent
+ * @index: of @inflight by packet identifier, when there are many; while the journal
+ *	is read, of @waiting
  * @waiting_count: of @waiting
  * @inflight_count: of @inflight
  * @beyond: deliveries that come after @waiting and are in the store only
@@ -62,6 +68,7 @@ TAILQ_HEAD(deliveries, delivery);
  * @queued_bytes: message_bytes() of @queued
  * @exempt_bytes: of @exempt, up to the bytes that there are
  * @next_seq: of the next delivery
+ * @last_seq: of the last one of @waiting and @inflight, as far as the store goes
  * @sent: those up to this place were sent on a connection that has ended
  * @sent_change: the last change to the database by then
  * @adopted: those up to this place were sent on the connection that there is, by
@@ -74,6 +81,7 @@ struct outbound {
 	struct deliveries passing;
 	struct deliveries waiting;
 	struct deliveries inflight;
+	struct table *index;
 	u32 waiting_count;
 	u32 inflight_count;
 	u32 beyond;
@@ -84,6 +92,7 @@ struct outbound {
 	u64 queued_bytes;
 	u64 exempt_bytes;
 	u64 next_seq;
+	u64 last_seq;
 	u64 sent;
 	u64 sent_change;
 	u64 adopted;
