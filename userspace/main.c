@@ -493,13 +493,35 @@ static bool quiesce(int *err)
 	return !*err && client_can_bequeath(true);
 }
 
+/* Whether another daemon will know all of them. */
+static bool bequeath(void)
+{
+	client_bequeath();
+	journal_commit();
+	return journal_enabled();
+}
+
+static void go_on(void)
+{
+	client_quiesce(false);
+	listener_pause(false);
+	notify("READY=1");
+}
+
+static void not_handed_over(const char *why)
+{
+	log_print(LOG_TYPE_ERROR, "Error: Not handed over: %s.", why);
+}
+
 /* True: another daemon comes. No connection ends for it. */
 static bool hand_over(int *err)
 {
+	static const char no_journal[] =
+		"without a journal all clients would be disconnected";
+
 	handing_over = false;
 	if (!journal_enabled()) {
-		log_print(LOG_TYPE_ERROR,
-			  "Error: Not handed over: without a journal all clients would be disconnected.");
+		not_handed_over(no_journal);
 		return false;
 	}
 	if (!successor_able()) {
@@ -511,15 +533,15 @@ static bool hand_over(int *err)
 	notify("RELOADING=1");
 	log_print(LOG_TYPE_NOTICE, "Handing over to %s.", program);
 	if (!quiesce(err)) {
-		log_print(LOG_TYPE_ERROR,
-			  "Error: Not handed over: the kernel module does not answer.");
-		client_quiesce(false);
-		listener_pause(false);
-		notify("READY=1");
+		not_handed_over("the kernel module does not answer");
+		go_on();
 		return false;
 	}
-	client_bequeath();
-	journal_commit();
+	if (!bequeath()) {
+		not_handed_over(no_journal);
+		go_on();
+		return false;
+	}
 	successor_start();
 	handing_over = true;
 	return true;

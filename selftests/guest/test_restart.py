@@ -556,6 +556,36 @@ def no_journal(broker):
     broker.restart(broker.own_config)
 
 
+@test("a handover whose journal finds no room for half packets is called off")
+def journal_full(broker):
+    runtime = broker.directory / "small"
+    runtime.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16M", "none", runtime],
+                   check=True)
+    broker.restart(f"{broker.own_config}runtime_directory {runtime}\n")
+    huge = bytes(range(256)) * 4000
+    readers = [client(f"reader{n}", receive_buffer=4096) for n in range(4)]
+    with client("writer") as writer, broker.counted():
+        for one in readers:
+            one.subscribe(("huge", 1))
+        writer.publish("huge", huge, 1)
+        for one in readers:
+            wait_until(lambda one=one: broker.record(one)["partial"], "half sent")
+        with contextlib.suppress(OSError), open(runtime / "full", "wb") as full:
+            while True:
+                full.write(bytes(4096))
+                full.flush()
+        broker.daemon.send_signal(signal.SIGUSR2)
+        broker.await_line("Handing over(.|\n)*Not handed over: without a journal")
+        for one in readers:
+            equal(one.message(), ("huge", huge))
+            one.unsubscribe("huge")
+    for one in readers:
+        one.close()
+    broker.restart(broker.own_config)
+    subprocess.run(["umount", runtime], check=True)
+
+
 @cases([("in memory", False), ("persistence", True)])
 def kill_loop(broker, persistent):
     if persistent:
