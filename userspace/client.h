@@ -509,6 +509,13 @@ void commit_await(struct client *client, u64 change,
 /* What has been handled asks for no answer, but is not done before @change. */
 void commit_silently(struct client *client, u64 change);
 
+/*
+ * What has been handled asks for no answer, and goes on: it has not been done with
+ * before commit_settled() has said which change has to be on disk.
+ */
+void commit_unsettled(struct client *client);
+void commit_settled(struct client *client, u64 change);
+
 /* Whether more may be handled that will wait. */
 static inline bool commit_has_room(const struct client *client)
 {

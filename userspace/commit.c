@@ -154,6 +154,38 @@ void commit_silently(struct client *client, u64 change)
 		acknowledge_late(client, 0, 0, REASON_SUCCESS, change, 0);
 }
 
+void commit_unsettled(struct client *client)
+{
+	if (!client_is_leaving(client))
+		acknowledge_late(client, 0, 0, REASON_SUCCESS, STORE_NEVER, 0);
+}
+
+static void release_held(struct client *client)
+{
+	u64 committed = store_committed();
+	struct late_ack *ack;
+
+	while ((ack = STAILQ_FIRST(&client->held)) &&
+	       ack->change <= committed) {
+		STAILQ_REMOVE_HEAD(&client->held, link);
+		if (ack->type)
+			send_ack(client, ack->type, ack->id, ack->reason);
+		free(ack);
+	}
+	if (STAILQ_EMPTY(&client->held))
+		client->held_weight = 0;
+}
+
+void commit_settled(struct client *client, u64 change)
+{
+	struct late_ack *ack;
+
+	STAILQ_FOREACH(ack, &client->held, link)
+		if (ack->change == STORE_NEVER)
+			ack->change = change;
+	release_held(client);
+}
+
 void commit_await(struct client *client, u64 change,
 		  void (*then)(struct client *client))
 {
@@ -175,22 +207,6 @@ void commit_journal(const struct client *client)
 		if (ack->inbound && ack->change > store_committed())
 			journal_append(JOURNAL_INBOUND, client->session->sid,
 				       ack->inbound, ack->change, 0);
-}
-
-static void release_held(struct client *client)
-{
-	u64 committed = store_committed();
-	struct late_ack *ack;
-
-	while ((ack = STAILQ_FIRST(&client->held)) &&
-	       ack->change <= committed) {
-		STAILQ_REMOVE_HEAD(&client->held, link);
-		if (ack->type)
-			send_ack(client, ack->type, ack->id, ack->reason);
-		free(ack);
-	}
-	if (STAILQ_EMPTY(&client->held))
-		client->held_weight = 0;
 }
 
 static void commit_client(struct client *client)

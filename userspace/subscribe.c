@@ -627,8 +627,11 @@ static void acknowledge(struct client *client)
 	if (subscribing->refused)
 		log_shapes(client);
 	subscribing->acknowledged = true;
-	if (subscribing->subscribe && !send_batch(client))
+	if (subscribing->subscribe && !send_batch(client)) {
+		if (session_on_disk(client->session))
+			commit_unsettled(client);
 		return;
+	}
 	if (store_queued() != before)
 		commit_silently(client,
 				session_change(client->session,
@@ -691,6 +694,7 @@ static void walk_ends(struct walk *walk)
 			subscribe_go_on(client);
 		return;
 	}
+	commit_settled(client, store_queued());
 	subscribe_free(client);
 	hold_sent(client);
 	client_pump(client);

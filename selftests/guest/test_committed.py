@@ -247,6 +247,33 @@ def snapshot(broker, properties):
     mqtt5.client("held").disconnect()
 
 
+@test("so many retained messages that they are found in turns: SUBSCRIBE is not"
+      " done before a session in the database has them")
+def found_in_turns(broker):
+    count, chunk = 17000, 1000  # one turn looks through 16,384 at most
+    broker.restart(broker.persistent())
+    with client("disk", clean=False) as disk, client("other") as other, \
+            client("first") as first, client("second") as second:
+        for begin in range(0, count, chunk):
+            other.send(b"".join(publish(f"r/{begin + n}", b"m", 3, n + 1)
+                                for n in range(chunk)))
+            for n in range(chunk):
+                other.acknowledged(PUBACK, n + 1)
+        # One after the other has its turns.
+        for one in first, second, disk:
+            one.send(subscribe(1, ("#", 1)))
+        disk.subscribed(1)
+        with broker.killed():
+            got = {disk.delivery().topic for _ in range(20)}
+            for _ in range(60):
+                said(other)
+        # As it is handled again.
+        disk.subscribed(1)
+        while len(got) == 20:
+            got.add(disk.accept(disk.delivery()).topic)
+    broker.restart(broker.own_config)
+
+
 @test("a retained message of QoS 0 does not revert")
 def retained(broker):
     with client("publisher") as one, client("watcher") as watcher:
