@@ -26,7 +26,7 @@ enum { WORKER_BATCH = 512 };
 /* Connections attended to, each of which may have been read at length, before
  * somebody else may run; and changes made.
  */
-enum { WORKER_CONNS = 8, WORKER_CHANGES = 128 };
+enum { WORKER_CONNS = 32, WORKER_CHANGES = 128 };
 
 u32 kmqtt_nr_workers __ro_after_init;
 static struct kmqtt_worker **workers __ro_after_init;

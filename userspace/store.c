@@ -177,12 +177,14 @@ static bool wait_after(int err)
 }
 
 /* The log of changes grows by itself: what is in it may have room elsewhere. */
-static int commit(struct change_list *batch, bool *written)
+static int commit(struct change_list *batch, struct change_list *answered,
+		  bool *written)
 {
 	int err = database_commit(batch, written);
 
 	if (err != -ENOSPC)
 		return err;
+	split_answered(batch, answered);
 	database_checkpoint();
 	return database_commit(batch, written);
 }
@@ -193,7 +195,7 @@ static int commit(struct change_list *batch, bool *written)
  */
 static void *write_changes(void *unused)
 {
-	struct change_list batch = { 0 };
+	struct change_list batch = { 0 }, answered = { 0 };
 	bool written = false;
 	int err = 0;
 
@@ -204,9 +206,10 @@ static void *write_changes(void *unused)
 
 		change_prune(&batch);
 		stall();
-		err = commit(&batch, &written);
+		err = commit(&batch, &answered, &written);
 
 		pthread_mutex_lock(&shared.lock);
+		change_list_splice(&shared.finished, &answered);
 		report(&batch, err, written);
 	}
 	/* What could not be written goes back, to be freed. */

@@ -107,7 +107,7 @@ def at_random(_):
 def large(_):
     deep = "/".join("l" * 200)
     wide = "w" * 65000
-    longest = "v" * 65535
+    longest = "v" * 65000
     plus = "/".join("+" * 200)
     check([[deep], [plus], [deep[:-2] + "/#"], [deep[:-1] + "#"], [wide],
            ["#"], ["+"], ["+/#"]],

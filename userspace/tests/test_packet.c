@@ -10,6 +10,7 @@
 #include "frame.h"
 #include "ktap.h"
 #include "packet.h"
+#include "property.h"
 
 /* What the connection's end is to a client of MQTT 3.x. */
 static int outcome(enum reason reason)
@@ -661,22 +662,29 @@ static void test_publish_built(void)
 
 static void test_publish_longest_topic(void)
 {
-	static u8 topic[65535], head[5 + 2 + 65535 + 2];
-	const struct packet_out out = {
+	static u8 topic[KMQTT_FILTER_MAX + 1];
+	static u8 head[5 + 2 + sizeof(topic) + 2];
+	struct packet_out out = {
 		.level = PACKET_LEVEL_3_1_1, .flags = 0x02, .id = 1,
-		.topic = topic, .topic_len = sizeof(topic),
+		.topic = topic, .topic_len = KMQTT_FILTER_MAX,
 	};
 	struct packet_publish publish;
 	size_t size;
 
 	memset(topic, 'x', sizeof(topic));
 	size = packet_build_publish_head(head, &out);
-	EXPECT(size == 4 + 2 + 65535 + 2, "%zu", size);
+	EXPECT(size == 4 + 2 + KMQTT_FILTER_MAX + 2, "%zu", size);
 	EXPECT(size == packet_publish_size(&out), "%zu", size);
 	EXPECT(!packet_parse_publish(PACKET_LEVEL_3_1_1, 0x32, head + 4,
 				     size - 4, &publish),
 	       "parses");
-	EXPECT(publish.topic.len == 65535, "%u", publish.topic.len);
+	EXPECT(publish.topic.len == KMQTT_FILTER_MAX, "%u", publish.topic.len);
+
+	out.topic_len++;
+	size = packet_build_publish_head(head, &out);
+	EXPECT(packet_parse_publish(PACKET_LEVEL_3_1_1, 0x32, head + 4,
+				    size - 4, &publish) == REASON_TOPIC_INVALID,
+	       "too long");
 }
 
 /* Of MQTT 3.1.1, it may be as large as a packet can be; of MQTT 5 it is larger. */
