@@ -23,10 +23,8 @@ enum { WORKER_NICE = 4 };
  */
 enum { WORKER_BATCH = 512 };
 
-/* Connections attended to, each of which may have been read at length, before
- * somebody else may run; and changes made.
- */
-enum { WORKER_CONNS = 32, WORKER_CHANGES = 128 };
+/* Connections attended to, or changes made, before somebody else may run. */
+enum { WORKER_CONNS = 128 };
 
 u32 kmqtt_nr_workers __ro_after_init;
 static struct kmqtt_worker **workers __ro_after_init;
@@ -155,7 +153,7 @@ static void worker_deliver(struct kmqtt_worker *worker)
 			continue;
 		}
 
-		if (!(++others % WORKER_CHANGES))
+		if (!(++others % WORKER_CONNS))
 			cond_resched();
 		/* The lists that the messages before go to are changing. */
 		kmqtt_fanout_close(worker);

@@ -783,6 +783,7 @@ bool client_publish(struct client *client, const struct message *message,
  */
 static void break_off(struct client *client)
 {
+	buffer_free(&client->out);
 	if (client->state == CLIENT_ACTIVE)
 		shutdown(client->fd, SHUT_RD);
 	else
