@@ -280,8 +280,8 @@ void kmqtt_access_leave(struct kmqtt_conn *conn)
 		user_gone(conn->ns, access->set);
 }
 
-/* A connection is freed, nobody judges it any more: it is in a callback of RCU,
- * for which the module's end does not wait if another is called from there.
+/* A connection is freed: nobody judges it any more. This may be in a callback of
+ * RCU, and the module's end does not wait for one that is queued from there.
  */
 void kmqtt_access_free(struct kmqtt_conn *conn)
 {

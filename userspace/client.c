@@ -783,7 +783,7 @@ bool client_publish(struct client *client, const struct message *message,
  */
 static void break_off(struct client *client)
 {
-	buffer_free(&client->out);
+	flush(client);	/* it has nowhere to go */
 	if (client->state == CLIENT_ACTIVE)
 		shutdown(client->fd, SHUT_RD);
 	else

@@ -475,15 +475,22 @@ static int parse_persistent_client_expiration(struct parser *parser,
 	return err;
 }
 
+static void warn_no_effect(const struct option *option, const char *why)
+{
+	log_print(LOG_TYPE_WARNING, "Warning: %s has no effect: %s.",
+		  option->name, why);
+}
+
+static const char is_on_disk[] =
+	"what kmqttd has acknowledged is on disk already";
+
 static int parse_autosave_interval(struct parser *parser,
 				   const struct option *option, char *value)
 {
 	long number;
 
 	(void)parser;
-	log_print(LOG_TYPE_WARNING,
-		  "Warning: %s has no effect: what kmqttd has acknowledged is on disk already.",
-		  option->name);
+	warn_no_effect(option, is_on_disk);
 	return read_number(option->name, value, INT_MIN, INT_MAX, &number);
 }
 
@@ -493,9 +500,7 @@ static int parse_autosave_on_changes(struct parser *parser,
 	bool yes;
 
 	(void)parser;
-	log_print(LOG_TYPE_WARNING,
-		  "Warning: %s has no effect: what kmqttd has acknowledged is on disk already.",
-		  option->name);
+	warn_no_effect(option, is_on_disk);
 	return read_bool(option->name, value, &yes);
 }
 
@@ -506,9 +511,8 @@ static int parse_retain_expiry_interval(struct parser *parser,
 	long number;
 
 	(void)parser;
-	log_print(LOG_TYPE_WARNING,
-		  "Warning: %s has no effect: kmqttd removes a retained message when it expires.",
-		  option->name);
+	warn_no_effect(option,
+		       "kmqttd removes a retained message when it expires");
 	return read_number(option->name, value, 0, INT_MAX / 60, &number);
 }
 

@@ -83,7 +83,7 @@ void memory_open(const struct config *config)
 
 void memory_tick(void)
 {
-	if (!limit() && !told)
+	if (!limit() && !told && !over)
 		return;
 	look();
 	judge();

@@ -284,7 +284,10 @@ void session_restored(struct session *session)
 	unwatch(session);
 }
 
-/* Of a session in the database, until the database knows: the next may be later. */
+/*
+ * A session in the database has ended: the journal says so as long as the database
+ * does not know, or it would be there again beside the next one of that name.
+ */
 static void journal_end(u64 sid)
 {
 	journal_append(JOURNAL_SESSION_DEL, sid, 0, 0, 0);

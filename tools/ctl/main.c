@@ -45,7 +45,7 @@ static const char help_usage[] =
 "  stats           all counters, in total and for each worker, and why\n"
 "                  connections ended\n"
 "  flush           abort (RST) and forget all connections\n"
-"  handover        have the daemon execute its program anew; no client notices\n"
+"  handover        have the daemon execute its program anew; clients stay\n"
 "  help            this text\n"
 "\n"
 "Options:\n"
