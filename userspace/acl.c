@@ -629,8 +629,8 @@ int acl_subject_set(struct session *session, size_t listener, const u8 *user,
 	acl_subject_free(session);
 	subject->known = true;
 	subject->listener = listener;
-	kmqtt_who_init(&subject->who, session->id, session->id_len, copy,
-		       user_len);
+	subject->user = copy;
+	subject->user_len = user_len;
 	subject->role = role_hold(role_of(listener, copy, user_len));
 	return 0;
 }
@@ -638,15 +638,19 @@ int acl_subject_set(struct session *session, size_t listener, const u8 *user,
 void acl_subject_free(struct session *session)
 {
 	role_put(session->subject.role);
-	free((u8 *)session->subject.who.user);
+	free(session->subject.user);
 	session->subject = (struct acl_subject){ 0 };
 }
 
-bool acl_judge(const struct acl_subject *subject, const void *topic, u16 len,
+bool acl_judge(const struct session *session, const void *topic, u16 len,
 	       u8 access)
 {
-	return kmqtt_rules_may(subject->role->rules, &subject->who, topic, len,
-			       access);
+	const struct acl_subject *subject = &session->subject;
+	struct kmqtt_who who;
+
+	kmqtt_who_init(&who, session->id, session->id_len, subject->user,
+		       subject->user_len);
+	return kmqtt_rules_may(subject->role->rules, &who, topic, len, access);
 }
 
 bool acl_source_may(const struct message_source *source, const void *topic,
@@ -668,11 +672,12 @@ bool acl_source_may(const struct message_source *source, const void *topic,
 static void put_subject(struct nlmsghdr *message, const struct session *session,
 			const struct acl_role *role)
 {
-	const struct kmqtt_who *who = &session->subject.who;
+	const struct acl_subject *subject = &session->subject;
 
 	mnl_attr_put(message, KMQTT_A_CONN_CLIENT_ID, session->id_len,
 		     session->id);
-	mnl_attr_put(message, KMQTT_A_CONN_USER_NAME, who->user_len, who->user);
+	mnl_attr_put(message, KMQTT_A_CONN_USER_NAME, subject->user_len,
+		     subject->user);
 	mnl_attr_put_u32(message, KMQTT_A_CONN_RULES_ID, role ? role->id : 0);
 }
 
@@ -884,23 +889,24 @@ static void move_connection(const struct session *session, u32 conn_id,
 		.build = build_move,
 		.done = moved,
 	};
-	const struct kmqtt_who *who = &session->subject.who;
+	const struct acl_subject *subject = &session->subject;
 	struct move *move;
 
-	move = calloc(1, sizeof(*move) + session->id_len + who->user_len);
+	move = calloc(1, sizeof(*move) + session->id_len + subject->user_len);
 	if (!move) {
 		role_put(old);
 		client_fail_conn(conn_id, REASON_QUOTA, "out of memory");
 		return;
 	}
-	move->role = role_hold(session->subject.role);
+	move->role = role_hold(subject->role);
 	move->old = old;
 	move->conn_id = conn_id;
 	move->client_id_len = session->id_len;
-	move->user_len = who->user_len;
+	move->user_len = subject->user_len;
 	memcpy(move->names, session->id, session->id_len);
-	if (who->user_len)
-		memcpy(move->names + session->id_len, who->user, who->user_len);
+	if (subject->user_len)
+		memcpy(move->names + session->id_len, subject->user,
+		       subject->user_len);
 	moves++;
 	kmod_submit(&move->request, &conn_set);
 }
@@ -914,8 +920,7 @@ static void judge_anew(struct session *session)
 
 	if (!subject->known)
 		return;
-	role = role_of(subject->listener, subject->who.user,
-		       subject->who.user_len);
+	role = role_of(subject->listener, subject->user, subject->user_len);
 	if (role == old)
 		return;
 	subject->role = role_hold(role);

@@ -17,17 +17,19 @@ struct client;
 struct session;
 
 /**
- * struct acl_subject - a session's client, as its rules see it
+ * struct acl_subject - a session's client, as its rules see it, besides the
+ *	session's identifier
  * @role: its role, with a reference; NULL: it may do everything
- * @who: its names: the session's identifier, and its user name, which is owned;
- *	NULL: none
+ * @user: its user name, NULL without one; owned
+ * @user_len: bytes of it
  * @listener: number of the listener that it came from
  * @known: it has come since the daemon was started
  */
 struct acl_subject {
 	struct acl_role *role;
-	struct kmqtt_who who;
+	u8 *user;
 	u32 listener;
+	u16 user_len;
 	bool known;
 };
 
@@ -69,7 +71,11 @@ void acl_put(struct nlmsghdr *message, const struct session *session);
 /* The same of a connection that may have rules of the daemon before. */
 void acl_put_anew(struct nlmsghdr *message, const struct session *session);
 
-bool acl_judge(const struct acl_subject *subject, const void *topic, u16 len,
+/*
+ * Whether @session, which has a role, may: KMQTT_ACCESS_READ or
+ * KMQTT_ACCESS_WRITE.
+ */
+bool acl_judge(const struct session *session, const void *topic, u16 len,
 	       u8 access);
 
 /*
@@ -79,12 +85,5 @@ bool acl_judge(const struct acl_subject *subject, const void *topic, u16 len,
 struct message_source;
 bool acl_source_may(const struct message_source *source, const void *topic,
 		    u16 len);
-
-/* Whether it may: KMQTT_ACCESS_READ or KMQTT_ACCESS_WRITE. */
-static inline bool acl_may(const struct acl_subject *subject, const void *topic,
-			   u16 len, u8 access)
-{
-	return !subject->role || acl_judge(subject, topic, len, access);
-}
 
 #endif /* _KMQTTD_ACL_H_ */

@@ -203,8 +203,8 @@ static void client_free(struct client *client)
 static bool has_will(const struct client *client)
 {
 	return client->will &&
-	       acl_may(&client->session->subject, client->will->data,
-		       client->will->topic_len, KMQTT_ACCESS_WRITE);
+	       session_may(client->session, client->will->data,
+			   client->will->topic_len, KMQTT_ACCESS_WRITE);
 }
 
 /*

@@ -557,8 +557,8 @@ struct subscription *filters_choose(struct share *share,
 	u32 n = 0;
 
 	do {
-		if (!acl_may(&at->session->subject, message->data,
-			     message->topic_len, KMQTT_ACCESS_READ))
+		if (!session_may(at->session, message->data,
+				 message->topic_len, KMQTT_ACCESS_READ))
 			continue;
 		if (at->session->client) {
 			chosen = at;

@@ -10,7 +10,7 @@
 /* Where @packet_id is, or belongs. */
 static u32 position(const struct inbound *inbound, u16 packet_id)
 {
-	u32 low = 0, high = inbound->count, middle;
+	u32 low = 0, high = inbound_count(inbound), middle;
 
 	while (low < high) {
 		middle = (low + high) / 2;
@@ -24,7 +24,7 @@ static u32 position(const struct inbound *inbound, u16 packet_id)
 
 static bool is_at(const struct inbound *inbound, u32 at, u16 packet_id)
 {
-	return at < inbound->count && inbound->ids[at] == packet_id;
+	return at < inbound_count(inbound) && inbound->ids[at] == packet_id;
 }
 
 bool inbound_has(const struct inbound *inbound, u16 packet_id)
@@ -32,51 +32,60 @@ bool inbound_has(const struct inbound *inbound, u16 packet_id)
 	return is_at(inbound, position(inbound, packet_id), packet_id);
 }
 
-static int grow(struct inbound *inbound)
+/* Room for one more. */
+static struct inbound *grow(struct inbound *inbound)
 {
-	u32 size = inbound->size ? inbound->size * 2 : INBOUND_MIN;
-	u16 *ids = reallocarray(inbound->ids, size, sizeof(*ids));
+	u32 count = inbound_count(inbound);
+	u32 size = inbound ? inbound->size : 0;
 
-	if (!ids)
-		return -ENOMEM;
-	inbound->ids = ids;
+	if (count < size)
+		return inbound;
+	size = size ? size * 2 : INBOUND_MIN;
+	inbound = realloc(inbound, sizeof(*inbound) + size * sizeof(u16));
+	if (!inbound)
+		return NULL;
+	inbound->count = count;
 	inbound->size = size;
-	return 0;
+	return inbound;
 }
 
-int inbound_add(struct inbound *inbound, u16 packet_id)
+int inbound_add(struct inbound **inbound, u16 packet_id)
 {
-	u32 at = position(inbound, packet_id);
+	u32 at = position(*inbound, packet_id);
+	struct inbound *grown;
 	u16 *id;
 
-	if (is_at(inbound, at, packet_id))
+	if (is_at(*inbound, at, packet_id))
 		return 0;
-	if (inbound->count == inbound->size && grow(inbound))
+	grown = grow(*inbound);
+	if (!grown)
 		return -ENOMEM;
+	*inbound = grown;
 	/* Clients count upwards: mostly there is nothing to move. */
-	id = inbound->ids + at;
-	memmove(id + 1, id, (inbound->count - at) * sizeof(*id));
+	id = grown->ids + at;
+	memmove(id + 1, id, (grown->count - at) * sizeof(*id));
 	*id = packet_id;
-	inbound->count++;
+	grown->count++;
 	return 0;
 }
 
-bool inbound_del(struct inbound *inbound, u16 packet_id)
+bool inbound_del(struct inbound **inbound, u16 packet_id)
 {
-	u32 at = position(inbound, packet_id);
-	u16 *id = inbound->ids + at;
+	u32 at = position(*inbound, packet_id);
+	u16 *id;
 
-	if (!is_at(inbound, at, packet_id))
+	if (!is_at(*inbound, at, packet_id))
 		return false;
-	if (--inbound->count)
-		memmove(id, id + 1, (inbound->count - at) * sizeof(*id));
+	id = (*inbound)->ids + at;
+	if (--(*inbound)->count)
+		memmove(id, id + 1, ((*inbound)->count - at) * sizeof(*id));
 	else
 		inbound_free(inbound);
 	return true;
 }
 
-void inbound_free(struct inbound *inbound)
+void inbound_free(struct inbound **inbound)
 {
-	free(inbound->ids);
-	*inbound = (struct inbound){ 0 };
+	free(*inbound);
+	*inbound = NULL;
 }

@@ -641,8 +641,8 @@ static bool is_denied(const struct session *session,
 	const struct message *message = delivery->message;
 
 	return delivery->state == STORE_QUEUED &&
-	       (!acl_may(&session->subject, message->data, message->topic_len,
-			 KMQTT_ACCESS_READ) ||
+	       (!session_may(session, message->data, message->topic_len,
+			     KMQTT_ACCESS_READ) ||
 		(message->expires && message_expired(message, message_now())));
 }
 

@@ -81,8 +81,8 @@ static struct session *readable(struct session *matched,
 	struct session *first = NULL, **last = &first;
 
 	for (; matched; matched = matched->next_match) {
-		if (!acl_may(&matched->subject, message->data,
-			     message->topic_len, KMQTT_ACCESS_READ))
+		if (!session_may(matched, message->data,
+				 message->topic_len, KMQTT_ACCESS_READ))
 			continue;
 		*last = matched;
 		last = &matched->next_match;
@@ -117,8 +117,8 @@ int publish_note_source(struct message *message,
 	if (message->source)
 		return 0;
 	return message_set_source(message, subject->listener, publisher->id,
-				  publisher->id_len, subject->who.user,
-				  subject->who.user ? subject->who.user_len : 0);
+				  publisher->id_len, subject->user,
+				  subject->user_len);
 }
 
 /* [MQTT-3.3.1-5] to [MQTT-3.3.1-11] */
@@ -387,8 +387,8 @@ static u64 take(struct client *client, const struct packet_publish *publish,
 	u64 before = store_queued();
 	struct message *message;
 
-	if (!acl_may(&client->session->subject, publish->topic.data,
-		     publish->topic.len, KMQTT_ACCESS_WRITE)) {
+	if (!session_may(client->session, publish->topic.data,
+			 publish->topic.len, KMQTT_ACCESS_WRITE)) {
 		log_publish(client, "Denied", publish);
 		*reason = REASON_NOT_AUTHORIZED;
 		*err = 0;
@@ -450,7 +450,7 @@ static void handle_qos2(struct client *client,
 		refuse(client, -EIO);
 		return;
 	}
-	if (inbound_has(&session->inbound, publish->id)) {
+	if (inbound_has(session->inbound, publish->id)) {
 		/* PUBREC is sent again, after the first. */
 		commit_acknowledge(client, KMQTT_PUBREC, publish->id,
 				   REASON_SUCCESS,
@@ -497,7 +497,7 @@ static bool quota_exceeded(const struct client *client,
 	return client->level == PACKET_LEVEL_5 &&
 	       client->unacknowledged >= client->allowed.receive_max &&
 	       !(publish->qos == 2 &&
-		 inbound_has(&client->session->inbound, publish->id));
+		 inbound_has(client->session->inbound, publish->id));
 }
 
 void publish_handle(struct client *client, u8 first, const u8 *data, size_t len)

@@ -78,13 +78,11 @@ static struct session *find(const u8 *id, u16 len, u32 hash)
 
 static struct session *make(const u8 *id, u16 len, u32 hash)
 {
-	struct session *session = calloc(1, sizeof(*session));
+	struct session *session = calloc(1, sizeof(*session) + len);
 
 	if (!session)
 		return NULL;
-	session->id = malloc(len);
-	if (!session->id || table_add(&by_id, &session->node, hash)) {
-		free(session->id);
+	if (table_add(&by_id, &session->node, hash)) {
 		free(session);
 		return NULL;
 	}
@@ -126,8 +124,8 @@ static bool may_publish(const struct session *session,
 	if (!session->subject.known && will->source)
 		return acl_source_may(will->source, will->data,
 				      will->topic_len);
-	return acl_may(&session->subject, will->data, will->topic_len,
-		       KMQTT_ACCESS_WRITE);
+	return session_may(session, will->data, will->topic_len,
+			   KMQTT_ACCESS_WRITE);
 }
 
 static void publish_the_will(struct session *session, struct message *will,
@@ -329,7 +327,6 @@ static void destroy(struct session *session)
 	table_del(&by_id, &session->node);
 	TAILQ_REMOVE(&all, session, link);
 	acl_subject_free(session);
-	free(session->id);
 	free(session);
 }
 
@@ -963,9 +960,9 @@ static void journal_halves(const struct session *session)
 {
 	u32 i;
 
-	for (i = 0; i < session->halves.count; i++)
+	for (i = 0; i < inbound_count(session->halves); i++)
 		journal_append(JOURNAL_INBOUND, session->sid,
-			       session->halves.ids[i], STORE_NEVER, 0);
+			       session->halves->ids[i], STORE_NEVER, 0);
 }
 
 void session_loaded(void)
@@ -1014,9 +1011,9 @@ static void rewrite(const struct session *session)
 	rewrite_will(session);
 	TAILQ_FOREACH(subscription, &session->subscriptions, own)
 		write_subscription(session, subscription);
-	for (i = 0; i < session->inbound.count; i++)
+	for (i = 0; i < inbound_count(session->inbound); i++)
 		journal_append(JOURNAL_INBOUND, session->sid,
-			       session->inbound.ids[i], 0, 0);
+			       session->inbound->ids[i], 0, 0);
 }
 
 void session_rewrite(void)

@@ -32,8 +32,7 @@ struct former;
  * @loaded: in a map by @sid, while the store is loaded
  * @committing: it is one of them
  * @watched: the sink watches for it
- * @id: client identifier; owned
- * @id_len: bytes of it
+ * @id_len: bytes of @id
  * @expiry: session expiry interval: seconds that it outlives its connection, or
  *	STORE_FOREVER
  * @client: the connection that has it, or NULL
@@ -45,7 +44,7 @@ struct former;
  * @away: what is to become of it meanwhile, or NULL
  * @subscriptions: its subscriptions
  * @subscription_count: how many
- * @inbound: QoS 2 messages of its client, half received
+ * @inbound: QoS 2 messages of its client, half received; owned, as @halves
  * @halves: those that a daemon that died has handed to all but sessions in the
  *	database, and that the client will publish again
  * @outbound: messages for its client
@@ -56,6 +55,7 @@ struct former;
  * @match_qos: likewise
  * @match_options: likewise
  * @next_match: likewise
+ * @id: client identifier
  */
 struct session {
 	TAILQ_ENTRY(session) link;
@@ -75,7 +75,6 @@ struct session {
 	u16 id_len;
 	u32 match_ids;
 	u32 expiry;
-	u8 *id;
 	struct client *client;
 	struct client *claimant;
 	u64 sid;
@@ -84,11 +83,12 @@ struct session {
 	struct subscriptions subscriptions;
 	u32 subscription_count;
 	u32 claims;
-	struct inbound inbound;
-	struct inbound halves;
+	struct inbound *inbound;
+	struct inbound *halves;
 	struct outbound outbound;
 	struct acl_subject subject;
 	struct former *formers;
+	u8 id[];
 };
 
 /*
@@ -178,6 +178,14 @@ void session_adopt(struct session *session, struct client *client);
 
 /* The connection that had it has gone while there was no daemon. */
 void session_abandon(struct session *session);
+
+/* Whether its client may: KMQTT_ACCESS_READ or KMQTT_ACCESS_WRITE. */
+static inline bool session_may(const struct session *session, const void *topic,
+			       u16 len, u8 access)
+{
+	return !session->subject.role ||
+	       acl_judge(session, topic, len, access);
+}
 
 /* It survives the machine. */
 static inline bool session_on_disk(const struct session *session)

@@ -472,8 +472,8 @@ static int send_retained(struct message *message, void *arg)
 		.flags = STORE_RETAINED,
 	};
 
-	if (!acl_may(&wanted->session->subject, message->data,
-		     message->topic_len, KMQTT_ACCESS_READ))
+	if (!session_may(wanted->session, message->data,
+			 message->topic_len, KMQTT_ACCESS_READ))
 		return 0;
 	if (client_config->check_retain_source && message->source &&
 	    !acl_source_may(message->source, message->data, message->topic_len))
