@@ -96,10 +96,12 @@
  *	client-id, max-packet, publish-rate, cookie, active, next, event-seq,
  *	hold-seq, trim, release, user-name, rules-id, done, max-send,
  *	max-topic-alias, check-format, last]. All given values take effect together.
- *	EBUSY for max-topic-alias when an alias has been used. ENOTCONN when it
- *	has ended and more than event-seq and done is given, EBUSY for active or
- *	next before a packet was passed up, ENOENT for rules-id also when there
- *	is no such rule set.
+ *	EBUSY for max-topic-alias when an alias has been used, for active or next
+ *	before a packet was passed up, and for level, between 5 and another, when
+ *	there are subscriptions. EINVAL also for active with next, for trim
+ *	without hold-seq, and for done that recv() has not given. ENOENT for
+ *	rules-id also when there is no such rule set. ENOTCONN when it has ended
+ *	and more than event-seq and done is given.
  * @KMQTT_CMD_CONN_DEL: end a connection and forget it [id; optional abort].
  *	Unsent data of the socket still leaves, then FIN; with abort, RST.
  *	Answers with the connection's final record, as conn-get.
@@ -116,6 +118,9 @@
  *	record in the sink is later than sink-seq. A filter that the connection
  *	has already is replaced. With conn-id KMQTT_SINK_ID, QoS 0 publishes that match go
  *	into the sink too. Filters of the sink stay until sub-del or flush.
+ *	ENOTCONN when the connection has ended, EDQUOT (over the limit of
+ *	memory-set; not for the sink), E2BIG (too many share names), EINTR (the
+ *	caller is being killed).
  * @KMQTT_CMD_SUB_DEL: unsubscribe [conn-id, filter nest, any number]. Filters
  *	not subscribed are skipped. Takes effect after messages published
  *	before it.
