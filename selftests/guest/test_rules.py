@@ -272,7 +272,8 @@ def _(fixture):
     nl = fixture.nl
 
     def daemon(stack, sets):
-        os.close(nl.sink_open())
+        # Nothing ends before the test does, however slow the kernel.
+        os.close(nl.sink_open(orphan_timeout=3600))
         for number in range(1, sets + 1):
             large(nl, number)
             one = stack.enter_context(Attached(nl))
