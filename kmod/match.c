@@ -2,9 +2,9 @@
 #include "match.h"
 
 #include <linux/err.h>
-#include <linux/jhash.h>
 #include <linux/slab.h>
 #include <linux/sort.h>
+#include <linux/stringhash.h>
 #include <net/net_namespace.h>
 
 #include "msg.h"
@@ -262,7 +262,7 @@ struct kmqtt_match *kmqtt_match_get(struct kmqtt_match_cache *cache,
 	struct kmqtt_match **slot, *match;
 	u32 hash;
 
-	hash = jhash(topic, msg->topic_len, ns->hash_seed);
+	hash = full_name_hash(ns, (const char *)topic, msg->topic_len);
 	slot = &cache->slots[hash % KMQTT_MATCH_CACHE];
 	match = *slot;
 

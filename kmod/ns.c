@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "ns.h"
 
-#include <linux/random.h>
 #include <linux/slab.h>
 #include <net/net_namespace.h>
 #include <net/netns/generic.h>
@@ -27,7 +26,6 @@ static int __net_init ns_net_init(struct net *net)
 	xa_init(&ns->rulesets);
 	kmqtt_matcher_init(&ns->matcher);
 	kmqtt_memory_init(&ns->memory, ns);
-	ns->hash_seed = get_random_u32();
 	ns->event_armed = 1;
 
 	ns->counters = kvcalloc(kmqtt_nr_workers, sizeof(*ns->counters),

@@ -57,7 +57,6 @@ struct kmqtt_counters {
  * @attaching: connection whose socket is being switched over
  * @attacher: the task that does it
  * @generation: changes when a match may change; no lock to read
- * @hash_seed: of topics; constant
  * @event_armed: the next event sends KMQTT_CMD_EVENT; atomic
  * @ended: connections ended, by enum kmqtt_end; atomic
  * @counters: one a worker
@@ -83,7 +82,6 @@ struct kmqtt_ns {
 	struct kmqtt_conn *attaching;
 	struct task_struct *attacher;
 	u32 generation;
-	u32 hash_seed;
 	int event_armed;
 	atomic64_t ended[KMQTT_END_MAX + 1];
 	struct kmqtt_counters *counters;

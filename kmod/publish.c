@@ -2,7 +2,6 @@
 #include "worker.h"
 
 #include <linux/err.h>
-#include <linux/jhash.h>
 #include <linux/jiffies.h>
 #include <linux/sched.h>
 

@@ -64,6 +64,31 @@ static bool utf8_long(void)
 	return true;
 }
 
+static bool reference_name(const u8 *s, size_t len)
+{
+	return len && !memchr(s, 0, len) && !memchr(s, '#', len) &&
+	       !memchr(s, '+', len) && reference_utf8(s, len);
+}
+
+/* Each byte in each place, between bytes that differ from a bad one by little. */
+static bool names_by_byte(void)
+{
+	static const u8 others[] = { 'x', 1, '*', ',', '"', '$', 0x7f, 0x80 };
+	size_t len, at, value, i;
+	u8 s[33];
+
+	for (len = 1; len <= sizeof(s); len++)
+		for (i = 0; i < sizeof(others); i++)
+			for (at = 0; at < len; at++)
+				for (value = 0; value < 256; value++) {
+					memset(s, others[i], len);
+					s[at] = value;
+					CHECK(!kmqtt_topic_name_check(s, len) ==
+					      reference_name(s, len));
+				}
+	return true;
+}
+
 static bool names(void)
 {
 	static const struct {
@@ -126,6 +151,7 @@ static const struct ktap_test tests[] = {
 	{ "UTF-8 of one to three bytes, exhaustively", utf8_short },
 	{ "UTF-8 of four bytes", utf8_long },
 	{ "topic names", names },
+	{ "topic names, each byte in each place", names_by_byte },
 	{ "topic filters", filters },
 };
 
