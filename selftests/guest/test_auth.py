@@ -156,9 +156,9 @@ def formats(broker):
     for user, password in (("short", "1"), ("long", "2"), ("once", "3"),
                            ("old", "4"), ("argon", "password")):
         client(user, username=user, password=password).close()
-    equal(codes(PORT, [
-        {"client_id": user, "username": user, "password": "password1"}
-        for user in ("short", "long", "once", "old", "argon")]), [5] * 5)
+        # One by one: all at once, the last might come too late for its CONNACK.
+        equal(codes(PORT, [{"client_id": user, "username": user,
+                            "password": "password1"}]), [5])
     broker.write(USERS)
 
 

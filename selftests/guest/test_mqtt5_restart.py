@@ -9,7 +9,7 @@ import time
 
 from broker import CONFIG, Broker
 from broker import client as client_311
-from ktap import cases, equal, main, test, wait_until
+from ktap import cases, equal, main, test, times, wait_until
 from mqtt import PUBACK, PUBCOMP, PUBREC, PUBREL
 from mqtt5 import (ALIAS, KEEPALIVE, MALFORMED, MAX_PACKET, MESSAGE_EXPIRY,
                    PROTOCOL, RECEIVE_MAX, REQUEST_PROBLEM, SESSION_EXPIRY,
@@ -238,7 +238,7 @@ def back_at_once(broker):
         dies.subscribe(("huge", 1))
         # Their adoption takes longer than to read the rest of a CONNECT.
         # All at once: a CONNECT that is not whole has 10 s.
-        others = [Client() for _ in range(300)]
+        others = [Client() for _ in range(times(300))]
         for number, one in enumerate(others):
             one.send(connect(f"c{number}"))
         for one in others:
