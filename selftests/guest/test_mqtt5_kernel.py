@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0
 """MQTT 5 in the module: QoS 0 between versions, without the daemon."""
 
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 import errno
 import itertools
+import os
 import struct
 import threading
 import time
@@ -125,6 +126,82 @@ def mixed(module):
               [publish5("t", b"%d" % n) for n in range(50)])
         equal(sorted(four.raw() for _ in range(100)),
               sorted([publish("t", b"%d" % n) for n in range(50)] * 2))
+
+
+@contextmanager
+def alone_on(processor):
+    """Meanwhile its worker does not run."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {processor})
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        os.sched_setaffinity(0, before)
+
+
+@test("publishers of both versions in one turn of their worker")
+def mixed_turn(module):
+    with ExitStack() as stack:
+        five = stack.enter_context(Five(module.nl))
+        four = stack.enter_context(Five(module.nl, level=4))
+        five.sub("t")
+        four.sub("t")
+        # Each worker has one of each.
+        processors = sorted(os.sched_getaffinity(0))
+        old = [stack.enter_context(Five(module.nl, level=4))
+               for _ in processors]
+        new = [stack.enter_context(Five(module.nl)) for _ in processors]
+        for processor in processors:
+            with alone_on(processor):
+                for one in old:
+                    one.send(publish("t", b"old"))
+                for one in new:
+                    one.send(publish5("t", b"new", USER))
+            got = [five.raw() for _ in range(2 * len(processors))]
+            equal(sorted(got), sorted(
+                [publish5("t", b"old"), publish5("t", b"new", USER)] *
+                len(processors)))
+            got = [four.raw() for _ in got]
+            equal(sorted(got), sorted(
+                [publish("t", b"old"), publish("t", b"new")] *
+                len(processors)))
+
+
+def _many(properties, packet=publish5):
+    return [packet("t", b"%d" % n, *properties) for n in range(60)]
+
+
+@cases([(f"the beginning of what was received together, {what}", *each)
+        for what, *each in [
+            ("without properties", _many([], publish), {}, [[]]),
+            ("with an identifier", _many([USER]), {"sub_id": 300},
+             [[identifier(300) + USER]]),
+            ("and expires", _many([expiry(3600) + USER]), {"sub_id": 300},
+             [[identifier(300) + expiry(left) + USER]
+              for left in (3600, 3599)])]])
+def beginning(module, packets, options, forms):
+    wanted = {packet: number for form in forms
+              for number, packet in enumerate(_many(form))}
+    received = 0
+    with Five(module.nl, level=5 if "sub_id" in options else 4) as one, \
+            Five(module.nl, ring_messages=5) as few:
+        few.options("t", **options)
+        for turn in range(1, 21):
+            one.send(*packets)
+
+            def settled(count=turn * len(packets)):
+                record = few.record()
+                return (record["tx_messages"] +
+                        record["dropped_messages"] == count) and record
+
+            record = wait_until(settled, "sent or dropped")
+            numbers = [wanted[few.raw()]
+                       for _ in range(record["tx_messages"] - received)]
+            equal(numbers, sorted(set(numbers)))
+            received = record["tx_messages"]
+        assert received < turn * len(packets), "all of it fitted"
 
 
 @cases([(f"subscription identifiers, {number}", number) for number in
