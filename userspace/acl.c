@@ -617,6 +617,7 @@ int acl_subject_set(struct session *session, size_t listener, const u8 *user,
 		    u16 user_len)
 {
 	struct acl_subject *subject = &session->subject;
+	struct kmqtt_who who;
 	u8 *copy = NULL;
 
 	/* Without a character, it is none, as in mosquitto. */
@@ -631,6 +632,8 @@ int acl_subject_set(struct session *session, size_t listener, const u8 *user,
 	subject->listener = listener;
 	subject->user = copy;
 	subject->user_len = user_len;
+	kmqtt_who_init(&who, session->id, session->id_len, copy, user_len);
+	subject->wild = who.wild;
 	subject->role = role_hold(role_of(listener, copy, user_len));
 	return 0;
 }
@@ -646,10 +649,14 @@ bool acl_judge(const struct session *session, const void *topic, u16 len,
 	       u8 access)
 {
 	const struct acl_subject *subject = &session->subject;
-	struct kmqtt_who who;
+	const struct kmqtt_who who = {
+		.client_id = session->id,
+		.client_id_len = session->id_len,
+		.user = subject->user,
+		.user_len = subject->user_len,
+		.wild = subject->wild,
+	};
 
-	kmqtt_who_init(&who, session->id, session->id_len, subject->user,
-		       subject->user_len);
 	return kmqtt_rules_may(subject->role->rules, &who, topic, len, access);
 }
 

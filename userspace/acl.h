@@ -24,6 +24,7 @@ struct session;
  * @user_len: bytes of it
  * @listener: number of the listener that it came from
  * @known: it has come since the daemon was started
+ * @wild: of struct kmqtt_who: names may be long, and are looked through once
  */
 struct acl_subject {
 	struct acl_role *role;
@@ -31,6 +32,7 @@ struct acl_subject {
 	u32 listener;
 	u16 user_len;
 	bool known;
+	bool wild;
 };
 
 /*

@@ -23,8 +23,7 @@ def run(*args, status=0):
     """Run it, and return what it printed as JSON."""
     done = subprocess.run(
         [BENCH, *map(str, args), "--json", "--sched", "other"], check=False,
-        capture_output=True, text=True,
-        timeout=TIMEOUT * (30 if LONG else 3))
+        capture_output=True, text=True, timeout=3 * TIMEOUT)
     equal(done.returncode, status, f"exit status, {done.stderr}")
     return json.loads(done.stdout)
 

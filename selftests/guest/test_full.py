@@ -122,7 +122,7 @@ def snapshots(broker):
             equal(len(other_messages(other, 500)), 500)
             before = broker.memory()
             number = one.next_number()
-            one.send(subscribe(number, *["#"] * 1000))
+            one.send(subscribe(number, *["#"] * 3000))
             one.subscribed(number)
             grown = broker.memory() - before
             assert grown < 16 << 20, f"grown by {grown >> 20} MiB"

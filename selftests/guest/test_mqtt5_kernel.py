@@ -314,6 +314,9 @@ def as_published(module):
               [publish("t", b"%d" % n) for n in (1, 2, 3)])
         equal([(r.topic, r.properties, r.payload) for r in sink.records(2)],
               [("t", USER, b"1"), ("t", b"", b"3")])
+        equal([s["filter"][0]["flags"] for s in module.nl.request(
+            "sub_get", {"conn_id": keeps.id}, NLM_F_DUMP)
+               if s["conn_id"] == keeps.id], [AS_PUBLISHED])
         module.nl.publish("t", b"injected", retain=True)
         equal(keeps.raw(), publish5("t", b"injected", b"", RETAIN))
         equal(clears.raw(), publish5("t", b"injected"))

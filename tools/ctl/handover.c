@@ -43,7 +43,7 @@ static int await(bool there, uint64_t *daemon)
 			return 0;
 		nanosleep(&step, NULL);
 	}
-	fprintf(stderr, "kmqttctl: the daemon does not %s; its log says why\n",
+	fprintf(stderr, "kmqttctl: the daemon does not %s: see its log\n",
 		there ? "come back" : "hand over");
 	return -ETIMEDOUT;
 }

@@ -118,9 +118,9 @@
  *	record in the sink is later than sink-seq. A filter that the connection
  *	has already is replaced. With conn-id KMQTT_SINK_ID, QoS 0 publishes that match go
  *	into the sink too. Filters of the sink stay until sub-del or flush.
- *	ENOTCONN when the connection has ended, EDQUOT (over the limit of
- *	memory-set; not for the sink), E2BIG (too many share names), EINTR (the
- *	caller is being killed).
+ *	EINVAL also for hold with KMQTT_SINK_ID. ENOTCONN when the connection
+ *	has ended, EDQUOT (over the limit of memory-set; not for the sink), E2BIG
+ *	(too many share names), EINTR (the caller is being killed).
  * @KMQTT_CMD_SUB_DEL: unsubscribe [conn-id, filter nest, any number]. Filters
  *	not subscribed are skipped. Takes effect after messages published
  *	before it.
