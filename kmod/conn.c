@@ -338,6 +338,16 @@ static void check_hold(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 		kmqtt_hold_end(worker, conn);
 }
 
+/* The daemon has had its turn, if it has heard of it: poll() and io_uring say that
+ * there is room only once half of what may be unsent has left, while we would go
+ * on before that, and keep it from ever being so.
+ */
+static void check_turn(struct kmqtt_conn *conn)
+{
+	if (!READ_ONCE(conn->tx_partial) && __sk_stream_is_writeable(conn->sk, 1))
+		WRITE_ONCE(conn->user_waiting, false);
+}
+
 /**
  * kmqtt_conn_timer() - a connection's timer has expired
  * @worker: its worker
@@ -345,12 +355,12 @@ static void check_hold(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
  */
 void kmqtt_conn_timer(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 {
-	/* A send or an allocation that failed is tried again; the daemon has
-	 * had its turn. Also after the end: what is begun is finished.
+	/* A send or an allocation that failed is tried again. Also after the
+	 * end: what is begun is finished.
 	 */
 	if (conn->ring.nr) {
 		WRITE_ONCE(conn->tx_wait, false);
-		WRITE_ONCE(conn->user_waiting, false);
+		check_turn(conn);
 		kmqtt_tx_mark(worker, conn);
 	}
 	if (kmqtt_conn_ended(conn))

@@ -32,8 +32,8 @@ enum { RX_ATOMIC_MAX = 2048 };
  */
 enum { RX_LIFE_LEFT = 1000 };
 
-/* What is copied in the turn after RX_FLUSH: a client that alternates between
- * the kernel and user space must not have much copied in vain.
+/* What is copied at a time in the turn after RX_FLUSH or RX_HEAD: a client whose
+ * packets end a turn each must not have much copied in vain.
  */
 enum { RX_AFTER_FLUSH = 2048 };
 
@@ -81,7 +81,7 @@ enum rx_stop {
  * @end: with RX_END: why
  * @first: messages received
  * @last: link of the last
- * @nr: messages and pings, in all readings of the pass
+ * @nr: messages, pings and heads, in all readings of the pass
  * @bytes: bytes read, in all readings of the pass
  * @user: bytes were added to the user queue
  * @most: bytes to copy at a time
@@ -982,6 +982,9 @@ static void rx_flush(struct rx_batch *batch)
 		}
 		nr++;
 		bytes += msg->len;
+		/* A long topic is judged anew for each. */
+		if (unlikely(msg->topic_len > KMQTT_VERDICT_TOPIC))
+			cond_resched();
 		if (unlikely(!msg->topic_len))
 			rx_forget(batch, msg);
 		else if (kmqtt_may_publish(batch->conn,
@@ -1028,6 +1031,17 @@ static bool collect_alloc(struct kmqtt_conn *conn)
 	return msg_alloc(conn, GFP_KERNEL);
 }
 
+/* A packet that goes to user space was a turn of its own: whether another one may
+ * follow.
+ */
+static bool rx_goes_on(struct rx_batch *batch)
+{
+	if (batch->stop == RX_HEAD && (++batch->nr >= RX_BUDGET_PACKETS ||
+				       batch->bytes >= RX_BUDGET_BYTES))
+		batch->stop = RX_BUDGET;
+	return batch->stop == RX_HEAD;
+}
+
 /* One turn: read, then do what cannot be done under the socket lock.
  *
  * Return: whether there is reason for another turn.
@@ -1057,7 +1071,8 @@ static bool rx_turn(struct rx_batch *batch)
 
 	rx_flush(batch);
 	rx_pings(batch);
-	batch->most = batch->stop == RX_FLUSH ? RX_AFTER_FLUSH : U32_MAX;
+	batch->most = batch->stop == RX_FLUSH || batch->stop == RX_HEAD ?
+		      RX_AFTER_FLUSH : U32_MAX;
 	switch (batch->stop) {
 	case RX_FLUSH:
 		return true;
@@ -1071,7 +1086,7 @@ static bool rx_turn(struct rx_batch *batch)
 		return false;
 	case RX_HEAD:
 		head_resolve(batch);
-		return batch->stop == RX_HEAD;
+		return rx_goes_on(batch);
 	default:
 		return false;
 	}

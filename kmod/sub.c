@@ -546,8 +546,10 @@ void kmqtt_subs_free(struct kmqtt_conn *conn)
 {
 	struct kmqtt_sub *sub, *next;
 
-	rbtree_postorder_for_each_entry_safe(sub, next, &conn->subs, of_conn)
+	rbtree_postorder_for_each_entry_safe(sub, next, &conn->subs, of_conn) {
 		sub_free(sub);
+		cond_resched();
+	}
 	conn->subs = RB_ROOT;
 }
 
