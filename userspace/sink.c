@@ -30,6 +30,16 @@
 #define LAG_MAX		16384
 
 /**
+ * struct place - how far reading had come
+ * @seq: the last record that was handled
+ * @mark: of the store, with which its effects are on disk
+ */
+struct place {
+	u64 seq;
+	u64 mark;
+};
+
+/**
  * struct sink - the sink
  * @fd: its descriptor
  * @enabled: it is open
@@ -39,8 +49,8 @@
  * @seq: of the last record that was handled
  * @half: of the last one that a daemon before has handled, but for what it has
  *	lost with the database
- * @mark: of the store, with which its effects are on disk
- * @next: the same of a record before, whose mark is waited for
+ * @unsettled: struct place of each read whose effects are not known to be on
+ *	disk, the oldest first
  * @done: of the last record whose effects are on disk
  * @told: of the last one that the module knows is done
  * @untold: bytes read since
@@ -55,11 +65,7 @@ static struct {
 	struct buffer in;
 	u64 seq;
 	u64 half;
-	u64 mark;
-	struct {
-		u64 seq;
-		u64 mark;
-	} next;
+	struct buffer unsettled;
 	u64 done;
 	u64 told;
 	size_t untold;
@@ -134,18 +140,43 @@ static void handle_all(void)
  * journal has what was delivered to its own sessions.
  */
 
-static void note(void)
+static void note(u64 seq, u64 mark)
 {
-	journal_append(JOURNAL_SINK, 0, sink.seq, sink.mark,
-		       client_config->upgrade_qos);
+	journal_append(JOURNAL_SINK, 0, seq, mark, client_config->upgrade_qos);
+}
+
+static size_t unsettled(void)
+{
+	return buffer_used(&sink.unsettled) / sizeof(struct place);
+}
+
+/* The places that wait, the oldest first. */
+static struct place *places(void)
+{
+	return (struct place *)buffer_head(&sink.unsettled);
 }
 
 static void settle(void)
 {
-	while (sink.done != sink.seq && sink.next.mark <= store_committed()) {
-		sink.done = sink.next.seq;
-		sink.next.seq = sink.seq;
-		sink.next.mark = sink.mark;
+	while (unsettled() && places()->mark <= store_committed()) {
+		sink.done = places()->seq;
+		buffer_consume(&sink.unsettled, sizeof(struct place));
+	}
+}
+
+/* What has been read is waited for, and written down. */
+static void keep_place(void)
+{
+	const struct place place = { sink.seq, store_mark() };
+	size_t count;
+
+	note(place.seq, place.mark);
+	settle();
+	/* Without memory for it, it waits with the one before. */
+	if (buffer_append(&sink.unsettled, &place, sizeof(place))) {
+		count = unsettled();
+		if (count)
+			places()[count - 1] = place;
 	}
 }
 
@@ -202,13 +233,14 @@ bool sink_settled(void)
 
 void sink_rewrite(void)
 {
+	size_t i;
+
 	settle();
-	journal_append(JOURNAL_SINK, 0, sink.done, 0,
-		       client_config->upgrade_qos);
+	note(sink.done, 0);
 	if (sink.half > sink.seq)
-		journal_append(JOURNAL_SINK, 0, sink.half, STORE_NEVER,
-			       client_config->upgrade_qos);
-	note();
+		note(sink.half, STORE_NEVER);
+	for (i = 0; i < unsettled(); i++)
+		note(places()[i].seq, places()[i].mark);
 }
 
 /*
@@ -247,8 +279,7 @@ static bool read_once(void)
 		return false;
 	sink.in.tail += n;
 	handle_all();
-	sink.mark = store_mark();
-	note();
+	keep_place();
 	sink.untold += n;
 	if (sink.untold >= TELL_SIZE)
 		tell();
@@ -282,9 +313,6 @@ static void readable(struct ring_op *op, const struct ring_result *result)
 static void be_at(u64 seq)
 {
 	sink.seq = seq;
-	sink.mark = 0;
-	sink.next.seq = seq;
-	sink.next.mark = 0;
 	sink.done = seq;
 }
 
