@@ -164,7 +164,10 @@ static bool rest_follows(const struct former *former)
 	return buffer_used(&former->rest.bytes);
 }
 
-/* Whether the client's stream goes on where the kernel has it, @done bytes on. */
+/*
+ * Whether the client's stream goes on where the kernel has it, @done bytes on. It
+ * may not have been told of all that is here: that is read again.
+ */
 static bool trim_head(struct former *former, const struct progress *progress,
 		      u64 done)
 {
@@ -174,8 +177,11 @@ static bool trim_head(struct former *former, const struct progress *progress,
 		buffer_free(&head->bytes);
 		return true;
 	}
-	return head->at == progress->done &&
-	       head->at + buffer_used(&head->bytes) == done;
+	if (head->at != progress->done ||
+	    head->at + buffer_used(&head->bytes) < done)
+		return false;
+	head->bytes.tail = head->bytes.head + (done - head->at);
+	return true;
 }
 
 /* What the journal says of it becomes the client's. */

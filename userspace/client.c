@@ -209,7 +209,7 @@ static bool has_will(const struct client *client)
 
 /*
  * [MQTT-3.1.2-8]: unless the client said DISCONNECT. It must have been accepted
- * to leave one. Returns whether it is left to the session, for later.
+ * to leave one. Returns whether it is left to a session in the database.
  */
 static bool publish_the_will(struct client *client, bool accepted)
 {
@@ -222,7 +222,7 @@ static bool publish_the_will(struct client *client, bool accepted)
 	else if (client->will)
 		message_put(client->will);
 	client->will = NULL;
-	return left;
+	return left && session_on_disk(client->session);
 }
 
 static void release_session(struct client *client)
@@ -310,8 +310,9 @@ static void conn_del_done(struct kmod_request *request,
 	u8 end = kmod_u8(reply, KMQTT_A_CONN_END);
 
 	client->requesting = false;
-	if (reply->err == -ENOBUFS) {
-		delete(client);		/* -ENOENT, if it had worked */
+	/* -ENOENT now, if it had worked; without memory, it had not. */
+	if (reply->err == -ENOBUFS || reply->err == -ENOMEM) {
+		delete(client);
 		return;
 	}
 	if (reply->err == -ENOENT)
@@ -508,6 +509,22 @@ static bool sends_retained(const struct client *client)
 		outbound_passes(&client->session->outbound));
 }
 
+/* The kernel has forgotten the beginning of a packet that is not here wholly. */
+static bool has_head(const struct client *client)
+{
+	return client->told > client->handled;
+}
+
+/*
+ * A client that does not take its answers has no more requests handled; unless
+ * they are the last, a DISCONNECT for one.
+ */
+static bool may_answer(const struct client *client)
+{
+	return client->eof || client->kernel_ended ||
+	       buffer_used(&client->out) < OUT_MAX;
+}
+
 /*
  * Until an answer is there, or the last ones have left, or what they are about
  * is on disk, the next packet waits.
@@ -517,12 +534,12 @@ static bool may_handle(const struct client *client)
 	return (client->state == CLIENT_CONNECTING ||
 		client->state == CLIENT_EXCHANGING ||
 		client->state == CLIENT_ACTIVE) &&
-	       (!quiescing || client->told > client->handled) &&
+	       (!quiescing || has_head(client)) &&
 	       !client->requesting && !client->awaited &&
 	       !waits_for_adoption(client) &&
 	       !hold_delays(client) && !sends_retained(client) &&
 	       !is_recalling(client) && !client->is_paused &&
-	       commit_has_room(client) && buffer_used(&client->out) < OUT_MAX;
+	       commit_has_room(client) && may_answer(client);
 }
 
 /* What the kernel need not keep (KMQTT_A_CONN_DONE) */
@@ -880,6 +897,9 @@ static bool busy(const struct client *client)
 {
 	if (waits_for_adoption(client))
 		return true;
+	/* Who is handed over may have said DISCONNECT: the next daemon reads it. */
+	if (quiescing && !has_head(client))
+		return true;
 	return (client->state == CLIENT_ACTIVE ||
 		client->state == CLIENT_ACTIVATING) &&
 	       (client->requesting || hold_delays(client) ||
@@ -1181,10 +1201,13 @@ static void log_dropped(struct client *client, u32 event_seq)
  */
 static void kernel_ended(struct client *client, enum kmqtt_end end)
 {
-	if (client->kernel_ended && !client->requesting && !busy(client))
+	if (client->kernel_ended && !client->requesting && !busy(client)) {
 		fail_for_end(client, end);
-	else
+	} else {
 		client->kernel_ended = true;
+		if (!client->requesting)
+			client_pump(client);
+	}
 }
 
 /* Forgets one that is no client. */
@@ -1238,15 +1261,9 @@ bool client_quiet(void)
 	TAILQ_FOREACH(client, &clients, link)
 		if (client->sending || buffer_used(&client->out) ||
 		    client->requesting || subscribe_is_walking(client) ||
-		    client->told > client->handled)
+		    has_head(client))
 			return false;
 	return true;
-}
-
-/* The kernel has forgotten the beginning of a packet that is not here wholly. */
-static bool has_head(const struct client *client)
-{
-	return client->told > client->handled;
 }
 
 /* And what was before that packet cannot be told from it. */

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """MQTT 3.1.1: wills (3.1.2.5 to 3.1.2.7, 3.14.4)."""
 
+import socket
+
 from broker import CONFIG, any_broker, client
 from ktap import cases, equal, main, test
 from mqtt import Client, connect, disconnect, publish
@@ -47,6 +49,21 @@ def published(_, how):
         with witness() as one, with_will(qos) as dies:
             how(dies)
             told(one, qos)
+
+
+@test("a client that does not read what it is sent says DISCONNECT: not"
+      " published [MQTT-3.14.4-3]")
+def unread(broker):
+    with witness() as one, client("publisher") as other:
+        dies = with_will(receive_buffer=4096)
+        dies.subscribe(("b", 1))
+        for _ in range(20):
+            other.publish("b", bytes(100000), 1)
+        dies.send(disconnect)
+        dies.socket.shutdown(socket.SHUT_WR)
+        broker.await_line("Client dies disconnected")
+        one.quiet()
+        dies.close()
 
 
 @test("published on a takeover by the same client, with its own will then"

@@ -13,11 +13,14 @@ import select
 import signal
 import subprocess
 import threading
+import time
 
 from broker import CONFIG, Broker, client
-from ktap import LONG, TIMEOUT, cases, equal, main, note, test, wait_until
+from ktap import (LONG, TIMEOUT, cases, equal, main, note, test, times,
+                  wait_until)
 from mqtt import (PINGRESP, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK,
-                  Client, acknowledge, connect, packet, ping, publish, subscribe)
+                  Client, acknowledge, connect, disconnect, packet, ping, publish,
+                  subscribe)
 from nl import EVENT_DROPPED, STATE
 
 CLIENTS = 1000 if LONG else 200
@@ -26,6 +29,7 @@ BURST = 10  # messages that are published before the slowest is waited for
 ANSWER = packet(PINGRESP, 0)
 WINDOW = 40  # messages that the slowest has not got; fewer than a ring has
 DUP = 8
+POLL = 7  # number of the system call, on x86-64
 
 
 def will(topic, qos=0):
@@ -523,6 +527,81 @@ def halves(broker):
             writer.publish("small", b"and on", 1)
             equal(reader.message(), ("small", b"and on"))
             reader.quiet()
+
+
+def successor():
+    """Return the process that waits to become the next daemon."""
+    names = pathlib.Path("/proc").glob("[0-9]*/comm")
+    return next(int(name.parent.name) for name in names
+                if name.read_text() == "kmqttd-next\n")
+
+
+@contextlib.contextmanager
+def preparing(broker):
+    """A handover has begun, and goes on at the end of it."""
+    before, after = broker.daemon.pid, successor()
+    call = pathlib.Path(f"/proc/{before}/syscall")
+    os.kill(after, signal.SIGSTOP)
+    try:
+        broker.daemon.send_signal(signal.SIGUSR2)
+        wait_until(lambda: call.read_text().startswith(f"{POLL} "), "asked")
+        yield
+    finally:
+        os.kill(after, signal.SIGCONT)
+    broker.await_successor(before)
+
+
+@test("a client that says DISCONNECT while a handover is prepared has no will")
+def leaving(broker):
+    with client("reader", receive_buffer=4096) as reader, \
+            client("watcher") as watcher, client("writer") as writer:
+        reader.subscribe(("huge", 1))
+        watcher.subscribe("w")
+        writer.publish("huge", bytes(range(256)) * 4000, 1)
+        wait_until(lambda: broker.record(reader)["partial"], "half sent")
+        one = client("leaves", **will("w"))
+        with preparing(broker):
+            one.send(publish("w", b"last words", 2, 1), disconnect)
+            one.close()
+        equal(watcher.message(), ("w", b"last words"))
+        wait_until(lambda: len(broker.nl.conns()) == 3, "gone")
+        writer.publish("w", b"after it")
+        equal(watcher.message(), ("w", b"after it"))
+        equal(reader.message(), ("huge", bytes(range(256)) * 4000))
+
+
+class Upload(threading.Thread):
+    """Publishes large messages, a little at a time, until told to stop."""
+
+    def __init__(self, one):
+        super().__init__()
+        self.one = one
+        self.stop = False
+        self.count = 0
+
+    def run(self):
+        while not self.stop:
+            whole = publish("large", bytes(1900000), 2, 1)
+            for at in range(0, len(whole), 20000):
+                self.one.send(whole[at:at + 20000])
+                time.sleep(0.01)
+            self.one.acknowledged(PUBACK, 1)
+            self.count += 1
+
+
+@test("handover while a large packet is on its way: it goes on coming")
+def uploading(broker):
+    with client("uploads") as one:
+        upload = Upload(one)
+        upload.start()
+        with broker.counted():
+            for number in range(times(6)):
+                wait_until(lambda n=number: upload.count >= n, "going on")
+                wait_until(lambda: broker.record(one)["done"] % 1900000 > 100000,
+                           "half received")
+                broker.hand_over()
+        upload.stop = True
+        upload.join()
 
 
 @test("handover while retained messages are sent: what is behind the SUBSCRIBE"
