@@ -68,7 +68,8 @@ static struct message *read_will(const struct journal_conn *conn,
 {
 	const u8 *properties = topic + conn->topic_len;
 
-	return message_make(&(const struct message_parts){
+	/* It gets its own number when it is published: these are still read. */
+	return message_load(0, 0, &(const struct message_parts){
 		.topic = topic,
 		.topic_len = conn->topic_len,
 		.qos = conn->will_qos,
@@ -249,9 +250,9 @@ static void write_one(struct former *former)
 			       0);
 }
 
-void former_write_end(u64 cookie, bool left)
+void former_write_end(u64 cookie, bool on_disk)
 {
-	u64 mark = left ? store_mark() : 0;
+	u64 mark = on_disk ? store_mark() : 0;
 
 	journal_append(JOURNAL_CONN_DEL, cookie, 0, mark, 0);
 	journal_keep(mark);
@@ -262,6 +263,7 @@ void former_rewrite(void)
 	each(write_one);
 }
 
+/* Returns whether it is to be in the database. */
 static bool leave_will(struct former *former)
 {
 	struct message *will = former->will;
@@ -272,8 +274,11 @@ static bool leave_will(struct former *former)
 	if (former->session)
 		return session_leave_will(former->session, will,
 					  former->will_retain,
-					  former->will_delay, former->half);
-	if (!publish_will(will, former->will_retain, NULL))
+					  former->will_delay, former->half) &&
+		       session_on_disk(former->session);
+	/* A session that has had it published it when it ended. */
+	if (!former->half &&
+	    !publish_will(will, former->will_retain, NULL, false))
 		log_print(LOG_TYPE_ERROR,
 			  "Error: The will of a client that is gone could not be published.");
 	message_put(will);
@@ -282,13 +287,13 @@ static bool leave_will(struct former *former)
 
 static void end_one(struct former *former)
 {
-	bool left = leave_will(former);
+	bool on_disk = leave_will(former);
 
 	if (former->session) {
 		outbound_lost(former->session, former->now.seq);
 		session_abandon(former->session);
 	}
-	former_write_end(former->cookie, left);
+	former_write_end(former->cookie, on_disk);
 	former_free(former);
 }
 

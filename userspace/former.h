@@ -104,9 +104,9 @@ void former_rewrite(void);
 
 /*
  * Writes to the journal that a connection is gone; it counts once its will is in the
- * database, if that was @left to its session.
+ * database, if that was left to a session @on_disk.
  */
-void former_write_end(u64 cookie, bool left);
+void former_write_end(u64 cookie, bool on_disk);
 
 /* Writes a connection to the journal. */
 void former_write(const struct former *former);

@@ -31,7 +31,8 @@
  * @JOURNAL_SESSION_SEEN: @a: seconds since 1970, when its connection ended; 0: it
  *	has one
  * @JOURNAL_SESSION_EXPIRY: @a: session expiry interval
- * @JOURNAL_SESSION_DEL: there is not, nor anything of it; of a session in the
+ * @JOURNAL_SESSION_DEL: there is not, nor anything of it; but if the store has not
+ *	reached mark @b, its deliveries are to be passed on; of a session in the
  *	database: it has ended
  * @JOURNAL_SUBSCRIPTION: it has a subscription: QoS @a, @b its options, @c its
  *	identifier, the bytes its filter
@@ -39,7 +40,8 @@
  * @JOURNAL_WILL: it has a will, in milliseconds since 1970 due at @a; @b is as
  *	@b of JOURNAL_MESSAGE, @c the QoS and 0x100 for retain; the bytes are
  *	likewise
- * @JOURNAL_WILL_DEL: it has not
+ * @JOURNAL_WILL_DEL: it has not; of a session in the database: those in the
+ *	journal have had its will, and it has none if the store has reached mark @b
  * @JOURNAL_MESSAGE: contents of message @sid: QoS @a; @b: bytes of topic name,
  *	and from bit 16 on of properties, the rest is payload; @c: when it
  *	expires, milliseconds since 1970, or 0
@@ -47,7 +49,8 @@
  *	from bit 8 on flags, and from bit 16 on bytes of identifiers; the bytes
  *	are a struct origin's
  * @JOURNAL_DELIVERY_RELEASED: its place is @a, PUBREC has come
- * @JOURNAL_DELIVERY_DEL: its place is @a, it has been acknowledged
+ * @JOURNAL_DELIVERY_DEL: its place is @a, it has been acknowledged, or somebody else
+ *	has it since the session has ended
  * @JOURNAL_INBOUND: the client has published QoS 2 message @a, and those in the
  *	database that it is for have it if the store has reached mark @b
  * @JOURNAL_INBOUND_DEL: and released it

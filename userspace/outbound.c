@@ -872,23 +872,24 @@ static struct store_delivery as_stored(const struct delivery *delivery)
 }
 
 void outbound_pass_on(struct session *session,
-		      bool (*pass_on)(const struct store_delivery *delivery))
+		      bool (*pass_on)(u64 sid,
+				      const struct store_delivery *delivery))
 {
 	struct store_delivery stored;
 	struct delivery *delivery;
 
 	TAILQ_FOREACH(delivery, &session->outbound.inflight, link) {
 		stored = as_stored(delivery);
-		pass_on(&stored);
+		pass_on(session->sid, &stored);
 	}
 	TAILQ_FOREACH(delivery, &session->outbound.passing, link) {
 		stored = as_stored(delivery);
-		pass_on(&stored);
+		pass_on(session->sid, &stored);
 	}
 	TAILQ_FOREACH(delivery, &session->outbound.waiting, link) {
 		/* Sent on an earlier connection, it is not forgotten there. */
 		stored = as_stored(delivery);
-		pass_on(&stored);
+		pass_on(session->sid, &stored);
 	}
 }
 

@@ -172,7 +172,8 @@ void outbound_rewrite(const struct session *session);
  * the client is not to get it any more.
  */
 void outbound_pass_on(struct session *session,
-		      bool (*pass_on)(const struct store_delivery *delivery));
+		      bool (*pass_on)(u64 sid,
+				      const struct store_delivery *delivery));
 
 /* Forgets everything, in memory only. */
 void outbound_clear(struct session *session);

@@ -199,7 +199,7 @@ static void deliver(const struct filters_found *found,
 {
 	struct store_delivery delivery = { .message = what->message };
 	struct session *matched;
-	bool others = !is_ours(what->message);
+	bool others = !is_ours(what->message) && !what->half;
 
 	for (matched = found->sessions; matched; matched = matched->next_match) {
 		if (is_queued(matched, what->message)) {
@@ -303,7 +303,7 @@ int publish_from_sink(struct message *message, u32 conn_id, u8 flags, bool half)
 }
 
 bool publish_will(struct message *message, bool retain,
-		  const struct session *publisher)
+		  const struct session *publisher, bool half)
 {
 	const struct publication what = {
 		.message = message,
@@ -311,6 +311,7 @@ bool publish_will(struct message *message, bool retain,
 		.retain = retain,
 		/* There is one a client: what waits for the disk stays bounded. */
 		.must = true,
+		.half = half,
 	};
 
 	message_begin(message);

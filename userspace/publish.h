@@ -40,11 +40,12 @@ int publish_note_source(struct message *message,
 
 /*
  * Distributes a message, which nobody acknowledges: the will of @publisher's
- * client, or of nobody, NULL, that it may publish; which nobody else has.
- * Returns whether that could be done.
+ * client, or of nobody, NULL, that it may publish; which nobody else has. @half:
+ * to those in the database, since a daemon before has done the rest. Returns whether
+ * that could be done.
  */
 bool publish_will(struct message *message, bool retain,
-		  const struct session *publisher);
+		  const struct session *publisher, bool half);
 
 /*
  * A member of @share gets a message of which the module has not chosen one. False:

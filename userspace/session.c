@@ -12,6 +12,7 @@
 #include "former.h"
 #include "inject.h"
 #include "log.h"
+#include "parting.h"
 #include "publish.h"
 #include "retained.h"
 #include "sink.h"
@@ -26,6 +27,7 @@
  * @will: to be published, or NULL; a reference
  * @due: when, likewise
  * @retain: retained
+ * @half: all but the database have had the will from the daemon before
  */
 struct away {
 	struct deadline deadline;
@@ -34,21 +36,8 @@ struct away {
 	struct message *will;
 	s64 due;
 	bool retain;
+	bool half;
 };
-
-/**
- * struct parting - what others get of a session that has ended, in the database:
- * deliveries of shared subscriptions that were not acknowledged
- * @read: reads them, page by page
- * @sent: those up to this place had been sent
- */
-struct parting {
-	struct store_read read;
-	u64 sent;
-};
-
-/* Deliveries that are read at once. */
-#define PARTING_PAGE 256
 
 static const struct config *settings;
 static TAILQ_HEAD(, session) all = TAILQ_HEAD_INITIALIZER(all);
@@ -129,16 +118,28 @@ static bool may_publish(const struct session *session,
 }
 
 static void publish_the_will(struct session *session, struct message *will,
-			     bool retain)
+			     bool retain, bool half)
 {
 	char text[LOG_ESCAPED(LOG_TEXT_MAX)];
 
 	if (!may_publish(session, will) ||
-	    publish_will(will, retain, session))
+	    publish_will(will, retain, session, half))
 		return;
 	log_print(LOG_TYPE_ERROR,
 		  "Error: The will of client %s could not be published.",
 		  log_escape(text, session->id, session->id_len));
+}
+
+/*
+ * The will of a session in the database has been published. As long as that does
+ * not know, it would be again, to those too that have had it.
+ */
+static void journal_will_end(u64 sid)
+{
+	u64 mark = store_mark();
+
+	journal_append(JOURNAL_WILL_DEL, sid, 0, mark, 0);
+	journal_keep(mark);
 }
 
 /* Its will is published [MQTT5: MQTT-3.1.2-8], or not. */
@@ -149,12 +150,16 @@ static void end_will(struct session *session, bool publish)
 	if (!away || !away->will)
 		return;
 	if (publish)
-		publish_the_will(session, away->will, away->retain);
+		publish_the_will(session, away->will, away->retain,
+				 away->half);
 	message_put(away->will);
 	away->will = NULL;
 	away->due = 0;
 	if (session->sid)
 		store_will_del(session->sid);
+	if (session_on_disk(session) && (publish || away->half))
+		journal_will_end(session->sid);
+	away->half = false;
 }
 
 /* Nothing is to become of it any more. */
@@ -165,64 +170,6 @@ static void forget_away(struct session *session)
 	deadline_cancel(&session->away->deadline);
 	free(session->away);
 	session->away = NULL;
-}
-
-/* One that waits, or was sent at QoS 1, goes to another (section 4.8.2). */
-static bool pass_on(const struct store_delivery *delivery)
-{
-	const struct origin *origin = delivery->origin;
-	struct share *share;
-
-	if (!origin_share_len(origin) || !delivery->message ||
-	    (delivery->state != STORE_QUEUED && delivery->qos != 1))
-		return false;
-	share = filters_share(origin_share(origin), origin->share_len);
-	return share && publish_to_share(share, delivery->message,
-					 delivery->flags & STORE_RETAIN);
-}
-
-static void part_page(struct store_read *read,
-		      struct store_delivery *deliveries, u32 nr)
-{
-	struct parting *parting = container_of(read, struct parting, read);
-	u32 i;
-
-	for (i = 0; i < nr; i++) {
-		if (deliveries[i].state == STORE_QUEUED &&
-		    deliveries[i].seq <= parting->sent)
-			deliveries[i].state = STORE_SENT;
-		/* Together: it is with the one or with the other. */
-		if (pass_on(&deliveries[i]))
-			store_delivery_del(read->sid, deliveries[i].seq);
-		read->from = deliveries[i].seq + 1;
-		store_delivery_free(&deliveries[i]);
-	}
-	if (nr == read->max) {
-		store_read(read);
-		return;
-	}
-	store_session_del(read->sid);
-	free(parting);
-}
-
-/* Of what is in the database alone, nothing else is left but its name there. */
-static void part(u64 sid, u64 sent)
-{
-	struct parting *parting = calloc(1, sizeof(*parting));
-
-	if (!parting) {
-		store_session_del(sid);
-		return;
-	}
-	store_session_seen(sid, now());
-	store_session_expiry(sid, 0);
-	parting->sent = sent;
-	parting->read = (struct store_read){
-		.sid = sid,
-		.max = PARTING_PAGE,
-		.done = part_page,
-	};
-	store_read(&parting->read);
 }
 
 static bool has_shares(const struct session *session)
@@ -283,13 +230,14 @@ void session_restored(struct session *session)
 }
 
 /*
- * A session in the database has ended: the journal says so as long as the database
- * does not know, or it would be there again beside the next one of that name.
+ * The session has ended. Of one in the database, the journal says so as long as the
+ * database does not know, or it would be there again beside the next one of that
+ * name. One in the journal is still needed until @mark: for what others get of it.
  */
-static void journal_end(u64 sid)
+static void journal_end(const struct session *session, u64 mark)
 {
-	journal_append(JOURNAL_SESSION_DEL, sid, 0, 0, 0);
-	journal_keep(store_queued());
+	journal_append(JOURNAL_SESSION_DEL, session->sid, 0, mark, 0);
+	journal_keep(session_on_disk(session) ? store_queued() : mark);
 }
 
 /* Discards all state: what begins is a new session. */
@@ -299,6 +247,7 @@ static void reset(struct session *session)
 	bool parts = session_on_disk(session) && has_shares(session) &&
 		     session->outbound.queued + session->outbound.inflight_count;
 	u64 sent = session->outbound.sent;
+	u64 mark = 0;
 
 	end_will(session, true);
 	forget_away(session);
@@ -308,14 +257,14 @@ static void reset(struct session *session)
 	inbound_free(&session->inbound);
 	inbound_free(&session->halves);
 	if (!parts)
-		outbound_pass_on(session, pass_on);
+		mark = parting_pass_on(session);
 	outbound_clear(session);
 	if (parts)
-		part(session->sid, sent);
-	else if (session->sid)
+		parting_begin(session->sid, sent);
+	else if (session_on_disk(session))
 		store_session_del(session->sid);
-	if (session_on_disk(session))
-		journal_end(session->sid);
+	if (session->sid)
+		journal_end(session, mark);
 	session->sid = 0;
 	session->expiry = 0;
 }
@@ -514,7 +463,7 @@ bool session_leave_will(struct session *session, struct message *will,
 	if (delay && session->expiry)
 		away = make_away(session);
 	if (!away) {
-		publish_the_will(session, will, retain);
+		publish_the_will(session, will, retain, false);
 		message_put(will);
 		return false;
 	}
@@ -523,6 +472,7 @@ bool session_leave_will(struct session *session, struct message *will,
 		message_put(will);
 		return away->will;
 	}
+	end_will(session, false);
 	away->will = will;
 	away->retain = retain;
 	away->due = due_after(session, delay);
@@ -601,28 +551,13 @@ static struct session *find_sid(u64 sid)
 	return NULL;
 }
 
-/* Sessions that had ended when the store, or the journal, was written. */
-static u64 *parted;
-static u32 parted_count;
-
-static int note_parted(u64 sid)
-{
-	u64 *more = reallocarray(parted, parted_count + 1, sizeof(*parted));
-
-	if (!more)
-		return -ENOMEM;
-	parted = more;
-	parted[parted_count++] = sid;
-	return 0;
-}
-
 static int load_session(const struct store_session *stored)
 {
 	struct session *session;
 
 	/* What is left of it goes to others, once all is loaded. */
 	if (!stored->expiry && stored->seen)
-		return note_parted(stored->sid);
+		return parting_load(stored->sid, 0);
 	session = make(stored->id, stored->id_len,
 		       table_hash(stored->id, stored->id_len));
 	if (!session || table_add(&by_sid, &session->loaded,
@@ -796,7 +731,8 @@ static int journaled_session(const struct journal_record *record)
  */
 static int forget(struct session *session)
 {
-	int err = session_on_disk(session) ? note_parted(session->sid) : 0;
+	int err = session_on_disk(session) ?
+		  parting_load(session->sid, session->outbound.sent) : 0;
 
 	table_del(&by_sid, &session->loaded);
 	session->sid = 0;
@@ -804,6 +740,25 @@ static int forget(struct session *session)
 	outbound_clear(session);
 	destroy(session);
 	return err;
+}
+
+/*
+ * It has ended, but those in the database do not have yet what they get of it:
+ * session_watch_all() sees to it. Meanwhile there may be another of that name.
+ */
+static int lose_name(struct session *session)
+{
+	struct subscription *subscription;
+
+	former_session_ended(session);
+	journaled_will_del(session);
+	while ((subscription = TAILQ_FIRST(&session->subscriptions)))
+		filters_unsubscribe(subscription);
+	session->expiry = 0;
+	session->id_len = 0;
+	table_del(&by_id, &session->node);
+	return table_add(&by_id, &session->node,
+			 table_hash(session->id, session->id_len));
 }
 
 static int journaled_delivery(struct session *session,
@@ -895,7 +850,8 @@ static int journaled_change(struct session *session,
 
 	switch (record->type) {
 	case JOURNAL_SESSION_DEL:
-		return forget(session);
+		return store_reached(record->b) ? forget(session) :
+						  lose_name(session);
 	case JOURNAL_SESSION_SEEN:
 		session->seen = record->a ? (s64)record->a : now();
 		break;
@@ -913,7 +869,10 @@ static int journaled_change(struct session *session,
 	case JOURNAL_WILL:
 		return journaled_will(session, record);
 	case JOURNAL_WILL_DEL:
-		journaled_will_del(session);
+		if (!session_on_disk(session))
+			journaled_will_del(session);
+		else if (session->away && session->away->will)
+			session->away->half = !store_reached(record->b);
 		break;
 	case JOURNAL_DELIVERY:
 		return journaled_delivery(session, record);
@@ -949,10 +908,12 @@ int session_journaled(const struct journal_record *record)
 	session = find_sid(record->sid);
 	if (session)
 		return journaled_change(session, record);
+	if (record->sid & JOURNAL_SID)
+		return 0;
 	/* Another of that name would be taken for the one that there was. */
-	if (!(record->sid & JOURNAL_SID))
-		store_sids_from(record->sid + 1);
-	return 0;
+	store_sids_from(record->sid + 1);
+	return record->type == JOURNAL_DELIVERY_DEL ?
+	       parting_load_passed(record->sid, record->a) : 0;
 }
 
 /* Marks that have not been reached will be, by something else. */
@@ -963,6 +924,9 @@ static void journal_halves(const struct session *session)
 	for (i = 0; i < inbound_count(session->halves); i++)
 		journal_append(JOURNAL_INBOUND, session->sid,
 			       session->halves->ids[i], STORE_NEVER, 0);
+	if (session->away && session->away->half)
+		journal_append(JOURNAL_WILL_DEL, session->sid, 0, STORE_NEVER,
+			       0);
 }
 
 void session_loaded(void)
@@ -1026,11 +990,12 @@ void session_rewrite(void)
 			rewrite(session);
 		outbound_rewrite(session);
 	}
+	parting_rewrite();
 }
 
 struct session *session_find(const u8 *id, u16 len)
 {
-	return find(id, len, table_hash(id, len));
+	return len ? find(id, len, table_hash(id, len)) : NULL;
 }
 
 void session_adopt(struct session *session, struct client *client)
@@ -1052,7 +1017,6 @@ void session_abandon(struct session *session)
 void session_watch_all(void)
 {
 	struct session *session, *next;
-	u32 i;
 
 	for (session = TAILQ_FIRST(&all); session; session = next) {
 		next = TAILQ_NEXT(session, link);
@@ -1065,11 +1029,5 @@ void session_watch_all(void)
 		}
 	}
 	deadline_tick(message_now());
-	for (i = 0; i < parted_count; i++) {
-		part(parted[i], 0);
-		journal_end(parted[i]);
-	}
-	free(parted);
-	parted = NULL;
-	parted_count = 0;
+	parting_begin_loaded();
 }

@@ -288,6 +288,108 @@ def retained(broker):
         wait_until(lambda: not broker.nl.stats()["sink_records"], "done")
 
 
+@test("a retained message of QoS 0 does not come back when the journal has been"
+      " written anew")
+def retained_places(broker):
+    with client("publisher") as one, client("memory") as memory:
+        memory.subscribe(("load", 1))
+        for number in range(4):
+            one.publish("r", b"older", retain=True)
+            one.publish("r", b"%d" % number, 1, retain=True)
+            with broker.killed():
+                one.publish("other", b"behind", retain=True)
+                # More than the journal holds.
+                for _ in range(30):
+                    one.publish("load", bytes(60000), 1)
+                    memory.message()
+            with client() as late:
+                late.subscribe("r")
+                equal(late.message(), ("r", b"%d" % number))
+        for topic in "r", "other":
+            one.publish(topic, b"", 1, retain=True)
+
+
+@test("a delayed will of a session in the database: once for each")
+def delayed_will(broker):
+    with client("disk", clean=False) as disk, client("memory") as memory, \
+            client("zero") as zero, client("other") as other:
+        for qos, one in (2, disk), (2, memory), (0, zero):
+            one.subscribe(("w", qos))
+        dies = mqtt5.client("dies", will=("w", b"gone", 2, False),
+                            will_properties=[(mqtt5.WILL_DELAY, 1)],
+                            properties=mqtt5.lasting())
+        said(other)
+        dies.reset()
+        broker.await_line("Client dies .*disconnected")
+        said(other)
+        with broker.killed():
+            for one in memory, zero:
+                equal(one.message(), ("w", b"gone"))
+        equal(disk.message(), ("w", b"gone"))
+        for one in disk, memory, zero:
+            one.quiet()
+        broker.replace()
+        for one in disk, memory, zero:
+            one.quiet()
+        mqtt5.client("dies").disconnect()
+    with client("disk"):
+        pass
+
+
+SHARE = "$share/g/s"
+
+
+@test("a member of a share leaves: what it had not acknowledged waits for another"
+      " in the database, and is not lost")
+def passed_to_disk(broker):
+    with client("publisher") as other, mqtt5.client("leaves") as leaves:
+        leaves.subscribe((SHARE, 1))
+        other.publish("s", b"m", 1)
+        leaves.delivery()
+        stays = mqtt5.client("stays", properties=mqtt5.lasting())
+        stays.subscribe((SHARE, 1))
+        stays.disconnect()
+        with broker.killed():
+            leaves.disconnect()
+            said(other)
+        with mqtt5.back("stays") as stays:
+            equal(stays.message(), ("s", b"m"))
+            stays.quiet()
+        broker.replace()
+        with mqtt5.back("stays") as stays:
+            stays.quiet()
+    mqtt5.client("stays").disconnect()
+
+
+@test("a session in the database ends: what waits for it in a share goes to"
+      " another, and comes once")
+def passed_from_disk(broker):
+    count = 1200
+    broker.restart(f"{broker.config}max_queued_messages 0\n")
+    with client("publisher") as other:
+        ends = mqtt5.client("ends", properties=mqtt5.lasting())
+        ends.subscribe((SHARE, 2))
+        ends.disconnect()
+        for number in range(count):
+            other.publish("s", b"%d" % number, 1)
+        with mqtt5.client("gets") as gets:
+            gets.subscribe((SHARE, 2))
+            got = []
+            ends = mqtt5.Client().connect("ends")
+            got.append(gets.message()[1])
+            with broker.killed():
+                with contextlib.suppress(TimeoutError):
+                    while len(got) < count:
+                        got.append(gets.message(1)[1])
+            print(f"# {len(got)} before it was killed")
+            while len(got) < count:
+                got.append(gets.message()[1])
+            equal(sorted(map(int, got)), list(range(count)))
+            gets.quiet()
+        ends.close()
+    broker.restart(broker.own_config)
+
+
 @test("a retained message of QoS 0 does not come back")
 def retained_once(broker):
     with client("publisher") as one:
