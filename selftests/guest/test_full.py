@@ -27,7 +27,9 @@ class Full(Broker):
         self.make_directory()
         self.disk = self.directory / "disk"
         self.disk.mkdir()
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs",
+        # Twice what SQLite's log takes before it is worked in: if that alone
+        # fills the disk, there is no room to do so.
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs",
                         self.disk], check=True)
         self.config = self.own_config = (
             f"{CONFIG}persistence true\npersistence_location {self.disk}/\n")
