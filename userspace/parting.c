@@ -105,14 +105,14 @@ static void part_page(struct store_read *read,
 
 	for (i = 0; i < nr; i++)
 		part_one(parting, &deliveries[i]);
-	if (nr == read->max)
+	if (nr == read->max) {
 		store_read(read);
-	else
+	} else {
 		store_session_del(read->sid);
+		parting_free(parting);
+	}
 	/* Until then the journal must have what was said of it. */
 	journal_keep(store_queued());
-	if (nr != read->max)
-		parting_free(parting);
 }
 
 static struct parting *make(u64 sid, u64 sent)
