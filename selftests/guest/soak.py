@@ -38,6 +38,7 @@ STEP = 3  # seconds from one change of the daemon to the next
 ROUND = ("reload", "hand_over", "reload", "replace")
 SESSIONS = 20  # that stay, of those who come and go
 RETAINED = 20
+LOG = 4400  # KiB: at 4,000, and what is written at once, SQLite begins it anew
 LEAK = os.environ.get("KMQTT_SOAK_LEAK")
 AWAY = (Closed, ConnectionError, TimeoutError)
 
@@ -195,13 +196,21 @@ class Comer(Member):
                             one.next_number() if qos else None)
 
 
+def blocks(path):
+    """Return KiB of a file, which may be gone."""
+    with contextlib.suppress(OSError):
+        return path.stat().st_blocks / 2
+    return 0
+
+
 def size(path):
     """Return KiB of the files below a directory."""
-    total = 0
-    for one in path.rglob("*"):
-        with contextlib.suppress(OSError):
-            total += one.stat().st_blocks / 2
-    return total
+    return sum(map(blocks, path.rglob("*")))
+
+
+def database(store):
+    """Return KiB of a database; its log counts where it is longer than LOG."""
+    return size(store) - min(blocks(store / "kmqtt.db-wal"), LOG)
 
 
 def fields(path):
@@ -247,8 +256,7 @@ class Soak(Broker):
             "module": stats["memory"] / 1024,
             "daemon": process["RssAnon"],
             "journal": size(self.directory / "runtime"),
-            "database": sum(size(path) for path in
-                            self.directory.glob("store.*"))}
+            "database": sum(map(database, self.directory.glob("store.*")))}
 
     def reload(self):
         """Have it read its configuration again."""
