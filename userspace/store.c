@@ -369,8 +369,6 @@ u64 store_session_expiry(u64 sid, u32 expiry)
 
 u64 store_session_del(u64 sid)
 {
-	if (journaled(sid, JOURNAL_SESSION_DEL, 0))
-		return 0;
 	return queue(change_new(CHANGE_SESSION_DEL, sid, 0));
 }
 

@@ -219,7 +219,8 @@ void store_sids_from(u64 sid);	/* those before @sid have been used */
 u64 store_session_add(u64 sid, const u8 *id, u16 id_len, u32 expiry);
 u64 store_session_expiry(u64 sid, u32 expiry);
 u64 store_session_seen(u64 sid, s64 seen);
-u64 store_session_del(u64 sid);	/* with everything that is its own */
+/* One in the database, with everything that is its own. */
+u64 store_session_del(u64 sid);
 u64 store_subscription_set(u64 sid,
 			   const struct store_subscription *subscription);
 u64 store_subscription_del(u64 sid, const u8 *filter, u16 len);
