@@ -250,11 +250,23 @@ class Fuzzer:
             one.server.close()
             return
         self.nl.request("memory_set", {"memory_limit": 0})
-        one = Attached(self.nl, active=rand.randrange(4) > 0,
+        active = rand.randrange(4) > 0
+        one = Attached(self.nl, active=False,
                        packet_timeout=rand.choice([0, 5, 60000]))
+        if active:
+            self.activate(one)
         one.server.setblocking(False)
         one.socket.setblocking(False)
         self.conns.append(one)
+
+    def activate(self, one):
+        """Make a connection active, unless it ends meanwhile."""
+        try:
+            one.activate()
+        except (AssertionError, OSError, Closed):
+            # It is gone if the sink has been closed for too long.
+            if any(conn["id"] == one.id for conn in self.nl.conns()):
+                raise
 
     def traffic(self):
         """Something happens on a connection."""
