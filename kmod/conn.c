@@ -228,6 +228,9 @@ static void set_eof(struct kmqtt_conn *conn)
 	WRITE_ONCE(conn->rx_eof, true);
 	conn->saved_state_change(conn->sk);
 	conn->saved_data_ready(conn->sk);
+	/* Nobody reads one that is forgotten. */
+	if (!conn->gone)
+		kmqtt_trunk_arrived(conn);
 }
 
 /**

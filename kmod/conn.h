@@ -41,6 +41,7 @@ enum {
 	KMQTT_CONN_NO_SINK,	/* waits for room in the sink */
 	KMQTT_CONN_SHED,	/* must drop what waits for the socket */
 	KMQTT_CONN_EXPIRED,	/* messages were dropped, which is to be told */
+	KMQTT_CONN_ARRIVED,	/* in the trunk */
 };
 
 /**
@@ -195,10 +196,13 @@ enum { KMQTT_CREDIT = 256 * 1024 };
  * @owned: the worker found the socket owned by the daemon; socket lock
  * @rx_stopped: nothing to do for the worker if data comes; socket lock
  * @rx_eof: FIN, or an end; recv() returns 0 after the queue; socket lock
+ * @adopted: its new daemon has not said yet from where on it reads: the trunk
+ *	waits; socket lock
  * @state: enum kmqtt_conn_state; atomic
  * @level: protocol level; 0 until conn-set
  * @flags: KMQTT_CONN_*; atomic
  * @ready: link in the worker's ready list
+ * @arrived: link in the trunk
  * @refs: references
  * @credit: bytes of messages that workers have not taken; atomic
  * @sink_wait: link in kmqtt_sink.waiting; under the sink's lock
@@ -275,6 +279,7 @@ struct kmqtt_conn {
 	bool owned;
 	bool rx_stopped;
 	bool rx_eof;
+	bool adopted;
 	u8 state;
 	u8 level;
 	u32 user_sent;
@@ -286,6 +291,7 @@ struct kmqtt_conn {
 	/* For every receive. */
 	unsigned long flags;
 	struct llist_node ready;
+	struct llist_node arrived;
 	refcount_t refs;
 	atomic_t credit;
 	struct list_head sink_wait;

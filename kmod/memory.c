@@ -65,8 +65,7 @@ static void memory_work(struct work_struct *work)
 	 * workqueue.
 	 */
 	if (!mutex_trylock(&ns->lock)) {
-		schedule_delayed_work(&memory->work,
-				      msecs_to_jiffies(KMQTT_MEMORY_EVERY));
+		schedule_delayed_work(&memory->work, 1);
 		return;
 	}
 	if (memory->limit) {

@@ -359,6 +359,11 @@ static const struct genl_ops kmqtt_ops[] = {
 		.doit = kmqtt_nl_sink_done_doit,
 	},
 	{
+		.cmd = KMQTT_CMD_TRUNK_OPEN,
+		.flags = GENL_UNS_ADMIN_PERM,
+		.doit = kmqtt_nl_trunk_open_doit,
+	},
+	{
 		.cmd = KMQTT_CMD_MEMORY_SET,
 		.flags = GENL_UNS_ADMIN_PERM,
 		.policy = memory_set_policy,

@@ -64,6 +64,7 @@ int kmqtt_nl_stats_get_doit(struct sk_buff *skb, struct genl_info *info);
 int kmqtt_nl_memory_set_doit(struct sk_buff *skb, struct genl_info *info);
 int kmqtt_nl_sink_open_doit(struct sk_buff *skb, struct genl_info *info);
 int kmqtt_nl_sink_done_doit(struct sk_buff *skb, struct genl_info *info);
+int kmqtt_nl_trunk_open_doit(struct sk_buff *skb, struct genl_info *info);
 int kmqtt_nl_rules_begin_doit(struct sk_buff *skb, struct genl_info *info);
 int kmqtt_nl_rules_add_doit(struct sk_buff *skb, struct genl_info *info);
 int kmqtt_nl_rules_commit_doit(struct sk_buff *skb, struct genl_info *info);

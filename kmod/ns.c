@@ -26,6 +26,7 @@ static int __net_init ns_net_init(struct net *net)
 	xa_init(&ns->rulesets);
 	kmqtt_matcher_init(&ns->matcher);
 	kmqtt_memory_init(&ns->memory, ns);
+	kmqtt_trunk_init(&ns->trunk);
 	ns->event_armed = 1;
 
 	ns->counters = kvcalloc(kmqtt_nr_workers, sizeof(*ns->counters),
@@ -56,6 +57,7 @@ static void __net_exit ns_net_exit(struct net *net)
 {
 	struct kmqtt_ns *ns = kmqtt_ns_of(net);
 
+	kmqtt_trunk_exit(&ns->trunk);
 	kmqtt_sink_exit(&ns->sink);
 	mutex_lock(&ns->lock);
 	kmqtt_ruleset_del_all(ns);

@@ -14,6 +14,7 @@
 #include "memory.h"
 #include "sink.h"
 #include "trie.h"
+#include "trunk.h"
 
 struct kmqtt_conn;
 struct kmqtt_rules;
@@ -61,6 +62,7 @@ struct kmqtt_counters {
  * @ended: connections ended, by enum kmqtt_end; atomic
  * @counters: one a worker
  * @sink: has a lock of its own
+ * @trunk: likewise
  * @memory: to be read without the lock
  */
 struct kmqtt_ns {
@@ -86,6 +88,7 @@ struct kmqtt_ns {
 	atomic64_t ended[KMQTT_END_MAX + 1];
 	struct kmqtt_counters *counters;
 	struct kmqtt_sink sink;
+	struct kmqtt_trunk trunk;
 	struct kmqtt_memory memory;
 };
 

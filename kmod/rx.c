@@ -852,8 +852,10 @@ static void rx_locked(struct rx_batch *batch)
 		if (kmqtt_conn_mid_packet(conn))
 			kmqtt_conn_arm(conn, kmqtt_conn_packet_left(conn));
 	}
-	if (batch->user)
+	if (batch->user) {
 		conn->saved_data_ready(conn->sk);
+		kmqtt_trunk_arrived(conn);
+	}
 	batch->user = false;
 }
 

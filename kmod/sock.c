@@ -16,6 +16,7 @@
 #include "compat.h"
 #include "conn.h"
 #include "ns.h"
+#include "trunk.h"
 #include "worker.h"
 
 #define KMQTT_ULP "kmqtt"
@@ -94,6 +95,9 @@ static void kmqtt_state_change(struct sock *sk)
 	if (conn) {
 		state_change = conn->saved_state_change;
 		kmqtt_conn_kick(conn, KMQTT_CONN_KICK_RX);
+		/* The worker says no more of one that has ended. */
+		if (kmqtt_conn_ended(conn))
+			kmqtt_trunk_arrived(conn);
 	}
 	rcu_read_unlock();
 
@@ -228,26 +232,14 @@ static bool send_ready(const struct sock *sk, const struct kmqtt_conn *conn)
 	       (READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN);
 }
 
-/* The daemon's sends begin and end between packets. One that was taken in part
- * only, or announces more, keeps the worker's messages back until it is whole;
- * and it has to wait for a message of the worker's that is not.
+/* Send for the daemon, whose turn it is: no message of the worker's is half sent.
+ * What is taken in part only, or announces more, keeps the worker's messages back
+ * until it is whole.
  */
-static int send_locked(struct sock *sk, struct kmqtt_conn *conn,
-		       struct msghdr *msg, size_t len)
+static int send_turn(struct sock *sk, struct kmqtt_conn *conn,
+		     struct msghdr *msg, size_t len)
 {
-	long timeo = sock_sndtimeo(sk, msg->msg_flags & MSG_DONTWAIT);
 	int ret;
-
-	if (!conn->user_busy && !send_ready(sk, conn)) {
-		WRITE_ONCE(conn->user_waiting, true);
-		ret = wait_for(sk, conn, &timeo, send_ready);
-		if (ret)
-			return ret;
-	}
-
-	/* It ended inside a message of ours: nothing can follow that. */
-	if (conn->tx_partial)
-		return -EPIPE;
 
 	/* It may sleep, and let go of the lock, between two parts. */
 	WRITE_ONCE(conn->user_busy, true);
@@ -268,6 +260,28 @@ static int send_locked(struct sock *sk, struct kmqtt_conn *conn,
 			kmqtt_conn_kick(conn, KMQTT_CONN_KICK_TX);
 	}
 	return ret;
+}
+
+/* The daemon's sends begin and end between packets. One has to wait for a message
+ * of the worker's that is not whole.
+ */
+static int send_locked(struct sock *sk, struct kmqtt_conn *conn,
+		       struct msghdr *msg, size_t len)
+{
+	long timeo = sock_sndtimeo(sk, msg->msg_flags & MSG_DONTWAIT);
+	int ret;
+
+	if (!conn->user_busy && !send_ready(sk, conn)) {
+		WRITE_ONCE(conn->user_waiting, true);
+		ret = wait_for(sk, conn, &timeo, send_ready);
+		if (ret)
+			return ret;
+	}
+
+	/* It ended inside a message of ours: nothing can follow that. */
+	if (conn->tx_partial)
+		return -EPIPE;
+	return send_turn(sk, conn, msg, len);
 }
 
 static int kmqtt_sendmsg(struct sock *sk, struct msghdr *msg, size_t len)
@@ -574,6 +588,116 @@ int kmqtt_sock_attach(struct kmqtt_conn *conn, struct netlink_ext_ack *extack)
 	return err;
 }
 
+/* Fill in a record with up to @most bytes of what can be read. Return: bytes of the
+ * record; 0: there is nothing.
+ */
+static u32 read_record(const struct sock *sk, struct kmqtt_conn *conn,
+		       struct kmqtt_trunk_arrival *record, u32 most)
+{
+	u8 *data = (u8 *)(record + 1);
+	u32 len, whole;
+	const u8 *from;
+
+	len = min(kmqtt_upq_next(&conn->upq, &from), most);
+	if (!len && !recv_over(sk, conn))
+		return 0;
+	record->cookie = conn->cookie;
+	record->conn_id = conn->id;
+	record->len = len;
+	if (len) {
+		memcpy(data, from, len);
+		kmqtt_upq_was_read(&conn->upq, len);
+	}
+	whole = ALIGN(len, KMQTT_TRUNK_ALIGN);
+	memset(data + len, 0, whole - len);
+	return sizeof(*record) + whole;
+}
+
+/**
+ * kmqtt_sock_read() - read for the daemon, as a record of the trunk
+ * @conn: the connection
+ * @record: the record, with room for @most bytes behind it
+ * @most: a multiple of KMQTT_TRUNK_ALIGN
+ *
+ * If there is more to come, the connection arrives again. Under kmqtt_ns.lock; may
+ * sleep.
+ *
+ * Return: bytes of the record; 0: there is nothing to be read.
+ */
+u32 kmqtt_sock_read(struct kmqtt_conn *conn, struct kmqtt_trunk_arrival *record,
+		    u32 most)
+{
+	struct sock *sk = conn->sk;
+	bool slow = lock_sock_fast(sk);
+	u32 size = 0;
+
+	if (!conn->adopted)
+		size = read_record(sk, conn, record, most);
+	/* The end comes in a record of its own. */
+	if (size && record->len && recv_ready(sk, conn))
+		kmqtt_trunk_arrived(conn);
+	unlock_sock_fast(sk, slow);
+	return size;
+}
+
+/* Whether a packet of the daemon's can begin now, and who sends it need not hear
+ * of an error. Under the spinlock of the socket.
+ */
+static bool may_begin(const struct sock *sk, const struct kmqtt_conn *conn)
+{
+	return !sock_owned_by_user(sk) && !conn->user_busy &&
+	       !conn->tx_partial && !sk->sk_err &&
+	       !(sk->sk_shutdown & SEND_SHUTDOWN);
+}
+
+/* send_turn(), under the spinlock of the socket. */
+static int send_atomic(struct sock *sk, struct kmqtt_conn *conn,
+		       struct msghdr *msg, size_t len)
+{
+	gfp_t gfp = sk->sk_allocation;
+	bool lend;
+	int ret;
+
+	sk->sk_allocation = GFP_ATOMIC;
+	/* Where a socket that allocates so has a page fragment of its own, of 32
+	 * KiB, it would keep that as long as it lasts: it gets the caller's.
+	 */
+	lend = sk_page_frag(sk) == &sk->sk_frag;
+	if (lend)
+		swap(sk->sk_frag, current->task_frag);
+	ret = send_turn(sk, conn, msg, len);
+	if (lend)
+		swap(sk->sk_frag, current->task_frag);
+	sk->sk_allocation = gfp;
+	return ret;
+}
+
+/**
+ * kmqtt_sock_send() - send for the daemon, if that can be begun at once
+ * @conn: the connection
+ * @data: whole packets
+ * @len: bytes
+ *
+ * Under kmqtt_ns.lock, with bottom halves disabled.
+ *
+ * Return: bytes that TCP has taken, from where send() is to go on; 0 also for
+ *	what send() would wait for, or fail with.
+ */
+u32 kmqtt_sock_send(struct kmqtt_conn *conn, void *data, u32 len)
+{
+	struct kvec kv = { .iov_base = data, .iov_len = len };
+	struct msghdr msg = { .msg_flags = MSG_DONTWAIT | MSG_NOSIGNAL };
+	struct sock *sk = conn->sk;
+	int ret = 0;
+
+	iov_iter_kvec(&msg.msg_iter, ITER_SOURCE, &kv, 1, len);
+	bh_lock_sock(sk);
+	if (may_begin(sk, conn))
+		ret = send_atomic(sk, conn, &msg, len);
+	bh_unlock_sock(sk);
+	return max(ret, 0);
+}
+
 /* Whether there are @done bytes of the user queue, and no more are done. That
  * will not change before the next kmqtt_sock_done(). Under kmqtt_ns.lock; may
  * sleep.
@@ -603,19 +727,27 @@ void kmqtt_sock_done(struct kmqtt_conn *conn, u64 done)
 	lock_sock(sk);
 	kmqtt_upq_done(&conn->upq, done - conn->done);
 	conn->done = done;
+	if (conn->adopted) {
+		conn->adopted = false;
+		if (recv_ready(sk, conn))
+			kmqtt_trunk_arrived(conn);
+	}
 	if (READ_ONCE(conn->rx_stopped) &&
 	    kmqtt_upq_used(&conn->upq) <= conn->limits.user_bytes / 2)
 		kmqtt_conn_kick(conn, KMQTT_CONN_KICK_RX);
 	release_sock(sk);
 }
 
-/* Another daemon reads what is not done. Under kmqtt_ns.lock; may sleep. */
+/* Another daemon reads what is not done; from the trunk, once it has said what is.
+ * Under kmqtt_ns.lock; may sleep.
+ */
 void kmqtt_sock_rewind(struct kmqtt_conn *conn)
 {
 	struct sock *sk = conn->sk;
 
 	lock_sock(sk);
 	kmqtt_upq_rewind(&conn->upq);
+	conn->adopted = true;
 	release_sock(sk);
 }
 

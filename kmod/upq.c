@@ -113,6 +113,49 @@ int kmqtt_upq_read(struct kmqtt_upq *upq, struct iov_iter *to, size_t len,
 	return done;
 }
 
+/**
+ * kmqtt_upq_next() - the oldest bytes that were not read, as far as they lie
+ *	together
+ * @upq: the queue
+ * @data: where they are
+ *
+ * Return: how many; 0: there are none.
+ */
+u32 kmqtt_upq_next(const struct kmqtt_upq *upq, const u8 **data)
+{
+	const struct kmqtt_upq_buf *buf = upq->reading;
+
+	*data = NULL;
+	if (!upq->bytes)
+		return 0;
+	/* It may be another's turn, but none is empty. */
+	if (buf->read == buf->end)
+		buf = buf->next;
+	*data = buf->data + buf->read;
+	return buf->end - buf->read;
+}
+
+/**
+ * kmqtt_upq_was_read() - bytes that kmqtt_upq_next() gave were read
+ * @upq: the queue
+ * @len: how many of them
+ */
+void kmqtt_upq_was_read(struct kmqtt_upq *upq, u32 len)
+{
+	struct kmqtt_upq_buf *buf = upq->reading;
+
+	if (!len)
+		return;
+	if (buf->read == buf->end)
+		buf = buf->next;
+	buf->read += len;
+	upq->reading = buf;
+	upq->bytes -= len;
+	upq->kept += len;
+	if (buf->read == buf->end && buf->next)
+		upq->reading = buf->next;
+}
+
 static void buf_remove(struct kmqtt_upq *upq)
 {
 	struct kmqtt_upq_buf *buf = upq->head;

@@ -39,6 +39,8 @@ static inline u32 kmqtt_upq_used(const struct kmqtt_upq *upq)
 u32 kmqtt_upq_push(struct kmqtt_upq *upq, const u8 *data, u32 len);
 int kmqtt_upq_read(struct kmqtt_upq *upq, struct iov_iter *to, size_t len,
 		   bool peek);
+u32 kmqtt_upq_next(const struct kmqtt_upq *upq, const u8 **data);
+void kmqtt_upq_was_read(struct kmqtt_upq *upq, u32 len);
 void kmqtt_upq_done(struct kmqtt_upq *upq, u32 len);
 void kmqtt_upq_rewind(struct kmqtt_upq *upq);
 void kmqtt_upq_purge(struct kmqtt_upq *upq);

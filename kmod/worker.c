@@ -65,7 +65,8 @@ static void conn_ready(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 {
 	bool more = false;
 
-	clear_bit(KMQTT_CONN_QUEUED, &conn->flags);
+	/* After the list was read, into which it may be put from now on. */
+	clear_bit_unlock(KMQTT_CONN_QUEUED, &conn->flags);
 	/* Whoever kicks from now on queues it again; whoever did not has set
 	 * its bit before.
 	 */

@@ -160,6 +160,10 @@ static void take_answer(struct player *player, const struct nlmsghdr *message)
 			if (type == KMQTT_A_SINK_FD)
 				answer->fds[answer->nr_fds++] =
 					mnl_attr_get_u32(attr);
+		} else if (header->cmd == KMQTT_CMD_TRUNK_OPEN) {
+			if (type == KMQTT_A_TRUNK_FD)
+				answer->fds[answer->nr_fds++] =
+					mnl_attr_get_u32(attr);
 		} else if (type == KMQTT_A_CONN_FD && answer->nr_fds < 8) {
 			answer->fds[answer->nr_fds++] = mnl_attr_get_u32(attr);
 		} else if (type == KMQTT_A_CONN_ID) {
@@ -667,6 +671,52 @@ static int play_sink(struct player *player)
 	return 0;
 }
 
+/* Packets for some connections; now and then, what is no record. */
+static size_t build_records(struct player *player, uint8_t *to)
+{
+	struct kmqtt_trunk_record *record;
+	unsigned int i, nr = 1 + roll(player, 40);
+	size_t size = 0;
+
+	for (i = 0; i < nr; i++) {
+		record = (void *)(to + size);
+		record->conn_id = some(player);
+		record->len = build_publish(player, (uint8_t *)(record + 1));
+		size += sizeof(*record) + record->len;
+		memset(to + size, 0, KMQTT_TRUNK_ALIGN);
+		size = (size + KMQTT_TRUNK_ALIGN - 1) &
+		       ~(KMQTT_TRUNK_ALIGN - 1UL);
+		if (!roll(player, 100))
+			record->len = roll(player, 2 * KMQTT_TRUNK_MAX);
+	}
+	return size;
+}
+
+/* Read and send for all connections, for a while. */
+static int play_trunk(struct player *player)
+{
+	struct nlmsghdr *request = request_new(player, KMQTT_CMD_TRUNK_OPEN);
+	int i, fd;
+
+	if (talk(player, request))
+		return -1;
+	fd = player->answer.fds[0];
+	fcntl(fd, F_SETFL, O_NONBLOCK);
+	for (i = 0; i < 50; i++) {
+		struct pollfd readable = { .fd = fd, .events = POLLIN };
+		size_t size = build_records(player, player->buffer);
+
+		if (write(fd, player->buffer, size) < 0 && errno != EINVAL)
+			break;
+		if (poll(&readable, 1, 1) == 1 &&
+		    read(fd, player->buffer, 1 + roll(player, BUFFER)) < 0 &&
+		    errno != EAGAIN && errno != EINVAL)
+			break;
+	}
+	close(fd);
+	return i == 50 ? 0 : -1;
+}
+
 static int play_limit(struct player *player)
 {
 	static const uint64_t limits[] = { 1 << 16, 1UL << 40, 0 };
@@ -737,6 +787,7 @@ static const struct role roles[] = {
 	{ "look", play_look },
 	{ "inject", play_inject },
 	{ "sink", play_sink },
+	{ "trunk", play_trunk },
 	{ "limit", play_limit },
 	{ "flush", play_flush },
 	{ "namespace", play_namespace },

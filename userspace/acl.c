@@ -977,6 +977,6 @@ int acl_start(struct acl *acl)
 
 	acl_swap(acl);
 	while (!err && pending)
-		err = ring_turn();
+		err = ring_turn(true);
 	return err ? err : install_error;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "adopt.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -49,22 +50,7 @@ static void go_on(struct client *client)
 	}
 }
 
-static void done_done(struct kmod_request *request,
-		      const struct kmod_reply *reply)
-{
-	struct client *client = client_of_request(request);
-
-	(void)reply;
-	under_way--;
-	if (!client_answered(client))
-		return;
-	/* It has all its subscriptions, but they are marked differently now. */
-	if (client->session && client->kernel_state != KMQTT_CONN_WAITING &&
-	    sink_was_upgraded() != client_config->upgrade_qos)
-		subscribe_restore(client, go_on);
-	else
-		go_on(client);
-}
+static void settle_done(struct client *client);
 
 static void build_done(struct kmod_request *request, struct nlmsghdr *message,
 		       size_t room)
@@ -74,8 +60,70 @@ static void build_done(struct kmod_request *request, struct nlmsghdr *message,
 	(void)room;
 	mnl_attr_put_u32(message, KMQTT_A_CONN_ID, client->conn_id);
 	mnl_attr_put_u64(message, KMQTT_A_CONN_DONE, client->told);
-	if (client->session)
-		acl_put_anew(message, client->session);
+}
+
+static void done_done(struct kmod_request *request,
+		      const struct kmod_reply *reply)
+{
+	struct client *client = client_of_request(request);
+
+	if (!client_answered(client)) {
+		under_way--;
+		return;
+	}
+	/* Until it has heard of it, the kernel has nothing to be read. */
+	if (reply->err == -ENOBUFS || reply->err == -ENOMEM) {
+		settle_done(client);
+		return;
+	}
+	under_way--;
+	if (reply->err) {
+		client_end(client, NULL);
+		return;
+	}
+	/* It has all its subscriptions, but they are marked differently now. */
+	if (client->session && client->kernel_state != KMQTT_CONN_WAITING &&
+	    sink_was_upgraded() != client_config->upgrade_qos)
+		subscribe_restore(client, go_on);
+	else
+		go_on(client);
+}
+
+/* What has been handled is not to be read again, and what has not been is. */
+static void settle_done(struct client *client)
+{
+	static const struct kmod_command done = {
+		.cmd = KMQTT_CMD_CONN_SET,
+		.flags = NLM_F_ACK,
+		.build = build_done,
+		.done = done_done,
+	};
+
+	client->arriving = true;
+	client_request(client, &done);
+}
+
+static void build_rules(struct kmod_request *request, struct nlmsghdr *message,
+			size_t room)
+{
+	const struct client *client = client_of_request(request);
+
+	(void)room;
+	mnl_attr_put_u32(message, KMQTT_A_CONN_ID, client->conn_id);
+	acl_put_anew(message, client->session);
+}
+
+/* Of one that has ended there is still something to be read, at the most. */
+static void rules_done(struct kmod_request *request,
+		       const struct kmod_reply *reply)
+{
+	struct client *client = client_of_request(request);
+
+	(void)reply;
+	if (client_answered(client))
+		settle_done(client);
+	else
+		under_way--;
 }
 
 /*
@@ -99,15 +147,14 @@ static bool identify(struct client *client)
 				client->username, client->username_len);
 }
 
-/* What has been handled is not to be read again. */
 static void conn_adopt_done(struct kmod_request *request,
 			    const struct kmod_reply *reply)
 {
-	static const struct kmod_command done = {
+	static const struct kmod_command rules = {
 		.cmd = KMQTT_CMD_CONN_SET,
 		.flags = NLM_F_ACK,
-		.build = build_done,
-		.done = done_done,
+		.build = build_rules,
+		.done = rules_done,
 	};
 	struct client *client = client_of_request(request);
 
@@ -136,7 +183,10 @@ static void conn_adopt_done(struct kmod_request *request,
 		client->told = client->handled;
 	client->judged = client->session;
 	under_way++;
-	client_request(client, &done);
+	if (client->session)
+		client_request(client, &rules);
+	else
+		settle_done(client);
 }
 
 static void build_adopt(struct kmod_request *request, struct nlmsghdr *message,

@@ -20,9 +20,8 @@
 #include "session.h"
 #include "sink.h"
 #include "store.h"
+#include "trunk.h"
 
-/* Received bytes that may wait while their turn has not come. */
-#define IN_MAX		16384
 /* Bytes to be sent, beyond which no more requests of the client are handled. */
 #define OUT_MAX		65536
 /* Milliseconds between two lines about dropped messages of one client. */
@@ -45,6 +44,8 @@ static struct clients parting = TAILQ_HEAD_INITIALIZER(parting);
 static struct clients unsent = TAILQ_HEAD_INITIALIZER(unsent);
 static struct clients paused = TAILQ_HEAD_INITIALIZER(paused);
 static struct table by_conn_id;
+/* Those whose number the kernel has not said yet. */
+static struct table by_cookie;
 static u32 count;
 static u64 next_cookie;
 static bool adopting;
@@ -82,6 +83,20 @@ static struct client *find(u32 conn_id)
 	for (node = table_chain(&by_conn_id, hash); node; node = node->next) {
 		client = container_of(node, struct client, node);
 		if (client->conn_id == conn_id)
+			return client;
+	}
+	return NULL;
+}
+
+static struct client *find_cookie(u64 cookie)
+{
+	u32 hash = table_hash_u32(cookie);
+	struct table_node *node;
+	struct client *client;
+
+	for (node = table_chain(&by_cookie, hash); node; node = node->next) {
+		client = container_of(node, struct client, node);
+		if (client->cookie == cookie)
 			return client;
 	}
 	return NULL;
@@ -275,21 +290,15 @@ void client_operation_done(struct client *client)
 		settle(client);
 }
 
-static void cancel(struct client *client, struct ring_op *target)
-{
-	client->ops++;
-	ring_cancel(&client->cancel, target);
-}
-
 static void deleted(struct client *client)
 {
 	log_end(client);
 	client->deleted = true;
 	forget_waits(client);
-	if (client->receiving)
-		cancel(client, &client->receive);
-	if (client->sending)
-		cancel(client, &client->send);
+	if (client->sending) {
+		client->ops++;
+		ring_cancel(&client->cancel, &client->send);
+	}
 	settle(client);
 }
 
@@ -662,15 +671,9 @@ static void tell_done(struct client *client, u64 done)
 	run_errand(KMQTT_CMD_CONN_SET, &errand);
 }
 
-/*
- * Tells the kernel what is done, if it is @least bytes. Of a packet that the
- * kernel has no room for beside what it keeps, it need not keep the beginning:
- * should the daemon die, that is half a packet.
- */
+/* Tells the kernel what is done, if it is @least bytes. */
 static void tell(struct client *client, size_t least)
 {
-	size_t in = buffer_used(&client->in);
-
 	if (client->state != CLIENT_ACTIVE &&
 	    client->state != CLIENT_CONNECTING)
 		return;
@@ -679,12 +682,29 @@ static void tell(struct client *client, size_t least)
 		note_progress(client, 0);
 	if (!client->sending && client->now.done >= client->told + least)
 		tell_done(client, client->now.done);
+}
+
+/*
+ * Of a packet that the kernel has no room for beside what it keeps, it need not
+ * keep the beginning: should the daemon die, that is half a packet. To be called
+ * when that is the first one which is here.
+ */
+static void tell_half(struct client *client)
+{
+	size_t in = buffer_used(&client->in);
+
 	if (in >= TELL_HALF && may_handle(client) &&
 	    client->handled + in >= client->told + TELL_HALF)
 		tell_done(client, client->handled + in);
 }
 
 /* Sending */
+
+void client_ring_send(struct client *client)
+{
+	ring_send(&client->send, client->fd, buffer_head(&client->sent),
+		  buffer_used(&client->sent));
+}
 
 static void flush(struct client *client)
 {
@@ -706,7 +726,8 @@ static void flush(struct client *client)
 	note_progress(client, len);
 	client->sending = true;
 	client->ops++;
-	ring_send(&client->send, client->fd, buffer_head(&client->sent), len);
+	if (!trunk_add(client))
+		client_ring_send(client);
 }
 
 void client_flush(void)
@@ -808,16 +829,13 @@ static void break_off(struct client *client)
 	client_pump(client);
 }
 
-static void send_done(struct ring_op *op, const struct ring_result *result)
+void client_sent(struct client *client, bool whole)
 {
-	struct client *client = container_of(op, struct client, send);
-	int len = buffer_used(&client->sent);
-
 	client->sending = false;
 	client->ops--;
 	buffer_free(&client->sent);
 
-	client->broken |= result->res != len;
+	client->broken |= !whole;
 	if (client->state == CLIENT_ENDING) {
 		settle(client);
 	} else if (client->state == CLIENT_PARTING) {
@@ -838,6 +856,14 @@ static void send_done(struct ring_op *op, const struct ring_result *result)
 		hold_sent(client);
 		client_pump(client);
 	}
+}
+
+static void send_done(struct ring_op *op, const struct ring_result *result)
+{
+	struct client *client = container_of(op, struct client, send);
+	int len = buffer_used(&client->sent);
+
+	client_sent(client, result->res == len);
 }
 
 /* Handling of packets */
@@ -872,25 +898,6 @@ void client_consume(struct client *client, size_t len)
 }
 
 /* Receiving */
-
-/* Enough has been received that cannot be handled now. */
-static bool backlogged(const struct client *client)
-{
-	return !may_handle(client) && buffer_used(&client->in) >= IN_MAX;
-}
-
-/* Receives, or does not, as the state demands. */
-static void adjust_receiving(struct client *client)
-{
-	if (client->receiving && !client->cancelling && backlogged(client)) {
-		client->cancelling = true;
-		cancel(client, &client->receive);
-	} else if (!client->receiving && !client->eof && !backlogged(client)) {
-		client->receiving = true;
-		client->ops++;
-		ring_recv_multishot(&client->receive, client->fd);
-	}
-}
 
 /* What is before the packets that are here has not come to its end. */
 static bool busy(const struct client *client)
@@ -945,48 +952,34 @@ void client_ended(struct client *client)
 
 void client_pump(struct client *client)
 {
-	while (may_handle(client) && !pause_if_busy(client) && dispatch_next(client))
+	while (buffer_used(&client->in) && may_handle(client) &&
+	       !pause_if_busy(client) && dispatch_next(client))
 		;
 	if (client_is_leaving(client))
 		return;
 	tell(client, TELL_MOST);
+	tell_half(client);
 	/* Then there may be more behind it, a DISCONNECT for one. */
 	if (client->eof && !busy(client))
 		client_ended(client);
-	else
-		adjust_receiving(client);
 }
 
-static bool passing(int res)
+void client_arrived(u32 conn_id, u64 cookie, const u8 *data, size_t len)
 {
-	/* All buffers were in use; or we cancelled it ourselves. */
-	return res == -ENOBUFS || res == -ECANCELED || res == -EINTR ||
-	       res == -EAGAIN;
-}
+	struct client *client = find(conn_id);
 
-static void receive_done(struct ring_op *op, const struct ring_result *result)
-{
-	struct client *client = container_of(op, struct client, receive);
-
-	if (!result->more) {
-		client->receiving = false;
-		client->ops--;
-	}
-	if (client->state == CLIENT_ENDING) {
-		settle(client);
+	if (!client)
+		client = find_cookie(cookie);
+	if (!client || !client->arriving || client_is_leaving(client))
 		return;
-	}
-	if (client_is_leaving(client))
-		return;
-	if (result->res > 0) {
-		if (buffer_append(&client->in, result->data, result->res)) {
-			client_end(client, "out of memory");
-			return;
-		}
-	} else if (!passing(result->res)) {
+	if (!len) {
 		client->eof = true;
+	} else if (buffer_append(&client->in, data, len)) {
+		client_end(client, "out of memory");
+		return;
 	}
-	client_pump(client);
+	if (client->state != CLIENT_ATTACHING)
+		client_pump(client);
 }
 
 static void cancel_done(struct ring_op *op, const struct ring_result *result)
@@ -994,7 +987,6 @@ static void cancel_done(struct ring_op *op, const struct ring_result *result)
 	struct client *client = container_of(op, struct client, cancel);
 
 	(void)result;
-	client->cancelling = false;
 	client_operation_done(client);
 }
 
@@ -1036,6 +1028,7 @@ static void conn_add_done(struct kmod_request *request,
 	struct client *client = client_of_request(request);
 	char address[CLIENT_ADDRESS_SIZE];
 
+	table_del(&by_cookie, &client->node);
 	if (!reply->err)
 		client_attach(client, kmod_u32(reply, KMQTT_A_CONN_ID));
 	if (!client_answered(client))
@@ -1049,7 +1042,6 @@ static void conn_add_done(struct kmod_request *request,
 		client_end(client, "connection refused by the kernel module");
 		return;
 	}
-	/* The first recv() must come after this, or the module refuses. */
 	client->state = CLIENT_CONNECTING;
 	client_pump(client);
 }
@@ -1088,7 +1080,6 @@ struct client *client_new(u64 cookie)
 		return NULL;
 	client->cookie = cookie;
 	client->fd = -1;
-	client->receive.done = receive_done;
 	client->send.done = send_done;
 	client->cancel.done = cancel_done;
 	client->max_send = KMQTT_PACKET_MAX;
@@ -1124,7 +1115,9 @@ void client_accept(struct listener *listener, int fd)
 	client->listener = listener;
 	client->fd = fd;
 	/* It may be gone already. */
-	if (getpeername(fd, &client->peer.any, &len) || !admitted(client)) {
+	if (getpeername(fd, &client->peer.any, &len) || !admitted(client) ||
+	    table_add(&by_cookie, &client->node,
+		      table_hash_u32(client->cookie))) {
 		close(fd);
 		free(client);
 		return;
@@ -1132,6 +1125,7 @@ void client_accept(struct listener *listener, int fd)
 
 	listener->clients++;
 	client_list(client);
+	client->arriving = true;
 	/* A kill from here on does not end the connection any more. */
 	client->requesting = true;
 	kmod_submit_now(&client->request, &conn_add);
@@ -1196,12 +1190,13 @@ static void log_dropped(struct client *client, u32 event_seq)
 }
 
 /*
- * The bytes before the end come first: receiving tells of the end, too. Only
- * when it has not by the next time is the record needed.
+ * The bytes before the end come first, through the trunk, which tells of the end,
+ * too. Only when it has not by the next time is the record needed.
  */
 static void kernel_ended(struct client *client, enum kmqtt_end end)
 {
-	if (client->kernel_ended && !client->requesting && !busy(client)) {
+	if (client->kernel_ended && !client->requesting && !busy(client) &&
+	    trunk_is_read()) {
 		fail_for_end(client, end);
 	} else {
 		client->kernel_ended = true;
@@ -1327,8 +1322,7 @@ void client_send_rest(struct client *client)
 {
 	client->sending = true;
 	client->ops++;
-	ring_send(&client->send, client->fd, buffer_head(&client->sent),
-		  buffer_used(&client->sent));
+	client_ring_send(client);
 }
 
 void client_adopting(bool on)

@@ -5,7 +5,8 @@
  * client.c has the connection's life and its bytes, connect.c what leads from
  * CONNECT to an active connection, dispatch.c the packets after it, subscribe.c
  * SUBSCRIBE and UNSUBSCRIBE, commit.c what waits for the disk, hold.c what the
- * module holds back, publish.c (with a header of its own) PUBLISH and PUBREL.
+ * module holds back, trunk.c and publish.c (with headers of their own) the way
+ * to the module and back, and PUBLISH and PUBREL.
  */
 #ifndef _KMQTTD_CLIENT_H_
 #define _KMQTTD_CLIENT_H_
@@ -102,7 +103,7 @@ struct hold {
  * @commit: among those that wait for the disk
  * @unsent: among those with packets to be sent
  * @paused: among those whose packets wait for the module
- * @node: by @conn_id
+ * @node: by @conn_id; by @cookie before it is @attached
  * @session: from CONNECT on; NULL before
  * @listener: where it came from
  * @peer: the address at the other end
@@ -146,9 +147,8 @@ struct hold {
  * @is_paused: it is in the list of @paused
  * @attached: the kernel has it, as @conn_id
  * @requesting: @request is under way
- * @receiving: @receive is under way
- * @sending: @send is under way
- * @cancelling: @cancel is under way, to pause receiving
+ * @arriving: what it sends is for this daemon
+ * @sending: @sent is on its way
  * @eof: the connection is broken: only what is in @in is still handled
  * @kernel_ended: the kernel said once that it has ended
  * @deleted: the kernel has forgotten it
@@ -156,9 +156,8 @@ struct hold {
  * @successor: waits for this one to be deleted
  * @reason: why it ends; "" when the client said so, NULL when the kernel knows
  * @request: to the kernel, one at a time
- * @receive: receives
- * @send: sends @sent
- * @cancel: cancels
+ * @send: sends what of @sent has not gone through the trunk
+ * @cancel: cancels that
  * @ops: operations of the ring, and requests of @hold, under way
  * @subscribing: the SUBSCRIBE or UNSUBSCRIBE being worked on, or NULL
  * @cookie: its name in the journal
@@ -229,9 +228,8 @@ struct client {
 	bool is_paused : 1;
 	bool attached : 1;
 	bool requesting : 1;
-	bool receiving : 1;
+	bool arriving : 1;
 	bool sending : 1;
-	bool cancelling : 1;
 	bool eof : 1;
 	bool kernel_ended : 1;
 	bool deleted : 1;
@@ -239,7 +237,6 @@ struct client {
 	struct client *successor;
 	const char *reason;
 	struct kmod_request request;
-	struct ring_op receive;
 	struct ring_op send;
 	struct ring_op cancel;
 	struct message *will;
@@ -284,11 +281,20 @@ void client_rewrite(void);
 /* To be called once a second, for time-outs. */
 void client_tick(void);
 
-/* To be called before each turn of the ring: sends what there is to send. */
+/*
+ * To be called before each turn of the ring, and before trunk_flush(): sends
+ * what there is to send.
+ */
 void client_flush(void);
 
 /* More of the sink has been read. */
 void client_sink_read(void);
+
+/*
+ * @len bytes have come from a connection, or with none, there will be none any
+ * more. @cookie is its name as long as its number is not known.
+ */
+void client_arrived(u32 conn_id, u64 cookie, const u8 *data, size_t len);
 
 /* client_fail() for the client of a connection, if there is one. */
 void client_fail_conn(u32 conn_id, enum reason reason, const char *text);
@@ -433,6 +439,12 @@ void client_consume(struct client *client, size_t len);
 
 /* Sends @client->sent, which another daemon has begun to. */
 void client_send_rest(struct client *client);
+
+/* Has the ring send what of @client->sent has not left yet. */
+void client_ring_send(struct client *client);
+
+/* @client->sent has left, or !@whole: it cannot, the connection is broken. */
+void client_sent(struct client *client, bool whole);
 
 /* Notes in the journal that it is there, before CONNACK says so. */
 void client_journal(const struct client *client);

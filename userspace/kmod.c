@@ -507,7 +507,7 @@ static int talk(struct start *start, const struct kmod_command *command)
 	start->done = false;
 	kmod_submit(&start->request, command);
 	while (!err && !start->done)
-		err = ring_turn();
+		err = ring_turn(true);
 	return err ? err : start->err;
 }
 
@@ -705,5 +705,29 @@ int kmod_sink_open(struct kmod_sink *sink, u32 orphan_timeout)
 	sink->fd = start.start.value;
 	if (!err)
 		err = talk(&start.start, &stats_get);
+	return explain(err);
+}
+
+static void trunk_open_done(struct kmod_request *request,
+			    const struct kmod_reply *reply)
+{
+	struct start *start = container_of(request, struct start, request);
+
+	start->done = true;
+	start->err = reply->err;
+	start->value = kmod_u32(reply, KMQTT_A_TRUNK_FD);
+}
+
+int kmod_trunk_open(int *fd)
+{
+	static const struct kmod_command trunk_open = {
+		.cmd = KMQTT_CMD_TRUNK_OPEN,
+		.build = build_nothing,
+		.done = trunk_open_done,
+	};
+	struct start start = { 0 };
+	int err = talk(&start, &trunk_open);
+
+	*fd = start.value;
 	return explain(err);
 }

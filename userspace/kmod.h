@@ -101,6 +101,9 @@ struct kmod_sink {
  */
 int kmod_sink_open(struct kmod_sink *sink, u32 orphan_timeout);
 
+/* Opens the trunk, as @fd. 0, or -errno, which has been logged. */
+int kmod_trunk_open(int *fd);
+
 /*
  * Has @record called with all connections, whether they have event bits or not,
  * until kmod_dumping() is false. 0, or -errno, which has been logged.

@@ -37,6 +37,7 @@
 #include "sink.h"
 #include "store.h"
 #include "successor.h"
+#include "trunk.h"
 #include "user.h"
 
 #ifndef KMQTT_VERSION
@@ -355,18 +356,30 @@ static void tick_done(struct ring_op *op, const struct ring_result *result)
 	ring_tick(op);
 }
 
+/* What is ready to be sent leaves; before that, the journal has it. */
+static void leave(void)
+{
+	client_flush();
+	journal_commit();
+	trunk_flush();
+}
+
 /*
- * What a turn made ready to be sent or stored leaves before the next one, and
- * before that, the journal has it.
+ * What a turn made ready to be sent or stored leaves before the next one. So does
+ * what follows upon that; what follows upon that in turn lets others have their
+ * turn first.
  */
 static int turn(void)
 {
 	listener_accept();
 	client_sink_read();
-	client_flush();
-	journal_commit();
+	trunk_settle();
+	trunk_read();
+	leave();
+	if (trunk_settle())
+		leave();
 	store_flush();
-	return ring_turn();
+	return ring_turn(trunk_is_idle());
 }
 
 static int load_journal(const struct journal_record *record)
@@ -452,6 +465,8 @@ static int start(const struct config *config, struct acl *acl)
 	if (!err)
 		err = sink_open();
 	if (!err)
+		err = trunk_open();
+	if (!err)
 		err = acl_start(acl);
 	if (!err)
 		err = session_open(config, commit_done);
@@ -469,6 +484,7 @@ static int start(const struct config *config, struct acl *acl)
 	if (!err) {
 		reload_check(config);
 		sink_start();
+		trunk_start();
 		session_watch_all();
 		session_expire();
 		memory_open(config);

@@ -6,7 +6,6 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "log.h"
 
@@ -14,17 +13,7 @@
 /* Room for one completion of each of many connections between two turns. */
 #define CQ_ENTRIES 16384
 
-/*
- * Buffers that received bytes pass through. They are back before done()
- * returns, so there need not be many: when they run out, receiving pauses.
- */
-#define BUFFERS 256
-#define BUFFER_SIZE 8192
-#define BUFFER_GROUP 0
-
 static struct io_uring ring;
-static struct io_uring_buf_ring *buffer_ring;
-static u8 *buffers;
 
 /* What was asked for when the queue was full, in order; @room is for so many. */
 static struct {
@@ -32,44 +21,6 @@ static struct {
 	size_t count;
 	size_t room;
 } overflow;
-
-static void buffer_give(unsigned int id)
-{
-	io_uring_buf_ring_add(buffer_ring, buffers + id * BUFFER_SIZE,
-			      BUFFER_SIZE, id, io_uring_buf_ring_mask(BUFFERS),
-			      0);
-	io_uring_buf_ring_advance(buffer_ring, 1);
-}
-
-static int buffers_open(void)
-{
-	size_t ring_size = BUFFERS * sizeof(struct io_uring_buf);
-	struct io_uring_buf_reg reg = {
-		.ring_entries = BUFFERS,
-		.bgid = BUFFER_GROUP,
-	};
-	unsigned int id;
-	u8 *memory;
-	int err;
-
-	/* The ring comes first: it must begin at a page. */
-	memory = mmap(NULL, ring_size + BUFFERS * BUFFER_SIZE,
-		      PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-		      -1, 0);
-	if (memory == MAP_FAILED)
-		return -errno;
-	buffer_ring = (struct io_uring_buf_ring *)memory;
-	buffers = memory + ring_size;
-
-	reg.ring_addr = (uintptr_t)buffer_ring;
-	err = io_uring_register_buf_ring(&ring, &reg, 0);
-	if (err)
-		return err;
-	io_uring_buf_ring_init(buffer_ring);
-	for (id = 0; id < BUFFERS; id++)
-		buffer_give(id);
-	return 0;
-}
 
 /*
  * What the functions below start, and nothing else: operations pass a filter of
@@ -81,18 +32,13 @@ static int restrict_operations(void)
 		IORING_OP_ASYNC_CANCEL, IORING_OP_POLL_ADD, IORING_OP_RECV,
 		IORING_OP_SEND, IORING_OP_TIMEOUT,
 	};
-	struct io_uring_restriction allowed[ARRAY_SIZE(operations) + 1] = {
-		{
-			.opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED,
-			.sqe_flags = IOSQE_BUFFER_SELECT,
-		},
-	};
+	struct io_uring_restriction allowed[ARRAY_SIZE(operations)] = { 0 };
 	size_t i;
 	int err;
 
 	for (i = 0; i < ARRAY_SIZE(operations); i++) {
-		allowed[i + 1].opcode = IORING_RESTRICTION_SQE_OP;
-		allowed[i + 1].sqe_op = operations[i];
+		allowed[i].opcode = IORING_RESTRICTION_SQE_OP;
+		allowed[i].sqe_op = operations[i];
 	}
 	/* liburing 2.3 declares functions for both, and does not export them. */
 	err = io_uring_register(ring.ring_fd, IORING_REGISTER_RESTRICTIONS,
@@ -127,8 +73,6 @@ int ring_open(void)
 	if (err == -EINVAL)
 		err = queues_open(0);
 	if (!err)
-		err = buffers_open();
-	if (!err)
 		err = restrict_operations();
 	if (err)
 		log_print(LOG_TYPE_ERROR, "Error: Unable to use io_uring: %s.",
@@ -139,19 +83,12 @@ int ring_open(void)
 static void dispatch(const struct io_uring_cqe *cqe)
 {
 	struct ring_op *op = io_uring_cqe_get_data(cqe);
-	struct ring_result result = {
+	const struct ring_result result = {
 		.res = cqe->res,
 		.more = cqe->flags & IORING_CQE_F_MORE,
 	};
-	unsigned int id = cqe->flags >> IORING_CQE_BUFFER_SHIFT;
 
-	if (!(cqe->flags & IORING_CQE_F_BUFFER)) {
-		op->done(op, &result);
-		return;
-	}
-	result.data = buffers + id * BUFFER_SIZE;
 	op->done(op, &result);
-	buffer_give(id);
 }
 
 /* As many of them as there is room for in the queue. */
@@ -168,7 +105,7 @@ static size_t queue_overflow(void)
 	return n;
 }
 
-static int submit_and_wait(void)
+static int submit_and_wait(bool wait)
 {
 	int ret;
 
@@ -177,15 +114,16 @@ static int submit_and_wait(void)
 		if (ret < 0 || !queue_overflow())
 			return ret;
 	}
-	return io_uring_submit_and_wait(&ring, 1);
+	return wait ? io_uring_submit_and_wait(&ring, 1)
+		    : io_uring_submit_and_get_events(&ring);
 }
 
-int ring_turn(void)
+int ring_turn(bool wait)
 {
 	struct io_uring_cqe *cqe, copy;
 	int ret;
 
-	ret = submit_and_wait();
+	ret = submit_and_wait(wait);
 	/*
 	 * -EBUSY and -EAGAIN: the kernel holds completions back (the queue was
 	 * full) or is short of memory; consuming what there is helps.
@@ -241,16 +179,6 @@ static struct io_uring_sqe *get_sqe(void)
 			sqe = io_uring_get_sqe(&ring);
 	}
 	return sqe;
-}
-
-void ring_recv_multishot(struct ring_op *op, int fd)
-{
-	struct io_uring_sqe *sqe = get_sqe();
-
-	io_uring_prep_recv_multishot(sqe, fd, NULL, 0, 0);
-	io_uring_sqe_set_flags(sqe, IOSQE_BUFFER_SELECT);
-	sqe->buf_group = BUFFER_GROUP;
-	io_uring_sqe_set_data(sqe, op);
 }
 
 void ring_recv(struct ring_op *op, int fd, void *data, size_t len, int flags)

@@ -18,13 +18,10 @@
  * struct ring_result - one completion
  * @res: as the system call would return it: a count, a descriptor, -errno
  * @more: the operation goes on, this was not its last completion
- * @data: the bytes of a ring_recv_multishot(), @res of them; valid until done()
- *	returns; else NULL
  */
 struct ring_result {
 	int res;
 	bool more;
-	const u8 *data;
 };
 
 struct ring_op {
@@ -35,16 +32,10 @@ struct ring_op {
 int ring_open(void);
 
 /*
- * Starts what was asked for, waits for at least one completion, and calls
- * done() for all that are there. 0, or -errno when the ring does not work.
+ * Starts what was asked for, with @wait waits for at least one completion, and
+ * calls done() for all that are there. 0, or -errno when the ring does not work.
  */
-int ring_turn(void);
-
-/*
- * Receives into the ring's own buffers until end of file (@res 0) or an error.
- * -ENOBUFS: they were all full; start again.
- */
-void ring_recv_multishot(struct ring_op *op, int fd);
+int ring_turn(bool wait);
 
 /* recv(), once. */
 void ring_recv(struct ring_op *op, int fd, void *data, size_t len, int flags);

@@ -151,6 +151,7 @@ FILTER = Attributes("filter")
 SUB = Attributes("sub", {"filter": FILTER})
 MSG = Attributes("msg")
 SINK = Attributes("sink")
+TRUNK = Attributes("trunk")
 RULES = Attributes("rules", {"rule": Attributes("rule")})
 STATS = Attributes("stats", {"worker": Attributes("counter"), "ended": Ended})
 
@@ -158,7 +159,7 @@ STATS = Attributes("stats", {"worker": Attributes("counter"), "ended": Ended})
 SPACES = collections.defaultdict(lambda: CONN, {
     "sub_add": SUB, "sub_del": SUB, "sub_get": SUB, "publish": MSG,
     "stats_get": STATS, "flush": STATS, "sink_open": SINK,
-    "sink_done": SINK, "memory_set": STATS,
+    "sink_done": SINK, "memory_set": STATS, "trunk_open": TRUNK,
     **dict.fromkeys(("rules_begin", "rules_add", "rules_commit", "rules_del"),
                     RULES),
 })
@@ -322,6 +323,11 @@ class Netlink:
     def sink_open(self, **values):
         """Return a descriptor of the sink."""
         answer, = self.request("sink_open", values)
+        return answer["fd"]
+
+    def trunk_open(self):
+        """Return a descriptor of the trunk."""
+        answer, = self.request("trunk_open")
         return answer["fd"]
 
     def rules(self, number, *rules):

@@ -22,6 +22,7 @@ from mqtt import Client, connect, publish, subscribe
 from nl import (DENY, END, NLM_F_ACK, NLM_F_DUMP, PATTERN, READ, WRITE,
                 Netlink)
 from sink import Sink
+from trunk import Trunk, record
 
 # The last: of copying from user space, which counts as well.
 NO_MEMORY = errno.ENOMEM, errno.ENOBUFS, errno.EFAULT
@@ -346,6 +347,25 @@ def _(fixture):
     answers = fixture.exhaust("sink_open", {"orphan_timeout": 3600}, undo=undo)
     equal(fixture.nl.stats()["daemon"], os.getpid())
     undo(answers)
+
+
+@test("opening the trunk, and sending through it")
+def _(fixture):
+    def undo(answers):
+        for answer in answers:
+            os.close(answer["fd"])
+
+    undo(fixture.exhaust("trunk_open", {}, undo=undo))
+    with several(fixture, 2) as (conn, other), Trunk(fixture.nl) as trunk:
+        # What is not sent, is not done.
+        for number in errno.EPIPE, errno.ENOMEM, errno.EAGAIN:
+            with Sends(number):
+                equal(trunk.write(record(conn, publish("t")),
+                                  record(other, publish("t"))), 0)
+        both = record(conn, publish("t")) + record(other, publish("t"))
+        equal(trunk.write(both), len(both))
+        equal((conn.message(), other.message()), (("t", b""), ("t", b"")))
+        works(conn, other)
 
 
 @test("the memory limit")

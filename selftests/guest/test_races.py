@@ -82,7 +82,7 @@ def deliver_until(conns, deadline):
 
 
 ALL = ["attach", "attach", "subscribe", "hold", "delete", "adopt", "rules",
-       "look", "inject", "sink", "publish", "publish", "publish"]
+       "look", "inject", "sink", "trunk", "publish", "publish", "publish"]
 
 
 @cases((("all requests", ALL),
@@ -132,7 +132,7 @@ def _(fixture):
     fixture.nl.close()
     done = 0
     try:
-        with hammered("attach", "look", "sink", "flush",
+        with hammered("attach", "look", "sink", "trunk", "flush",
                       seconds=2 * SECONDS) as deadline:
             while time.monotonic() < deadline:
                 done += reload()

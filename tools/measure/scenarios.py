@@ -87,9 +87,9 @@ SECTIONS = (
     Section("cost", "cost", "count", "Cost of a delivery", _COST),
     Section("qos1", "cost", "count", "Cost of a delivery at QoS 1", (
         _load("fan-out to 100, 4 in flight",
-              "fanout -q 1 -S 100 -w 4 --warmup 50 --duration 2"),
+              "fanout -q 1 -S 100 -w 4 --warmup 50 --duration 2", budget=True),
         _load("100 pairs, 4 in flight",
-              "p2p -q 1 -w 4 --warmup 1000 --duration 2"),
+              "p2p -q 1 -w 4 --warmup 1000 --duration 2", budget=True),
         _load("100 pairs, 100 in flight",
               "p2p -q 1 -w 100 --warmup 1000 --duration 2"),
     ), brokers=("kmqtt", "mosquitto", "mosquitto nodelay")),

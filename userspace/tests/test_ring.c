@@ -82,7 +82,7 @@ static void expect_all(void)
 
 	EXPECT(!count, "%u sent before the turn", count);
 	EXPECT(!done, "%u done before the turn", done);
-	EXPECT(!ring_turn(), "it failed");
+	EXPECT(!ring_turn(true), "it failed");
 	count = receive();
 	EXPECT(count == MANY, "%u arrived", count);
 	EXPECT(done == MANY, "%u done", done);
@@ -109,7 +109,7 @@ static void within(void)
 
 	open_all();
 	ring_soon(&op);
-	EXPECT(!ring_turn(), "it failed");
+	EXPECT(!ring_turn(true), "it failed");
 	expect_all();
 	close_all();
 }

@@ -38,7 +38,7 @@
 #include <linux/types.h>
 
 #define KMQTT_GENL_NAME		"kmqtt"
-#define KMQTT_GENL_VERSION	3
+#define KMQTT_GENL_VERSION	4
 
 /* Multicast group of KMQTT_CMD_EVENT; joining it needs CAP_NET_ADMIN. */
 #define KMQTT_MCGRP_EVENTS	"events"
@@ -77,6 +77,12 @@
 #define KMQTT_SINK_ID		0
 /* Records of the sink are padded to a multiple of it. */
 #define KMQTT_SINK_ALIGN	8
+/* Records of the trunk begin at multiples of it. */
+#define KMQTT_TRUNK_ALIGN	8
+/* Bytes in one of them, less the head. */
+#define KMQTT_TRUNK_MAX		4080
+/* Bytes that read() of the trunk needs room for. */
+#define KMQTT_TRUNK_LEAST	64
 
 /**
  * enum kmqtt_cmd - commands; the attributes of each are in brackets
@@ -99,7 +105,7 @@
  *	EBUSY for max-topic-alias when an alias has been used, for active or next
  *	before a packet was passed up, and for level, between 5 and another, when
  *	there are subscriptions. EINVAL also for active with next, for trim
- *	without hold-seq, and for done that recv() has not given. ENOENT for
+ *	without hold-seq, and for done that has not come. ENOENT for
  *	rules-id also when there is no such rule set. ENOTCONN when it has ended
  *	and more than event-seq and done is given.
  * @KMQTT_CMD_CONN_DEL: end a connection and forget it [id; optional abort].
@@ -185,6 +191,12 @@
  *	it, ENOENT if there is none.
  * @KMQTT_CMD_SINK_DONE: forget the records that keep has kept [done]. EINVAL if
  *	the last of them has not been read whole since sink-open.
+ * @KMQTT_CMD_TRUNK_OPEN: read and send for all connections. Answers [fd], a
+ *	close-on-exec descriptor of the caller from which read() gets struct
+ *	kmqtt_trunk_arrival, of what comes while there is one, and to which write()
+ *	gives struct kmqtt_trunk_record; poll() says when there is something to
+ *	read, which blocks unless fcntl() says O_NONBLOCK. recv() and send() of
+ *	each connection do as they did. EMFILE as open().
  */
 enum kmqtt_cmd {
 	KMQTT_CMD_UNSPEC,
@@ -207,6 +219,7 @@ enum kmqtt_cmd {
 	KMQTT_CMD_RULES_COMMIT,
 	KMQTT_CMD_RULES_DEL,
 	KMQTT_CMD_SINK_DONE,
+	KMQTT_CMD_TRUNK_OPEN,
 
 	__KMQTT_CMD_MAX,
 	KMQTT_CMD_MAX = __KMQTT_CMD_MAX - 1
@@ -323,6 +336,47 @@ struct kmqtt_sink_record {
 	__u8 flags;
 	__u32 properties_len;
 	__u32 reserved;
+};
+
+/**
+ * struct kmqtt_trunk_arrival - what precedes the bytes of a connection in the trunk
+ * @cookie: the connection's
+ * @conn_id: the connection
+ * @len: bytes that follow, which recv() would give; 0: it would say that there
+ *	will be none any more. Then zeros up to a multiple of KMQTT_TRUNK_ALIGN
+ *
+ * read() on the descriptor of trunk-open gives whole records of connections that
+ * have something to be read, in the order in which they got it, and at most
+ * KMQTT_TRUNK_MAX bytes of each before it is another's turn. It needs room for
+ * KMQTT_TRUNK_LEAST bytes (EINVAL). Who is given less than it has room for,
+ * KMQTT_TRUNK_LEAST off, has read all that there is; a record may be behind its
+ * connection's end. Of one that was adopted, nothing comes before done is set.
+ * EFAULT: what was to be given then comes again after conn-adopt only. Of several
+ * descriptors each record is given to one.
+ */
+struct kmqtt_trunk_arrival {
+	__u64 cookie;
+	__u32 conn_id;
+	__u32 len;
+};
+
+/**
+ * struct kmqtt_trunk_record - what precedes the packets for one connection
+ * @conn_id: the connection
+ * @len: bytes of whole packets that follow, 1 to KMQTT_TRUNK_MAX
+ *
+ * write() on the descriptor of trunk-open sends such records, each beginning at the
+ * next multiple of KMQTT_TRUNK_ALIGN, as if each were given to send() with
+ * MSG_DONTWAIT, in order. It returns the bytes that are done: as many as it was
+ * given, or as end before, or within, the first record that send() would have to
+ * wait or to fail for, or that is not one, or lies beyond 64 KiB. Of that one,
+ * the bytes that are done after its head have been sent; send() is for the rest,
+ * and says what is wrong. 0: the first has not been sent. EINVAL: the first is
+ * not whole, or has no such length. ENOMEM: nothing has been sent.
+ */
+struct kmqtt_trunk_record {
+	__u32 conn_id;
+	__u32 len;
 };
 
 /**
@@ -562,6 +616,19 @@ enum kmqtt_a_msg {
 
 	__KMQTT_A_MSG_MAX,
 	KMQTT_A_MSG_MAX = __KMQTT_A_MSG_MAX - 1
+};
+
+/**
+ * enum kmqtt_a_trunk - attributes of the trunk
+ * @KMQTT_A_TRUNK_UNSPEC: unused
+ * @KMQTT_A_TRUNK_FD: u32, a descriptor of the caller
+ */
+enum kmqtt_a_trunk {
+	KMQTT_A_TRUNK_UNSPEC,
+	KMQTT_A_TRUNK_FD,
+
+	__KMQTT_A_TRUNK_MAX,
+	KMQTT_A_TRUNK_MAX = __KMQTT_A_TRUNK_MAX - 1
 };
 
 /**

@@ -1,0 +1,367 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0
+"""Packets for many connections in one write() (struct kmqtt_outbox_record)."""
+
+import contextlib
+import ctypes
+import errno
+import os
+import socket
+import threading
+
+from attached import Attached, Netlinked
+from ktap import cases, equal, main, test, wait_until
+from mqtt import acknowledge, connect, publish
+from sink import Sink
+from trunk import ALIGN, ARRIVAL, LEAST, MAX, RECORD, Trunk, record
+
+ONCE = 65536     # bytes of one write()
+COUNT = 40       # more than are sent at once with softirqs held back
+PUBACK = 4
+
+
+@contextlib.contextmanager
+def attached(module, count, **limits):
+    """Open the trunk, and attach so many clients: (trunk, clients)."""
+    with Sink(module.nl), Trunk(module.nl) as trunk, \
+            contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(Attached(module.nl, **limits))
+                   for _ in range(count)]
+        # Their CONNECTs have been received with recv().
+        while trunk.readable():
+            with contextlib.suppress(BlockingIOError):
+                os.read(trunk.descriptor, 1 << 16)
+        yield trunk, clients
+
+
+def nothing_more(one):
+    """Assert that there was nothing more for it."""
+    one.ping()
+    assert not one.inbox, f"there was more: {list(one.inbox)[:5]}"
+
+
+def nothing_arrives(trunk):
+    """Assert that there is nothing to be read."""
+    with contextlib.suppress(BlockingIOError):
+        data = os.read(trunk.descriptor, 1 << 16)
+        raise AssertionError(f"there was: {data[:40]!r}")
+
+
+def filling(number):
+    """Build one of the packets that fill a socket."""
+    return publish("fill", b"%07d" % number + bytes(3000))
+
+
+def read_filling(one, count):
+    """Read so many of them."""
+    for number in range(count):
+        topic, payload = one.message()
+        equal((topic, payload[:7]), ("fill", b"%07d" % number))
+
+
+@test("what clients send arrives, in their order, whole or in pieces")
+def arrives(module):
+    with attached(module, 3) as (trunk, clients):
+        for n, one in enumerate(clients):
+            module.nl.conn_set(one.id, cookie=n + 7)
+        sent = {one.id: b"" for one in clients}
+        got = {one.id: b"" for one in clients}
+        for number in range(1, 50):
+            for n, one in enumerate(clients):
+                packet = publish("a", b"%d" % number * n * 40, 2, number) \
+                    if number % 3 else acknowledge(PUBACK, number)
+                one.send(packet)
+                sent[one.id] += packet
+            if number % 7 == 0:
+                while got != sent:
+                    for one in trunk.read(1 << 12 if number % 2 else LEAST):
+                        equal(one.cookie, 7 + [c.id for c in clients].index(
+                            one.conn))
+                        got[one.conn] += one.data
+        equal(got, sent)
+
+
+@test("a large packet arrives in pieces, and nothing is lost before done")
+def large(module):
+    with attached(module, 1, user_bytes=65536) as (trunk, (one,)):
+        module.nl.conn_set(one.id, max_packet=1 << 20)
+        packet = publish("a", bytes(range(256)) * 1000, 2, 1)
+        sender = threading.Thread(target=one.send, args=(packet,))
+        sender.start()
+        got, done = b"", one.done
+        while len(got) < len(packet):
+            got += trunk.stream(one, 1)
+            # The module keeps what is not done, and reads no further.
+            if len(got) >= 30000:
+                module.nl.conn_set(one.id, done=done + len(got))
+        sender.join()
+        equal(got, packet)
+        nothing_arrives(trunk)
+
+
+@test("those who have much to say take turns")
+def turns(module):
+    with attached(module, 2) as (trunk, clients):
+        for one in clients:
+            one.send(*[publish("a", bytes(1000), 2, n) for n in range(1, 30)])
+        for one in clients:
+            wait_until(lambda one=one: one.record()["rx_bytes"] > 29000,
+                       "received")
+        ids = []
+        while len(ids) < 12:
+            ids += [arrival.conn for arrival in trunk.read()]
+        assert ids[:6].count(ids[0]) < 5, f"not in turn: {ids}"
+
+
+@test("the end arrives, behind all that came before it")
+def ends(module):
+    with attached(module, 2) as (trunk, (one, other)):
+        packets = publish("a", bytes(3000), 2, 1), bytes([0xe0, 0])
+        one.send(*packets)
+        one.close()
+        got = []
+        while not got or got[-1].data:
+            got += trunk.read()
+        equal({arrival.conn for arrival in got}, {one.id})
+        equal(b"".join(arrival.data for arrival in got), b"".join(packets))
+        other.reset()
+        equal([(a.conn, a.data) for a in trunk.read()], [(other.id, b"")])
+
+
+@test("one that was forgotten does not arrive")
+def forgotten(module):
+    with attached(module, 2) as (trunk, (one, other)):
+        one.send(publish("a", b"", 2, 1))
+        assert trunk.readable(30)
+        module.nl.conn_del(one.id)
+        other.send(acknowledge(PUBACK, 1))
+        got = []
+        while not any(a.conn == other.id for a in got):
+            got += trunk.read()
+        equal([a.conn for a in got], [other.id])
+
+
+@test("recv() and the trunk read the same bytes once")
+def both(module):
+    with attached(module, 1) as (trunk, (one,)):
+        one.send(acknowledge(PUBACK, 1))
+        assert trunk.readable(30)
+        equal(one.server.recv(100), acknowledge(PUBACK, 1))
+        nothing_arrives(trunk)
+        one.send(acknowledge(PUBACK, 2))
+        equal(trunk.stream(one, 4), acknowledge(PUBACK, 2))
+
+
+@test("another daemon reads again what was not done, once it knows what was")
+def adopted(module):
+    with attached(module, 1) as (trunk, (one,)):
+        one.send(*[acknowledge(PUBACK, n) for n in range(1, 11)])
+        equal(len(trunk.stream(one, 40)), 40)
+        descriptor = module.nl.adopt(one.id)[one.id]
+        os.close(descriptor)
+        one.send(acknowledge(PUBACK, 11))
+        wait_until(lambda: one.record()["rx_bytes"] >= one.done + 44,
+                   "received")
+        nothing_arrives(trunk)
+        module.nl.conn_set(one.id, done=one.done + 12)
+        equal(trunk.stream(one, 32),
+              b"".join(acknowledge(PUBACK, n) for n in range(4, 12)))
+        # What arrived is nobody's when the trunk is closed; then as before.
+        one.send(acknowledge(PUBACK, 12))
+        assert trunk.readable(30)
+        trunk.close()
+        with Trunk(module.nl) as again:
+            nothing_arrives(again)
+            os.close(module.nl.adopt(one.id)[one.id])
+            module.nl.conn_set(one.id, done=one.done + 44)
+            equal(again.stream(one, 4), acknowledge(PUBACK, 12))
+
+
+@test("a reader waits until there is something, or a signal")
+def waits(module):
+    with attached(module, 1) as (trunk, (one,)):
+        os.set_blocking(trunk.descriptor, True)
+        got = []
+        reader = threading.Thread(
+            target=lambda: got.append(os.read(trunk.descriptor, 4096)))
+        reader.start()
+        one.send(acknowledge(PUBACK, 1))
+        reader.join()
+        equal(len(got[0]), ARRIVAL.size + ALIGN)
+
+
+@test("too little room, and memory that is not there")
+def reads_nowhere(module):
+    with attached(module, 1) as (trunk, (one,)):
+        one.send(acknowledge(PUBACK, 1))
+        assert trunk.readable(30)
+        for size in 0, LEAST - 1:
+            try:
+                os.read(trunk.descriptor, size)
+                raise AssertionError("was read")
+            except OSError as error:
+                equal(error.errno, errno.EINVAL)
+        libc = ctypes.CDLL(None, use_errno=True)
+        equal(libc.read(trunk.descriptor, ctypes.c_void_p(8), 4096), -1)
+        equal(ctypes.get_errno(), errno.EFAULT)
+        # It is not lost to the next daemon.
+        os.close(module.nl.adopt(one.id)[one.id])
+        module.nl.conn_set(one.id, done=one.done)
+        equal(trunk.stream(one, 4), acknowledge(PUBACK, 1))
+
+
+@test("each gets its own, in order; what TCP has taken is counted")
+def everybody(module):
+    with attached(module, COUNT) as (trunk, clients):
+        records = [record(one, publish(f"to/{n}", b"." * n, 2, n + 1))
+                   for n, one in enumerate(clients)]
+        before = [one.record()["accepted"] for one in clients]
+        data = b"".join(records + records[::-1])
+        equal(trunk.write(data), len(data))
+        for n, one in enumerate(clients):
+            for _ in range(2):
+                got = one.packet()
+                equal((got.topic, got.payload, got.number),
+                      (f"to/{n}", b"." * n, n + 1))
+            equal(one.record()["accepted"] - before[n],
+                  2 * len(publish(f"to/{n}", b"." * n, 2, n + 1)))
+
+
+@test("a write of more than 64 KiB ends between two records")
+def long(module):
+    with attached(module, 20) as (trunk, clients):
+        records = [record(one, publish("t", bytes(MAX - 7)))
+                   for one in clients]
+        equal({len(r) for r in records}, {MAX + RECORD.size})
+        fit = ONCE // len(records[0])
+        equal(trunk.write(*records), fit * len(records[0]))
+        for n, one in enumerate(clients):
+            if n < fit:
+                equal(len(one.message()[1]), MAX - 7)
+            else:
+                nothing_more(one)
+
+
+@cases([
+    ("no length", lambda one: RECORD.pack(one.id, 0)),
+    ("too long", lambda one: RECORD.pack(one.id, MAX + 1) + bytes(MAX + 1)),
+    ("as long as can be", lambda one: RECORD.pack(one.id, 0xffffffff)),
+    ("cut short", lambda one: record(one, publish("topic"))[:-ALIGN]),
+    ("half a head", lambda one: RECORD.pack(one.id, 4)[:7]),
+])
+def not_records(module, build):
+    with attached(module, 2) as (trunk, (one, other)):
+        try:
+            trunk.write(build(one))
+            raise AssertionError("was taken")
+        except OSError as error:
+            equal(error.errno, errno.EINVAL)
+        good = record(other, publish("good"))
+        equal(trunk.write(good + build(one)), len(good),
+              "behind another")
+        equal(other.message(), ("good", b""))
+        nothing_more(one)
+
+
+@test("nothing, and memory that is not there")
+def nowhere(module):
+    with attached(module, 1) as (trunk, (one,)):
+        equal(trunk.write(b""), 0)
+        libc = ctypes.CDLL(None, use_errno=True)
+        equal(libc.write(trunk.descriptor, ctypes.c_void_p(8), 100), -1)
+        equal(ctypes.get_errno(), errno.EFAULT)
+        nothing_more(one)
+
+
+@test("it ends before a connection that is not there")
+def unknown(module):
+    with attached(module, 3) as (trunk, (one, gone, other)):
+        module.nl.conn_del(gone.id)
+        records = [record(one, publish("a")), record(gone, publish("b")),
+                   record(other, publish("c"))]
+        equal(trunk.write(*records), len(records[0]))
+        equal(trunk.write(*records[1:]), 0)
+        equal(trunk.write(records[2]), len(records[2]))
+        equal((one.message()[0], other.message()[0]), ("a", "c"))
+        equal(trunk.write(record(0, publish("sink"))), 0)
+
+
+@test("it ends before, or within, what a full socket does not take")
+def full(module):
+    with attached(module, 2) as (trunk, (one, other)):
+        behind = record(other, publish("behind"))
+        count, done = 0, None
+        while done is None:
+            first = record(one, filling(count))
+            done = trunk.write(first + behind)
+            if done == len(first + behind):
+                count, done = count + 1, None
+        assert done < len(first), "the one behind it was reached"
+        assert done == 0 or done > RECORD.size, f"{done}: within the head"
+        assert count > 10, f"only {count} fit"
+        other.messages(count)
+        nothing_more(other)
+
+        # Not out of turn, whoever is asked.
+        equal(trunk.write(record(one, filling(0))), 0)
+        rest = filling(count)[max(done - RECORD.size, 0):]
+        sender = threading.Thread(target=one.server.sendall, args=(rest,))
+        sender.start()
+        read_filling(one, count + 1)
+        sender.join()
+        equal(trunk.write(record(one, publish("next")) + behind),
+              len(record(one, publish("next")) + behind))
+        equal(one.message(), ("next", b""))
+
+
+@test("it ends before a connection that was sent half a packet")
+def half_sent(module):
+    with attached(module, 1) as (trunk, (one,)):
+        packet = publish("half", b"payload")
+        one.server.send(packet[:5], socket.MSG_MORE)
+        equal(trunk.write(record(one, publish("whole"))), 0)
+        one.server.send(packet[5:])
+        equal(trunk.write(record(one, publish("whole"))),
+              len(record(one, publish("whole"))))
+        equal([one.message()[0] for _ in range(2)], ["half", "whole"])
+
+
+@test("it ends before a connection with half a message of the module's")
+def half_delivered(module):
+    with attached(module, 0) as (trunk, _), \
+            Attached(module.nl, receive_buffer=4096, unsent_bytes=4096) as one:
+        one.sub("large")
+        # More than goes into both sockets, and much more than may be unsent.
+        for _ in range(30):
+            module.nl.publish("large", bytes(30000))
+        own = record(one, publish("own"))
+        wait_until(lambda: not trunk.write(own), "half a message sent")
+        before = one.record()["tx_messages"]
+        while not trunk.write(own):
+            equal(one.message()[0], "large")
+        assert one.record()["tx_messages"] > before, "none was whole since"
+        one.until("own")
+
+
+@test("it ends before a connection that is broken")
+def broken(module):
+    with attached(module, 2) as (trunk, (one, other)):
+        one.reset()
+        wait_until(lambda: one.record()["end"], "ended")
+        records = record(one, publish("a")) + record(other, publish("b"))
+        equal(trunk.write(records), 0)
+        equal(trunk.write(record(other, publish("b"))),
+              len(record(other, publish("b"))))
+        equal(other.message(), ("b", b""))
+
+
+@test("the last packet can be sent so, too")
+def last(module):
+    with attached(module, 1) as (trunk, (one,)):
+        module.nl.conn_set(one.id, last=True)
+        equal(trunk.write(record(one, publish("last"))),
+              len(record(one, publish("last"))))
+        equal(one.message(), ("last", b""))
+
+
+main(Netlinked())
