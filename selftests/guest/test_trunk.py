@@ -128,6 +128,14 @@ def ends(module):
         equal([(a.conn, a.data) for a in trunk.read()], [(other.id, b"")])
 
 
+@test("so does that of one which was told the last packet")
+def ends_at_last(module):
+    with attached(module, 1) as (trunk, (one,)):
+        module.nl.conn_set(one.id, last=True)
+        one.reset()
+        equal([(a.conn, a.data) for a in trunk.read()], [(one.id, b"")])
+
+
 @test("one that was forgotten does not arrive")
 def forgotten(module):
     with attached(module, 2) as (trunk, (one, other)):
