@@ -356,11 +356,16 @@ static void tick_done(struct ring_op *op, const struct ring_result *result)
 	ring_tick(op);
 }
 
-/* What is ready to be sent leaves; before that, the journal has it. */
+/*
+ * What is ready to be sent leaves; before that, the journal has it, and the module
+ * what it was asked before: a message above QoS 0 gets to those granted 0 before
+ * its publisher hears that it was taken, and sends the next.
+ */
 static void leave(void)
 {
 	client_flush();
 	journal_commit();
+	ring_submit();
 	trunk_flush();
 }
 

@@ -105,15 +105,31 @@ static size_t queue_overflow(void)
 	return n;
 }
 
-static int submit_and_wait(bool wait)
+/* All but what there is room for in the queue. 0, or -errno: some is left. */
+static int submit_overflow(void)
 {
 	int ret;
 
 	while (overflow.count) {
 		ret = io_uring_submit(&ring);
 		if (ret < 0 || !queue_overflow())
-			return ret;
+			return ret < 0 ? ret : -EAGAIN;
 	}
+	return 0;
+}
+
+void ring_submit(void)
+{
+	if (!submit_overflow() && io_uring_sq_ready(&ring))
+		io_uring_submit(&ring);
+}
+
+static int submit_and_wait(bool wait)
+{
+	int ret = submit_overflow();
+
+	if (ret)
+		return ret;
 	return wait ? io_uring_submit_and_wait(&ring, 1)
 		    : io_uring_submit_and_get_events(&ring);
 }

@@ -7,7 +7,7 @@
  * be used again before that; completions then count.
  *
  * Starting an operation cannot fail: errors arrive as completions. None begins
- * before ring_turn() is called, however many there are.
+ * before ring_submit() or ring_turn() is called, however many there are.
  */
 #ifndef _KMQTTD_RING_H_
 #define _KMQTTD_RING_H_
@@ -30,6 +30,9 @@ struct ring_op {
 
 /* Makes the ring. 0, or -errno, which has been logged. */
 int ring_open(void);
+
+/* Starts what was asked for, and calls nobody. */
+void ring_submit(void);
 
 /*
  * Starts what was asked for, with @wait waits for at least one completion, and

@@ -256,6 +256,7 @@ def restarts(broker):
         with client_3() as other:
             for number in range(COUNT):
                 other.publish("t", b"%d" % number)
+            other.ping()  # the module has read them
             wait_until(lambda: not broker.nl.stats()["sink_records"], "kept")
         end()
         broker.start_daemon()

@@ -2,6 +2,7 @@
 """The trunk (struct kmqtt_trunk_arrival, and struct kmqtt_trunk_record)."""
 
 import collections
+import contextlib
 import os
 import select
 import struct
@@ -68,8 +69,12 @@ class Trunk:
 
     def read(self, size=1 << 16):
         """Read once, waiting for something."""
-        assert self.readable(TIMEOUT), "not readable"
-        data = os.read(self.descriptor, size)
+        data = None
+        while data is None:
+            assert self.readable(TIMEOUT), "not readable"
+            # One that was forgotten, or adopted, may have arrived before.
+            with contextlib.suppress(BlockingIOError):
+                data = os.read(self.descriptor, size)
         assert 0 < len(data) <= size
         return decode(data)
 
