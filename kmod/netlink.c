@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 #include "netlink.h"
 
+#include <linux/err.h>
+#include <linux/fdtable.h>
+#include <linux/file.h>
+
 #include "nl.h"
 
 enum {
@@ -230,6 +234,45 @@ struct sk_buff *kmqtt_nl_reply(struct genl_info *info, size_t size, u8 cmd,
 		return NULL;
 	}
 	return skb;
+}
+
+int kmqtt_nl_file_begin(struct kmqtt_nl_file *answer, struct genl_info *info,
+			u8 cmd)
+{
+	answer->reply = kmqtt_nl_reply(info, nla_total_size(sizeof(u32)), cmd,
+				       &answer->hdr);
+	if (!answer->reply)
+		return -ENOMEM;
+	answer->fd = get_unused_fd_flags(O_CLOEXEC);
+	if (answer->fd < 0) {
+		NL_SET_ERR_MSG(info->extack, "no descriptor to be had");
+		nlmsg_free(answer->reply);
+		return answer->fd;
+	}
+	return 0;
+}
+
+int kmqtt_nl_file_end(struct kmqtt_nl_file *answer, struct genl_info *info,
+		      int type, struct file *file)
+{
+	int err;
+
+	if (IS_ERR(file)) {
+		err = PTR_ERR(file);
+		if (err != -ENOMEM && err != -EBUSY)
+			NL_SET_ERR_MSG(info->extack, "no file to be had");
+		put_unused_fd(answer->fd);
+		nlmsg_free(answer->reply);
+		return err;
+	}
+
+	fd_install(answer->fd, file);
+	nla_put_u32(answer->reply, type, answer->fd);
+	genlmsg_end(answer->reply, answer->hdr);
+	err = genlmsg_reply(answer->reply, info);
+	if (err)
+		close_fd(answer->fd);
+	return err;
 }
 
 /* One record may be as large as the names of a connection, or a filter. */

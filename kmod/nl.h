@@ -47,6 +47,30 @@ struct kmqtt_conn *kmqtt_nl_find(struct kmqtt_ns *ns, struct genl_info *info,
 struct sk_buff *kmqtt_nl_reply(struct genl_info *info, size_t size, u8 cmd,
 			       void **hdr);
 
+/**
+ * struct kmqtt_nl_file - an answer with a descriptor of the caller's
+ * @reply: the answer
+ * @hdr: what genlmsg_end() wants
+ * @fd: the descriptor, reserved
+ */
+struct kmqtt_nl_file {
+	struct sk_buff *reply;
+	void *hdr;
+	int fd;
+};
+
+/* Get ready all that can fail, before the file is made. Return: 0 or an error;
+ * then there is nothing to end.
+ */
+int kmqtt_nl_file_begin(struct kmqtt_nl_file *answer, struct genl_info *info,
+			u8 cmd);
+
+/* Answer with the descriptor of @file as attribute @type, or undo what has begun
+ * if it is an error. Return: 0 or an error, and then the file is closed.
+ */
+int kmqtt_nl_file_end(struct kmqtt_nl_file *answer, struct genl_info *info,
+		      int type, struct file *file);
+
 int kmqtt_nl_dump_start(struct netlink_callback *cb);
 
 int kmqtt_nl_conn_add_doit(struct sk_buff *skb, struct genl_info *info);

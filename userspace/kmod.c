@@ -412,11 +412,20 @@ int kmod_poll(void)
 
 /* Starting */
 
+/**
+ * struct start - a request that is waited for
+ * @request: the request
+ * @wanted: the number in the answer that is of interest
+ * @value: that
+ * @done: the answer is there
+ * @err: what it says
+ */
 struct start {
 	struct kmod_request request;
+	int wanted;
+	u32 value;
 	bool done;
 	int err;
-	u32 value;
 };
 
 static void build_get_family(struct kmod_request *request,
@@ -490,14 +499,14 @@ static void build_nothing(struct kmod_request *request,
 	(void)room;
 }
 
-static void flush_done(struct kmod_request *request,
+static void start_done(struct kmod_request *request,
 		       const struct kmod_reply *reply)
 {
 	struct start *start = container_of(request, struct start, request);
 
 	start->done = true;
 	start->err = reply->err;
-	start->value = kmod_u32(reply, KMQTT_A_STATS_CONNS);
+	start->value = kmod_u32(reply, start->wanted);
 }
 
 static int talk(struct start *start, const struct kmod_command *command)
@@ -600,9 +609,9 @@ int kmod_flush(void)
 	static const struct kmod_command flush = {
 		.cmd = KMQTT_CMD_FLUSH,
 		.build = build_nothing,
-		.done = flush_done,
+		.done = start_done,
 	};
-	struct start start = { 0 };
+	struct start start = { .wanted = KMQTT_A_STATS_CONNS };
 	int err = talk(&start, &flush);
 
 	if (!err && start.value)
@@ -630,16 +639,6 @@ static void build_sink_open(struct kmod_request *request,
 	mnl_attr_put(message, KMQTT_A_SINK_KEEP, 0, NULL);
 }
 
-static void sink_open_done(struct kmod_request *request,
-			   const struct kmod_reply *reply)
-{
-	struct start *start = container_of(request, struct start, request);
-
-	start->done = true;
-	start->err = reply->err;
-	start->value = kmod_u32(reply, KMQTT_A_SINK_FD);
-}
-
 static void sink_stats_done(struct kmod_request *request,
 			    const struct kmod_reply *reply)
 {
@@ -660,7 +659,7 @@ static int open_sink(struct sink_start *sink)
 	static const struct kmod_command sink_open = {
 		.cmd = KMQTT_CMD_SINK_OPEN,
 		.build = build_sink_open,
-		.done = sink_open_done,
+		.done = start_done,
 	};
 	const struct timespec moment = { .tv_nsec = 10000000 };
 	unsigned int tries = 300;
@@ -697,6 +696,7 @@ int kmod_sink_open(struct kmod_sink *sink, u32 orphan_timeout)
 		.done = sink_stats_done,
 	};
 	struct sink_start start = {
+		.start.wanted = KMQTT_A_SINK_FD,
 		.orphan_timeout = orphan_timeout,
 		.sink = sink,
 	};
@@ -708,24 +708,14 @@ int kmod_sink_open(struct kmod_sink *sink, u32 orphan_timeout)
 	return explain(err);
 }
 
-static void trunk_open_done(struct kmod_request *request,
-			    const struct kmod_reply *reply)
-{
-	struct start *start = container_of(request, struct start, request);
-
-	start->done = true;
-	start->err = reply->err;
-	start->value = kmod_u32(reply, KMQTT_A_TRUNK_FD);
-}
-
 int kmod_trunk_open(int *fd)
 {
 	static const struct kmod_command trunk_open = {
 		.cmd = KMQTT_CMD_TRUNK_OPEN,
 		.build = build_nothing,
-		.done = trunk_open_done,
+		.done = start_done,
 	};
-	struct start start = { 0 };
+	struct start start = { .wanted = KMQTT_A_TRUNK_FD };
 	int err = talk(&start, &trunk_open);
 
 	*fd = start.value;

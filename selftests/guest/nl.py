@@ -11,6 +11,7 @@ import collections
 import os
 import pathlib
 import re
+import select
 import socket
 import struct
 
@@ -347,6 +348,33 @@ class Netlink:
         """Abort all connections, and return how many there were."""
         answer, = self.request("flush")
         return answer["conns"]
+
+
+class Descriptor:
+    """A descriptor that an answer has given, which does not block."""
+
+    def __init__(self, descriptor):
+        self.descriptor = descriptor
+        os.set_blocking(descriptor, False)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        """Close the descriptor."""
+        if self.descriptor is not None:
+            os.close(self.descriptor)
+        self.descriptor = None
+
+    def readable(self, timeout=0):
+        """Does poll() say that there is something?"""
+        poll = select.poll()
+        poll.register(self.descriptor, select.POLLIN)
+        return [event for _, event in poll.poll(timeout * 1000)] == \
+            [select.POLLIN]
 
 
 def check_error(kind, flags, rest):

@@ -3,12 +3,12 @@
 
 import collections
 import os
-import select
 import struct
 
 from attached import Netlinked
 from ktap import TIMEOUT, equal
 from mqtt import publish
+from nl import Descriptor
 
 RETAIN, FILTER, SHARES = 1, 2, 4
 UPGRADE = 4  # of the flags of a subscription
@@ -31,35 +31,15 @@ def decode(data):
                   data[payload:end], flags, data[properties:payload])
 
 
-class Sink:
+class Sink(Descriptor):
     """A descriptor of the sink, and what was read from it."""
 
     def __init__(self, netlink, **values):
         # Connections of slow machines' tests outlive it.
-        self.descriptor = netlink.sink_open(
-            **{"orphan_timeout": 3600, **values})
-        os.set_blocking(self.descriptor, False)
+        super().__init__(netlink.sink_open(
+            **{"orphan_timeout": 3600, **values}))
         self.data = b""
         self.whole = collections.deque()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-
-    def close(self):
-        """Close the descriptor."""
-        if self.descriptor is not None:
-            os.close(self.descriptor)
-        self.descriptor = None
-
-    def readable(self, timeout=0):
-        """Does poll() say that there is something?"""
-        poll = select.poll()
-        poll.register(self.descriptor, select.POLLIN)
-        return [event for _, event in poll.poll(timeout * 1000)] == \
-            [select.POLLIN]
 
     def read(self, size=1 << 16):
         """Read once, waiting for something."""

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0
-"""Packets for many connections in one write() (struct kmqtt_outbox_record)."""
+"""Reading and sending for many connections at once (KMQTT_CMD_TRUNK_OPEN)."""
 
 import contextlib
 import ctypes
@@ -11,7 +11,7 @@ import threading
 
 from attached import Attached, Netlinked
 from ktap import cases, equal, main, test, wait_until
-from mqtt import acknowledge, connect, publish
+from mqtt import acknowledge, publish
 from sink import Sink
 from trunk import ALIGN, ARRIVAL, LEAST, MAX, RECORD, Trunk, record
 
@@ -185,7 +185,7 @@ def adopted(module):
             equal(again.stream(one, 4), acknowledge(PUBACK, 12))
 
 
-@test("a reader waits until there is something, or a signal")
+@test("a reader waits until there is something")
 def waits(module):
     with attached(module, 1) as (trunk, (one,)):
         os.set_blocking(trunk.descriptor, True)

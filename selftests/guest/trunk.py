@@ -4,11 +4,10 @@
 import collections
 import contextlib
 import os
-import select
 import struct
 
 from ktap import TIMEOUT, equal
-from nl import LIMIT
+from nl import LIMIT, Descriptor
 
 ARRIVAL = struct.Struct("QII")
 RECORD = struct.Struct("II")
@@ -41,31 +40,11 @@ def decode(data):
     return out
 
 
-class Trunk:
+class Trunk(Descriptor):
     """A descriptor of the trunk."""
 
     def __init__(self, netlink):
-        self.descriptor = netlink.trunk_open()
-        os.set_blocking(self.descriptor, False)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-
-    def close(self):
-        """Close the descriptor."""
-        if self.descriptor is not None:
-            os.close(self.descriptor)
-        self.descriptor = None
-
-    def readable(self, timeout=0):
-        """Does poll() say that there is something?"""
-        poll = select.poll()
-        poll.register(self.descriptor, select.POLLIN)
-        return [event for _, event in poll.poll(timeout * 1000)] == \
-            [select.POLLIN]
+        super().__init__(netlink.trunk_open())
 
     def read(self, size=1 << 16):
         """Read once, waiting for something."""
