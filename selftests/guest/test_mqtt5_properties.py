@@ -6,7 +6,10 @@ answered with the right reason.
 KMQTT_SEED repeats; KMQTT_LONG=1 does more of it.
 """
 
+import contextlib
 import glob
+import pathlib
+import statistics
 
 from broker import any_broker
 from ktap import (FACTOR, LONG, Skip, cases, equal, main, note, seed, test,
@@ -251,45 +254,46 @@ def large_elsewhere(_):
         one.disconnect(0, many)
 
 
-def busy(broker):
-    """CPU time of the daemon and the module's threads, in ns."""
-    total = 0
+def threads():
+    """Where the kernel says what the daemon's and the module's threads used."""
     for path in glob.glob("/proc/[0-9]*/task/*/comm"):
-        try:
-            with open(path, encoding="ascii", errors="replace") as comm:
-                name = comm.read().strip()
-            if not name.startswith("kmqtt"):
-                continue
-            with open(path[:-4] + "schedstat", encoding="ascii") as stat:
-                total += int(stat.read().split()[0])
-        except FileNotFoundError:
-            pass
-    return total
+        with contextlib.suppress(FileNotFoundError), \
+             open(path, encoding="ascii", errors="replace") as comm:
+            if comm.read().startswith("kmqtt"):
+                yield pathlib.Path(path).with_name("schedstat")
+
+
+def busy(stats):
+    """CPU time of these threads, in ns."""
+    return sum(int(stat.read_text().split()[0]) for stat in stats)
 
 
 @cases([(f"the cost of 100 user properties at QoS {qos}, beside as many bytes"
          " of one property [CVE-2021-41039]", qos) for qos in (0, 1)])
 def cost(broker, qos):
-    """Time in the broker's threads; what other machines do is not in it."""
+    """Time in the broker's threads, of the usual message: in that of a few is
+    also what kept the guest's processor itself from running."""
     if not broker.nl:
         raise Skip("only of kmqtt")
     many = [(USER, (f"name {n:03}", "value")) for n in range(100)]
     one_of = [(USER, ("n", "v" * (len(listed(many)) - 6)))]
     equal(len(listed(many)), len(listed(one_of)))
     spent = {"one": [], "many": []}
+    stats = list(threads())
     with client() as one, client() as other:
         one.subscribe(("t", qos))
         for _ in range(5 if LONG else 3):
             for name, sent in ("one", one_of), ("many", many):
-                before = busy(broker)
                 for _ in range(100):
+                    before = busy(stats)
                     other.publish("t", b"m", qos, properties=sent)
                     one.message()
-                spent[name].append(busy(broker) - before)
-    least = {name: min(every) / 100000 for name, every in spent.items()}
-    note(f"QoS {qos}: {least['many']:.0f} us a message with 100 user"
-         f" properties, {least['one']:.0f} us with one of the same size")
-    assert least["many"] < 5 * least["one"], least
+                    spent[name].append(busy(stats) - before)
+    usual = {name: statistics.median(every) / 1000
+             for name, every in spent.items()}
+    note(f"QoS {qos}: {usual['many']:.0f} us a message with 100 user"
+         f" properties, {usual['one']:.0f} us with one of the same size")
+    assert usual["many"] < 5 * usual["one"], usual
 
 
 main(any_broker())
