@@ -944,7 +944,10 @@ void client_ended(struct client *client)
 		.done = conn_get_done,
 	};
 
-	if (may_dismiss(client))
+	/* Before it is active there is nothing that it could be told of, and CONNACK
+	 * may be under way, which goes on with a request of its own.
+	 */
+	if (may_dismiss(client) && client->state != CLIENT_GREETING)
 		client_request(client, &conn_get);
 	else
 		client_end(client, NULL);

@@ -312,11 +312,13 @@ def retained_walks(broker):
              f"{max(delays):.2f} s each")
         assert max(delays) < whole / 2, "it was worked on in one go"
         equal(set(answers[0].codes), {0})
-        one.ping()
+        # A PINGRESP may come before what is held for the client.
+        last = b"%d" % len(delays)
+        while not one.inbox or one.inbox[-1].payload != last:
+            one.inbox.append(one.packet())
         got = [int(message.payload) for message in one.inbox
                if message.topic == live]
         equal(got, sorted(got), "the order of what is retained")
-        equal(got[-1], len(delays), "the last value")
         equal(sorted(set(got)), list(range(got[0], got[-1] + 1)), "all values")
         for n in range(topics):
             other.send(publish(f"kept/{n}/x/y", b"", 1))
