@@ -195,9 +195,10 @@ enum { KMQTT_CREDIT = 256 * 1024 };
  *	message begun is whole; socket lock
  * @owned: the worker found the socket owned by the daemon; socket lock
  * @rx_stopped: nothing to do for the worker if data comes; socket lock
- * @rx_eof: FIN, or an end; recv() returns 0 after the queue; socket lock
+ * @rx_eof: FIN, or an end; recv() returns 0 after the queue; set by the worker
  * @adopted: its new daemon has not said yet from where on it reads: the trunk
  *	waits; socket lock
+ * @over_read: the trunk has said that nothing more comes; socket lock
  * @state: enum kmqtt_conn_state; atomic
  * @level: protocol level; 0 until conn-set
  * @flags: KMQTT_CONN_*; atomic
@@ -280,6 +281,7 @@ struct kmqtt_conn {
 	bool rx_stopped;
 	bool rx_eof;
 	bool adopted;
+	bool over_read;
 	u8 state;
 	u8 level;
 	u32 user_sent;

@@ -259,7 +259,7 @@ int kmqtt_nl_file_end(struct kmqtt_nl_file *answer, struct genl_info *info,
 
 	if (IS_ERR(file)) {
 		err = PTR_ERR(file);
-		if (err != -ENOMEM && err != -EBUSY)
+		if (err != -ENOMEM)
 			NL_SET_ERR_MSG(info->extack, "no file to be had");
 		put_unused_fd(answer->fd);
 		nlmsg_free(answer->reply);

@@ -28,15 +28,16 @@ int kmqtt_nl_sink_open_doit(struct sk_buff *skb, struct genl_info *info)
 			       kmqtt_nl_u32(attrs, KMQTT_A_SINK_ORPHAN_TIMEOUT,
 					    ORPHAN_TIMEOUT_DEFAULT),
 			       nla_get_flag(attrs[KMQTT_A_SINK_KEEP]));
-	if (file == ERR_PTR(-EBUSY))
-		NL_SET_ERR_MSG(info->extack,
-			       "sink is open already: there is a daemon");
 	if (!IS_ERR(file)) {
 		mutex_lock(&ns->lock);
 		kmqtt_ruleset_del_all(ns);
 		mutex_unlock(&ns->lock);
 	}
-	return kmqtt_nl_file_end(&answer, info, KMQTT_A_SINK_FD, file);
+	err = kmqtt_nl_file_end(&answer, info, KMQTT_A_SINK_FD, file);
+	if (err == -EBUSY)
+		NL_SET_ERR_MSG(info->extack,
+			       "sink is open already: there is a daemon");
+	return err;
 }
 
 int kmqtt_nl_sink_done_doit(struct sk_buff *skb, struct genl_info *info)

@@ -599,8 +599,12 @@ static u32 read_record(const struct sock *sk, struct kmqtt_conn *conn,
 	const u8 *from;
 
 	len = min(kmqtt_upq_next(&conn->upq, &from), most);
-	if (!len && !recv_over(sk, conn))
-		return 0;
+	if (!len) {
+		/* Who was read before set_eof() was through arrives again. */
+		if (conn->over_read || !recv_over(sk, conn))
+			return 0;
+		conn->over_read = true;
+	}
 	record->cookie = conn->cookie;
 	record->conn_id = conn->id;
 	record->len = len;
@@ -748,6 +752,7 @@ void kmqtt_sock_rewind(struct kmqtt_conn *conn)
 	lock_sock(sk);
 	kmqtt_upq_rewind(&conn->upq);
 	conn->adopted = true;
+	conn->over_read = false;
 	release_sock(sk);
 }
 

@@ -10,7 +10,7 @@ import socket
 import threading
 
 from attached import Attached, Netlinked
-from ktap import cases, equal, main, test, wait_until
+from ktap import cases, equal, main, test, times, wait_until
 from mqtt import acknowledge, publish
 from sink import Sink
 from trunk import ALIGN, ARRIVAL, LEAST, MAX, RECORD, Trunk, record
@@ -125,12 +125,23 @@ def ends(module):
         equal({arrival.conn for arrival in got}, {one.id})
         equal(b"".join(arrival.data for arrival in got), b"".join(packets))
         other.reset()
-        got = []
-        while not any(arrival.conn == other.id for arrival in got):
-            got += trunk.read()
-        # The other end may be said again.
-        equal({(arrival.conn, arrival.data) for arrival in got} -
-              {(one.id, b"")}, {(other.id, b"")})
+        equal([(a.conn, a.data) for a in trunk.read()], [(other.id, b"")])
+
+
+@test("it arrives once, though it is read while the worker ends the connection")
+def ends_once(module):
+    for _ in range(times(20)):
+        with attached(module, 50) as (trunk, clients):
+            for one in clients[1:]:
+                one.send(acknowledge(PUBACK, 1))
+                one.close()
+            ends = []
+            while len(set(ends)) < len(clients) - 1:
+                ends += [a.conn for a in trunk.read() if not a.data]
+            clients[0].reset()
+            while clients[0].id not in ends:
+                ends += [a.conn for a in trunk.read() if not a.data]
+            equal(sorted(ends), sorted(one.id for one in clients))
 
 
 @test("so does that of one which was told the last packet")

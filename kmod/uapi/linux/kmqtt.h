@@ -343,8 +343,8 @@ struct kmqtt_sink_record {
  * @cookie: the connection's
  * @conn_id: the connection
  * @len: bytes that follow, which recv() would give; 0: it would say that there
- *	will be none any more, which may be said again. Then zeros up to a multiple
- *	of KMQTT_TRUNK_ALIGN
+ *	will be none any more, which a daemon is told once. Then zeros up to a
+ *	multiple of KMQTT_TRUNK_ALIGN
  *
  * read() on the descriptor of trunk-open gives whole records of connections that
  * have something to be read, in the order in which they got it, and at most
