@@ -15,6 +15,7 @@
 #include "ns.h"
 #include "sock.h"
 #include "sub.h"
+#include "trunk.h"
 #include "worker.h"
 
 /* Packet time-outs that a packet may take in all, and a second for each KiB. */
@@ -47,6 +48,7 @@ static struct kmqtt_conn *conn_new(struct kmqtt_ns *ns, struct file *file,
 	conn->ring.room = KMQTT_RING_INLINE;
 	conn->drop.type = KMQTT_TICKET_DROP;
 	INIT_LIST_HEAD(&conn->sink_wait);
+	INIT_LIST_HEAD(&conn->arrived);
 	timer_setup(&conn->timer, conn_timer, 0);
 	return conn;
 }
@@ -162,6 +164,8 @@ void kmqtt_conn_last(struct kmqtt_conn *conn)
 	set_end(conn, KMQTT_END_DELETED);
 	/* What is begun is finished. */
 	kmqtt_conn_kick(conn, KMQTT_CONN_KICK_TX);
+	/* It may be over already, without the worker knowing. */
+	kmqtt_conn_kick(conn, KMQTT_CONN_KICK_RX);
 }
 
 /**
@@ -188,6 +192,7 @@ void kmqtt_conn_del(struct kmqtt_conn *conn, bool abort, enum kmqtt_end end)
 	release_sock(sock->sk);
 	xa_erase(&ns->conns, conn->id);
 	ns->nr_conns--;
+	kmqtt_trunk_leave(conn);
 	kmqtt_subs_detach(conn);
 	kmqtt_access_leave(conn);
 
@@ -228,9 +233,23 @@ static void set_eof(struct kmqtt_conn *conn)
 	WRITE_ONCE(conn->rx_eof, true);
 	conn->saved_state_change(conn->sk);
 	conn->saved_data_ready(conn->sk);
-	/* Nobody reads one that is forgotten. */
-	if (!conn->gone)
-		kmqtt_trunk_arrived(conn);
+	kmqtt_trunk_arrived(conn);
+}
+
+/**
+ * kmqtt_conn_over() - look whether a connection that has ended is over for TCP
+ * @conn: the connection
+ *
+ * One that the daemon ended (kmqtt_conn_last()) is read no more, but has come to
+ * its end only when nothing can be sent any more either. Its worker's.
+ */
+void kmqtt_conn_over(struct kmqtt_conn *conn)
+{
+	const struct sock *sk = conn->sk;
+
+	if (!conn->rx_eof && (READ_ONCE(sk->sk_err) ||
+			      inet_sk_state_load(sk) == TCP_CLOSE))
+		set_eof(conn);
 }
 
 /**

@@ -41,7 +41,6 @@ enum {
 	KMQTT_CONN_NO_SINK,	/* waits for room in the sink */
 	KMQTT_CONN_SHED,	/* must drop what waits for the socket */
 	KMQTT_CONN_EXPIRED,	/* messages were dropped, which is to be told */
-	KMQTT_CONN_ARRIVED,	/* in the trunk */
 };
 
 /**
@@ -199,11 +198,12 @@ enum { KMQTT_CREDIT = 256 * 1024 };
  * @adopted: its new daemon has not said yet from where on it reads: the trunk
  *	waits; socket lock
  * @over_read: the trunk has said that nothing more comes; socket lock
+ * @left: the trunk takes it no more; kmqtt_trunk.lock
  * @state: enum kmqtt_conn_state; atomic
  * @level: protocol level; 0 until conn-set
  * @flags: KMQTT_CONN_*; atomic
  * @ready: link in the worker's ready list
- * @arrived: link in the trunk
+ * @arrived: link in the trunk; kmqtt_trunk.lock
  * @refs: references
  * @credit: bytes of messages that workers have not taken; atomic
  * @sink_wait: link in kmqtt_sink.waiting; under the sink's lock
@@ -282,6 +282,7 @@ struct kmqtt_conn {
 	bool rx_eof;
 	bool adopted;
 	bool over_read;
+	bool left;
 	u8 state;
 	u8 level;
 	u32 user_sent;
@@ -293,7 +294,7 @@ struct kmqtt_conn {
 	/* For every receive. */
 	unsigned long flags;
 	struct llist_node ready;
-	struct llist_node arrived;
+	struct list_head arrived;
 	refcount_t refs;
 	atomic_t credit;
 	struct list_head sink_wait;
@@ -362,6 +363,7 @@ void kmqtt_conn_del_all(struct kmqtt_ns *ns, bool abort, enum kmqtt_end end);
 /* The worker. */
 void kmqtt_conn_end(struct kmqtt_worker *worker, struct kmqtt_conn *conn,
 		    enum kmqtt_end end);
+void kmqtt_conn_over(struct kmqtt_conn *conn);
 void kmqtt_conn_drop(struct kmqtt_worker *worker, struct kmqtt_conn *conn);
 void kmqtt_conn_timer(struct kmqtt_worker *worker, struct kmqtt_conn *conn);
 void kmqtt_conn_arm(struct kmqtt_conn *conn, u32 ms);

@@ -625,34 +625,42 @@ int kmqtt_nl_conn_get_dumpit(struct sk_buff *skb, struct netlink_callback *cb)
 	return skb->len;
 }
 
+/* A descriptor of a connection, for who reads all again that is not done; or an
+ * error.
+ */
+static int adopt_fd(struct kmqtt_ns *ns, struct genl_info *info, u32 id)
+{
+	struct kmqtt_conn *conn;
+	int fd = -ENOENT;
+
+	mutex_lock(&ns->lock);
+	conn = xa_load(&ns->conns, id);
+	if (conn)
+		fd = kmqtt_receive_fd(conn->file, O_CLOEXEC);
+	if (fd >= 0)
+		kmqtt_sock_rewind(conn);
+	mutex_unlock(&ns->lock);
+
+	if (!conn)
+		NL_SET_ERR_MSG(info->extack, "no such connection");
+	else if (fd < 0 && fd != -ENOMEM)
+		NL_SET_ERR_MSG(info->extack, "no descriptor to be had");
+	return fd;
+}
+
 /* Give the caller a descriptor of one connection. */
 static int adopt(struct kmqtt_ns *ns, struct genl_info *info, u32 id)
 {
-	struct kmqtt_conn *conn;
-	struct file *file = NULL;
 	struct sk_buff *reply;
 	int fd, err;
 	void *hdr;
 
-	mutex_lock(&ns->lock);
-	conn = xa_load(&ns->conns, id);
-	if (conn) {
-		file = get_file(conn->file);
-		kmqtt_sock_rewind(conn);
-	}
-	mutex_unlock(&ns->lock);
-	if (!file) {
-		NL_SET_ERR_MSG(info->extack, "no such connection");
-		return -ENOENT;
-	}
-
 	reply = kmqtt_nl_reply(info, 2 * nla_total_size(sizeof(u32)),
 			       KMQTT_CMD_CONN_ADOPT, &hdr);
-	fd = reply ? kmqtt_receive_fd(file, O_CLOEXEC) : -ENOMEM;
-	fput(file);
+	if (!reply)
+		return -ENOMEM;
+	fd = adopt_fd(ns, info, id);
 	if (fd < 0) {
-		if (fd != -ENOMEM)
-			NL_SET_ERR_MSG(info->extack, "no descriptor to be had");
 		nlmsg_free(reply);
 		return fd;
 	}

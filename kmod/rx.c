@@ -1110,8 +1110,10 @@ bool kmqtt_rx(struct kmqtt_worker *worker, struct kmqtt_conn *conn)
 		.most = U32_MAX,
 	};
 
-	if (kmqtt_conn_ended(conn))
+	if (kmqtt_conn_ended(conn)) {
+		kmqtt_conn_over(conn);
 		return false;
+	}
 	while (rx_turn(&batch))
 		;
 	if (batch.stop == RX_END)

@@ -95,9 +95,6 @@ static void kmqtt_state_change(struct sock *sk)
 	if (conn) {
 		state_change = conn->saved_state_change;
 		kmqtt_conn_kick(conn, KMQTT_CONN_KICK_RX);
-		/* The worker says no more of one that has ended. */
-		if (kmqtt_conn_ended(conn))
-			kmqtt_trunk_arrived(conn);
 	}
 	rcu_read_unlock();
 
@@ -143,20 +140,9 @@ static int wait_for(struct sock *sk, const struct kmqtt_conn *conn, long *timeo,
 	return err;
 }
 
-/* Nothing more comes: what TCP had when it ended has been read by the worker, or
- * will not be any more.
- */
-static bool recv_over(const struct sock *sk, const struct kmqtt_conn *conn)
-{
-	return READ_ONCE(conn->rx_eof) ||
-	       (kmqtt_conn_ended(conn) &&
-		(READ_ONCE(sk->sk_err) ||
-		 inet_sk_state_load(sk) == TCP_CLOSE));
-}
-
 static bool recv_ready(const struct sock *sk, const struct kmqtt_conn *conn)
 {
-	return READ_ONCE(conn->upq.bytes) || recv_over(sk, conn);
+	return READ_ONCE(conn->upq.bytes) || READ_ONCE(conn->rx_eof);
 }
 
 /* io_uring asks once more after each receive: mostly in vain. */
@@ -314,7 +300,7 @@ static __poll_t kmqtt_poll(struct file *file, struct socket *sock,
 	if (conn) {
 		/* What TCP has is not what recv() will see. */
 		mask &= ~(EPOLLIN | EPOLLRDNORM | EPOLLRDHUP | EPOLLPRI);
-		if (!recv_over(sk, conn))
+		if (!READ_ONCE(conn->rx_eof))
 			mask &= ~(EPOLLERR | EPOLLHUP);
 		if (recv_ready(sk, conn))
 			mask |= EPOLLIN | EPOLLRDNORM;
@@ -591,7 +577,7 @@ int kmqtt_sock_attach(struct kmqtt_conn *conn, struct netlink_ext_ack *extack)
 /* Fill in a record with up to @most bytes of what can be read. Return: bytes of the
  * record; 0: there is nothing.
  */
-static u32 read_record(const struct sock *sk, struct kmqtt_conn *conn,
+static u32 read_record(struct kmqtt_conn *conn,
 		       struct kmqtt_trunk_arrival *record, u32 most)
 {
 	u8 *data = (u8 *)(record + 1);
@@ -601,7 +587,7 @@ static u32 read_record(const struct sock *sk, struct kmqtt_conn *conn,
 	len = min(kmqtt_upq_next(&conn->upq, &from), most);
 	if (!len) {
 		/* Who was read before set_eof() was through arrives again. */
-		if (conn->over_read || !recv_over(sk, conn))
+		if (conn->over_read || !READ_ONCE(conn->rx_eof))
 			return 0;
 		conn->over_read = true;
 	}
@@ -620,23 +606,25 @@ static u32 read_record(const struct sock *sk, struct kmqtt_conn *conn,
 /**
  * kmqtt_sock_read() - read for the daemon, as a record of the trunk
  * @conn: the connection
- * @record: the record, with room for @most bytes behind it
- * @most: a multiple of KMQTT_TRUNK_ALIGN
+ * @to: where to
+ * @room: bytes there, KMQTT_TRUNK_LEAST or more, a multiple of KMQTT_TRUNK_ALIGN
  *
  * If there is more to come, the connection arrives again. Under kmqtt_ns.lock; may
  * sleep.
  *
  * Return: bytes of the record; 0: there is nothing to be read.
  */
-u32 kmqtt_sock_read(struct kmqtt_conn *conn, struct kmqtt_trunk_arrival *record,
-		    u32 most)
+u32 kmqtt_sock_read(struct kmqtt_conn *conn, void *to, u32 room)
 {
+	struct kmqtt_trunk_arrival *record = to;
 	struct sock *sk = conn->sk;
 	bool slow = lock_sock_fast(sk);
 	u32 size = 0;
 
 	if (!conn->adopted)
-		size = read_record(sk, conn, record, most);
+		size = read_record(conn, record,
+				   min_t(u32, room - sizeof(*record),
+					 KMQTT_TRUNK_MAX));
 	/* The end comes in a record of its own. */
 	if (size && record->len && recv_ready(sk, conn))
 		kmqtt_trunk_arrived(conn);

@@ -9,12 +9,10 @@
 #include <linux/types.h>
 
 struct kmqtt_conn;
-struct kmqtt_trunk_arrival;
 struct netlink_ext_ack;
 
 int kmqtt_sock_attach(struct kmqtt_conn *conn, struct netlink_ext_ack *extack);
-u32 kmqtt_sock_read(struct kmqtt_conn *conn, struct kmqtt_trunk_arrival *record,
-		    u32 most);
+u32 kmqtt_sock_read(struct kmqtt_conn *conn, void *to, u32 room);
 u32 kmqtt_sock_send(struct kmqtt_conn *conn, void *data, u32 len);
 bool kmqtt_sock_was_read(struct kmqtt_conn *conn, u64 done);
 void kmqtt_sock_done(struct kmqtt_conn *conn, u64 done);

@@ -43,55 +43,50 @@ enum { TRUNK_SCRATCH = 8192 };
 void kmqtt_trunk_arrived(struct kmqtt_conn *conn)
 {
 	struct kmqtt_trunk *trunk = &conn->ns->trunk;
+	bool first = false;
 
 	if (!READ_ONCE(trunk->users))
 		return;
-	/* Fully ordered: pairs with read_conn(). */
-	if (test_and_set_bit(KMQTT_CONN_ARRIVED, &conn->flags))
-		return;
-	kmqtt_conn_hold(conn);
-	if (llist_add(&conn->arrived, &trunk->arrived))
+	spin_lock_bh(&trunk->lock);
+	if (trunk->users && !conn->left && list_empty(&conn->arrived)) {
+		first = list_empty(&trunk->arrived);
+		list_add_tail(&conn->arrived, &trunk->arrived);
+	}
+	spin_unlock_bh(&trunk->lock);
+	if (first)
 		wake_up_interruptible_sync_poll(&trunk->wait,
 						EPOLLIN | EPOLLRDNORM);
 }
 
-static bool readable(struct kmqtt_trunk *trunk)
+void kmqtt_trunk_leave(struct kmqtt_conn *conn)
 {
-	return READ_ONCE(trunk->reading) || !llist_empty(&trunk->arrived);
+	struct kmqtt_trunk *trunk = &conn->ns->trunk;
+
+	spin_lock_bh(&trunk->lock);
+	conn->left = true;
+	list_del_init(&conn->arrived);
+	spin_unlock_bh(&trunk->lock);
 }
 
-/* The next connection to be read, with its reference; NULL: there is none. Under
- * @read_lock.
+static bool readable(const struct kmqtt_trunk *trunk)
+{
+	return !list_empty(&trunk->arrived);
+}
+
+/* Take off the first; it may arrive again from now on. Under kmqtt_ns.lock. Return:
+ * NULL if there is none.
  */
 static struct kmqtt_conn *next_conn(struct kmqtt_trunk *trunk)
 {
-	struct llist_node *node = trunk->reading;
+	struct kmqtt_conn *conn;
 
-	if (!node)
-		node = llist_reverse_order(llist_del_all(&trunk->arrived));
-	if (!node)
-		return NULL;
-	WRITE_ONCE(trunk->reading, node->next);
-	return llist_entry(node, struct kmqtt_conn, arrived);
-}
-
-/* Under kmqtt_ns.lock, so that the connection does not go, if it is there. Return:
- * bytes of the record; 0: there is none.
- */
-static u32 read_conn(struct kmqtt_ns *ns, struct kmqtt_conn *conn, u8 *to,
-		     u32 room)
-{
-	struct kmqtt_trunk_arrival *record = (void *)to;
-	u32 most = min_t(u32, room - sizeof(*record), KMQTT_TRUNK_MAX);
-
-	/* After what next_conn() has read: from now on it may arrive again. */
-	clear_bit_unlock(KMQTT_CONN_ARRIVED, &conn->flags);
-	/* Before what is read of it. */
-	smp_mb__after_atomic();
-
-	if (xa_load(&ns->conns, conn->id) != conn)
-		return 0;
-	return kmqtt_sock_read(conn, record, most);
+	spin_lock_bh(&trunk->lock);
+	conn = list_first_entry_or_null(&trunk->arrived, struct kmqtt_conn,
+					arrived);
+	if (conn)
+		list_del_init(&conn->arrived);
+	spin_unlock_bh(&trunk->lock);
+	return conn;
 }
 
 /* Fill the scratch with records of @room bytes at the most. Under @read_lock.
@@ -108,8 +103,8 @@ static u32 read_some(struct kmqtt_ns *ns, u32 room)
 		conn = next_conn(trunk);
 		if (!conn)
 			break;
-		done += read_conn(ns, conn, trunk->scratch + done, room - done);
-		kmqtt_conn_put(conn);
+		done += kmqtt_sock_read(conn, trunk->scratch + done,
+					room - done);
 	}
 	mutex_unlock(&ns->lock);
 	return done;
@@ -126,7 +121,7 @@ static ssize_t trunk_read(struct kmqtt_ns *ns, struct iov_iter *to)
 		room = min_t(size_t, iov_iter_count(to), TRUNK_SCRATCH);
 		n = read_some(ns, round_down(room, KMQTT_TRUNK_ALIGN));
 		if (copy_to_iter(ns->trunk.scratch, n, to) != n)
-			return done ?: -EFAULT;
+			return -EFAULT;
 		done += n;
 		cond_resched();
 	} while (readable(&ns->trunk) &&
@@ -253,16 +248,12 @@ static ssize_t trunk_write_iter(struct kiocb *iocb, struct iov_iter *from)
 
 /* Beginning and end */
 
-/* Nobody reads any more: forget who has arrived. Under both locks. */
-static void forget(struct kmqtt_trunk *trunk)
+/* Descriptors that there are more, or less. Under kmqtt_ns.lock. */
+static void add_users(struct kmqtt_trunk *trunk, int nr)
 {
-	struct kmqtt_conn *conn;
-
-	while ((conn = next_conn(trunk))) {
-		clear_bit_unlock(KMQTT_CONN_ARRIVED, &conn->flags);
-		kmqtt_conn_put(conn);
-		cond_resched();
-	}
+	spin_lock_bh(&trunk->lock);
+	WRITE_ONCE(trunk->users, trunk->users + nr);
+	spin_unlock_bh(&trunk->lock);
 }
 
 static int trunk_release(struct inode *inode, struct file *file)
@@ -270,13 +261,12 @@ static int trunk_release(struct inode *inode, struct file *file)
 	struct kmqtt_ns *ns = file->private_data;
 	struct kmqtt_trunk *trunk = &ns->trunk;
 
-	mutex_lock(&trunk->read_lock);
 	mutex_lock(&ns->lock);
-	WRITE_ONCE(trunk->users, trunk->users - 1);
-	if (!trunk->users)
-		forget(trunk);
+	add_users(trunk, -1);
+	/* Nobody reads any more: forget who has arrived. */
+	while (!trunk->users && next_conn(trunk))
+		cond_resched();
 	mutex_unlock(&ns->lock);
-	mutex_unlock(&trunk->read_lock);
 	put_net(ns->net);
 	return 0;
 }
@@ -310,10 +300,12 @@ struct file *kmqtt_trunk_open(struct kmqtt_ns *ns)
 	get_net(ns->net);
 	stream_open(file_inode(file), file);
 
-	mutex_lock(&ns->lock);
+	mutex_lock(&ns->trunk.read_lock);
 	if (!ns->trunk.scratch)
 		swap(ns->trunk.scratch, scratch);
-	WRITE_ONCE(ns->trunk.users, ns->trunk.users + 1);
+	mutex_unlock(&ns->trunk.read_lock);
+	mutex_lock(&ns->lock);
+	add_users(&ns->trunk, 1);
 	mutex_unlock(&ns->lock);
 	kfree(scratch);
 	return file;
@@ -321,17 +313,14 @@ struct file *kmqtt_trunk_open(struct kmqtt_ns *ns)
 
 void kmqtt_trunk_init(struct kmqtt_trunk *trunk)
 {
-	init_llist_head(&trunk->arrived);
+	INIT_LIST_HEAD(&trunk->arrived);
+	spin_lock_init(&trunk->lock);
 	init_waitqueue_head(&trunk->wait);
 	mutex_init(&trunk->read_lock);
 }
 
-/* Who was adding when the last file was closed may have been late. */
 void kmqtt_trunk_exit(struct kmqtt_trunk *trunk)
 {
-	mutex_lock(&trunk->read_lock);
-	forget(trunk);
-	mutex_unlock(&trunk->read_lock);
 	kfree(trunk->scratch);
 	mutex_destroy(&trunk->read_lock);
 }

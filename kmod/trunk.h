@@ -7,8 +7,9 @@
 #ifndef _KMQTT_TRUNK_H_
 #define _KMQTT_TRUNK_H_
 
-#include <linux/llist.h>
+#include <linux/list.h>
 #include <linux/mutex.h>
+#include <linux/spinlock.h>
 #include <linux/types.h>
 #include <linux/wait.h>
 
@@ -18,25 +19,29 @@ struct kmqtt_ns;
 
 /**
  * struct kmqtt_trunk - a namespace's trunk
- * @arrived: connections that have something to be read, each with a reference;
- *	anybody adds
- * @reading: those taken from there, the oldest first; under @read_lock
- * @scratch: records being read; likewise. NULL before the first trunk-open
+ * @arrived: connections of the namespace that have something to be read, the first
+ *	first; @lock. They are taken off under kmqtt_ns.lock as well, which keeps
+ *	them.
+ * @lock: taken inside the sockets' spinlocks
+ * @users: descriptors; kmqtt_ns.lock and @lock. Without, nothing is added.
  * @wait: who waits for one
  * @read_lock: one reader at a time; taken before kmqtt_ns.lock
- * @users: descriptors; kmqtt_ns.lock. Without, nothing is added.
+ * @scratch: records being read; @read_lock. NULL before the first trunk-open
  */
 struct kmqtt_trunk {
-	struct llist_head arrived;
-	struct llist_node *reading;
-	u8 *scratch;
+	struct list_head arrived;
+	spinlock_t lock; /* of the list */
+	u32 users;
 	wait_queue_head_t wait;
 	struct mutex read_lock; /* one reader at a time */
-	u32 users;
+	u8 *scratch;
 };
 
 /* Any context: a connection has something to be read, or has come to its end. */
 void kmqtt_trunk_arrived(struct kmqtt_conn *conn);
+
+/* Under kmqtt_ns.lock: it is forgotten; nothing is read of it any more. */
+void kmqtt_trunk_leave(struct kmqtt_conn *conn);
 
 /* Process context, may sleep. */
 struct file *kmqtt_trunk_open(struct kmqtt_ns *ns);

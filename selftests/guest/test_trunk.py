@@ -5,6 +5,7 @@
 import contextlib
 import ctypes
 import errno
+import mmap
 import os
 import socket
 import threading
@@ -152,17 +153,30 @@ def ends_at_last(module):
         equal([(a.conn, a.data) for a in trunk.read()], [(one.id, b"")])
 
 
+@test("and of those that were reset before the worker was told")
+def ends_before_last(module):
+    for _ in range(times(5)):
+        with attached(module, 50) as (trunk, clients):
+            for one in clients:
+                one.reset()
+                with contextlib.suppress(OSError):  # the worker was faster
+                    module.nl.conn_set(one.id, last=True)
+            ends = []
+            while len(ends) < len(clients):
+                ends += [(a.conn, a.data) for a in trunk.read()]
+            equal(sorted(ends), sorted((one.id, b"") for one in clients))
+
+
 @test("one that was forgotten does not arrive")
 def forgotten(module):
     with attached(module, 2) as (trunk, (one, other)):
         one.send(publish("a", b"", 2, 1))
         assert trunk.readable(30)
         module.nl.conn_del(one.id)
+        # Or who does not read would be kept all that was.
+        assert not trunk.readable(0), "it is there"
         other.send(acknowledge(PUBACK, 1))
-        got = []
-        while not any(a.conn == other.id for a in got):
-            got += trunk.read()
-        equal([a.conn for a in got], [other.id])
+        equal([a.conn for a in trunk.read()], [other.id])
 
 
 @test("recv() and the trunk read the same bytes once")
@@ -232,6 +246,30 @@ def reads_nowhere(module):
         os.close(module.nl.adopt(one.id)[one.id])
         module.nl.conn_set(one.id, done=one.done)
         equal(trunk.stream(one, 4), acknowledge(PUBACK, 1))
+
+
+@test("memory that is there in part only")
+def reads_partly(module):
+    room = mmap.mmap(-1, 16384)
+    with attached(module, 4) as (trunk, clients):
+        packet = publish("a", bytes(MAX - 10), 2, 1)
+        for one in clients:
+            one.send(packet)
+            wait_until(lambda one=one: one.record()["rx_bytes"] >=
+                       one.done + len(packet), "received")
+        libc = ctypes.CDLL(None, use_errno=True)
+        start = ctypes.addressof(ctypes.c_char.from_buffer(room))
+        equal(libc.mprotect(ctypes.c_void_p(start + 8192), 8192, 0), 0)
+        equal(libc.read(trunk.descriptor, ctypes.c_void_p(start), 16384), -1)
+        equal(ctypes.get_errno(), errno.EFAULT)
+        for one in clients:
+            os.close(module.nl.adopt(one.id)[one.id])
+            module.nl.conn_set(one.id, done=one.done)
+        got = {one.id: b"" for one in clients}
+        while any(len(data) < len(packet) for data in got.values()):
+            for arrival in trunk.read():
+                got[arrival.conn] += arrival.data
+        equal(got, {one.id: packet for one in clients})
 
 
 @test("each gets its own, in order; what TCP has taken is counted")
