@@ -29,7 +29,14 @@ bool adopt_under_way(void)
 /* Where the daemon before was. */
 static void go_on(struct client *client)
 {
-	if (!client->session) {
+	if (client->dismissed) {
+		/* Nothing follows DISCONNECT [MQTT-3.14.4-1]. */
+		client_part(client, NULL);
+		if (buffer_used(&client->sent))
+			client_send_rest(client);
+		else
+			client_end(client, NULL);
+	} else if (!client->session) {
 		client->state = CLIENT_CONNECTING;
 		client_pump(client);
 	} else if (client->kernel_state == KMQTT_CONN_WAITING) {
@@ -82,7 +89,8 @@ static void done_done(struct kmod_request *request,
 		return;
 	}
 	/* It has all its subscriptions, but they are marked differently now. */
-	if (client->session && client->kernel_state != KMQTT_CONN_WAITING &&
+	if (client->session && !client->dismissed &&
+	    client->kernel_state != KMQTT_CONN_WAITING &&
 	    sink_was_upgraded() != client_config->upgrade_qos)
 		subscribe_restore(client, go_on);
 	else
@@ -113,17 +121,41 @@ static void build_rules(struct kmod_request *request, struct nlmsghdr *message,
 	acl_put_anew(message, client->session);
 }
 
-/* Of one that has ended there is still something to be read, at the most. */
+static void set_rules(struct client *client);
+
 static void rules_done(struct kmod_request *request,
 		       const struct kmod_reply *reply)
 {
 	struct client *client = client_of_request(request);
 
-	(void)reply;
-	if (client_answered(client))
-		settle_done(client);
-	else
+	if (!client_answered(client)) {
 		under_way--;
+		return;
+	}
+	if (reply->err == -ENOBUFS || reply->err == -ENOMEM) {
+		set_rules(client);
+		return;
+	}
+	/* Of one that has ended there is still something to be read, at the most. */
+	if (!reply->err || reply->err == -ENOTCONN) {
+		settle_done(client);
+		return;
+	}
+	under_way--;
+	client_end(client, NULL);
+}
+
+/* Not those of the daemon before. */
+static void set_rules(struct client *client)
+{
+	static const struct kmod_command rules = {
+		.cmd = KMQTT_CMD_CONN_SET,
+		.flags = NLM_F_ACK,
+		.build = build_rules,
+		.done = rules_done,
+	};
+
+	client_request(client, &rules);
 }
 
 /*
@@ -150,12 +182,6 @@ static bool identify(struct client *client)
 static void conn_adopt_done(struct kmod_request *request,
 			    const struct kmod_reply *reply)
 {
-	static const struct kmod_command rules = {
-		.cmd = KMQTT_CMD_CONN_SET,
-		.flags = NLM_F_ACK,
-		.build = build_rules,
-		.done = rules_done,
-	};
 	struct client *client = client_of_request(request);
 
 	if (!reply->err) {
@@ -184,7 +210,7 @@ static void conn_adopt_done(struct kmod_request *request,
 	client->judged = client->session;
 	under_way++;
 	if (client->session)
-		client_request(client, &rules);
+		set_rules(client);
 	else
 		settle_done(client);
 }
@@ -343,6 +369,8 @@ bool adopt(const struct kmod_reply *record)
 		inherit(client, former, &progress);
 	client->told = done;
 	client->kernel_state = kmod_u8(record, KMQTT_A_CONN_STATE);
+	client->dismissed = kmod_u8(record, KMQTT_A_CONN_END) ==
+			    KMQTT_END_DELETED;
 	if (client->hold)
 		client->hold->from = client->handled;
 	set_peer(client, record->attr[KMQTT_A_CONN_REMOTE]);

@@ -16,6 +16,7 @@
 #include "inject.h"
 #include "journal.h"
 #include "login.h"
+#include "memory.h"
 #include "packet.h"
 #include "session.h"
 #include "sink.h"
@@ -35,6 +36,10 @@
  */
 #define TELL_MOST	16384
 #define TELL_HALF	32768
+/* Bytes that the kernel keeps which are not done (KMQTT_A_CONN_USER_BYTES). */
+#define USER_BYTES	65536
+/* Bytes of half packets that go on coming even if memory_limit is exceeded. */
+#define HALVES		(4 << 20)
 
 const struct config *client_config;
 
@@ -48,6 +53,8 @@ static struct table by_conn_id;
 static struct table by_cookie;
 static u32 count;
 static u64 next_cookie;
+/* Of half packets: bytes, and those that memory_tick() has seen. */
+static u64 halves, halves_counted;
 static bool adopting;
 static bool quiescing;
 
@@ -194,6 +201,14 @@ static void forget_waits(struct client *client)
 	client->is_paused = false;
 }
 
+/* So much is here of a packet that the kernel has no room for. */
+static void count_half(struct client *client, u32 bytes)
+{
+	halves += bytes;
+	halves -= client->half;
+	client->half = bytes;
+}
+
 static void client_free(struct client *client)
 {
 	if (client->fd >= 0)
@@ -204,6 +219,7 @@ static void client_free(struct client *client)
 	hold_free(client);
 	free(client->username);
 	user_put(client->user);
+	count_half(client, 0);
 	buffer_free(&client->in);
 	buffer_free(&client->out);
 	buffer_free(&client->sent);
@@ -472,8 +488,8 @@ void client_review(void)
 
 	for (client = TAILQ_FIRST(&clients); client; client = next) {
 		next = TAILQ_NEXT(client, link);
-		reason = client->session ? connect_review(client) :
-					   REASON_SUCCESS;
+		reason = client->session && !client_is_leaving(client) ?
+			 connect_review(client) : REASON_SUCCESS;
 		if (reason)
 			client_fail(client, reason, NULL);
 	}
@@ -692,9 +708,17 @@ static void tell(struct client *client, size_t least)
 static void tell_half(struct client *client)
 {
 	size_t in = buffer_used(&client->in);
+	u64 more;
 
-	if (in >= TELL_HALF && may_handle(client) &&
-	    client->handled + in >= client->told + TELL_HALF)
+	if (in < TELL_HALF || !may_handle(client) ||
+	    client->handled + in < client->told + TELL_HALF ||
+	    client->handled + dispatch_size(client) <= client->told + USER_BYTES)
+		return;
+	count_half(client, in);
+	more = halves > halves_counted ? halves - halves_counted : 0;
+	if (halves - client->half > HALVES && memory_is_short_of(more))
+		client_fail(client, REASON_QUOTA, NULL);
+	else
 		tell_done(client, client->handled + in);
 }
 
@@ -777,6 +801,12 @@ u8 *client_reserve(struct client *client, size_t len)
 	return to;
 }
 
+bool client_is_sending(const struct client *client)
+{
+	return !client->broken &&
+	       (client->sending || buffer_used(&client->out));
+}
+
 bool client_writable(const struct client *client)
 {
 	return client->state == CLIENT_ACTIVE && !quiescing &&
@@ -816,12 +846,18 @@ bool client_publish(struct client *client, const struct message *message,
 }
 
 /*
- * What came before the end may be a DISCONNECT, once the module has read it. It
- * says when that is all; a client that has not heard CONNACK cannot have more.
+ * What came before the end may be a DISCONNECT, once the module has read it, also
+ * of a client that does not wait for CONNACK (section 3.1.4). It says when that is
+ * all.
  */
 static void break_off(struct client *client)
 {
 	flush(client);	/* it has nowhere to go */
+	if (client->state == CLIENT_GREETING) {
+		shutdown(client->fd, SHUT_RD);
+		connect_activate(client);
+		return;
+	}
 	if (client->state == CLIENT_ACTIVE)
 		shutdown(client->fd, SHUT_RD);
 	else
@@ -895,6 +931,8 @@ void client_consume(struct client *client, size_t len)
 {
 	buffer_consume(&client->in, len);
 	client->handled += len;
+	if (client->half)
+		count_half(client, 0);
 }
 
 /* Receiving */
@@ -962,6 +1000,8 @@ void client_pump(struct client *client)
 		return;
 	tell(client, TELL_MOST);
 	tell_half(client);
+	if (client_is_leaving(client))
+		return;
 	/* Then there may be more behind it, a DISCONNECT for one. */
 	if (client->eof && !busy(client))
 		client_ended(client);
@@ -1154,6 +1194,7 @@ void client_tick(void)
 	 */
 	TAILQ_FOREACH(client, &clients, link)
 		tell(client, 1);
+	halves_counted = halves;
 }
 
 /* Events */
@@ -1252,6 +1293,14 @@ void client_quiesce(bool on)
 	}
 }
 
+/* The kernel has forgotten what nobody could go on with. */
+static bool is_owing(const struct client *client)
+{
+	return !client_is_leaving(client) &&
+	       (client->told > answered(client) ||
+		(client->told && !client->now.sent));
+}
+
 bool client_quiet(void)
 {
 	const struct client *client;
@@ -1259,16 +1308,17 @@ bool client_quiet(void)
 	TAILQ_FOREACH(client, &clients, link)
 		if (client->sending || buffer_used(&client->out) ||
 		    client->requesting || subscribe_is_walking(client) ||
-		    has_head(client))
+		    is_owing(client))
 			return false;
 	return true;
 }
 
-/* And what was before that packet cannot be told from it. */
+/* Not even with the beginning of the packet that is here in part. */
 static bool is_stuck(const struct client *client)
 {
-	return has_head(client) &&
-	       (!client->session || answered(client) != client->handled);
+	return is_owing(client) &&
+	       (!client->session || !client->now.sent ||
+		answered(client) != client->handled);
 }
 
 bool client_can_bequeath(bool stuck)
@@ -1292,7 +1342,7 @@ static void journal_halves(const struct client *client)
 				client->now.sent - begun - more, 0, 0,
 				buffer_head(&client->sent), begun,
 				buffer_head(&client->out), more);
-	if (has_head(client) && !is_stuck(client))
+	if (is_owing(client) && !is_stuck(client))
 		journal_append2(JOURNAL_CONN_HEAD, client->cookie,
 				client->handled, 0, 0,
 				buffer_head(&client->in),

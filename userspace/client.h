@@ -40,8 +40,8 @@
  * @CLIENT_GREETING: CONNACK is being sent
  * @CLIENT_ACTIVATING: the kernel is asked to handle its messages (conn-set)
  * @CLIENT_ACTIVE: it is connected
- * @CLIENT_PARTING: the last packet is being sent: a CONNACK that refuses it, or
- *	a DISCONNECT
+ * @CLIENT_PARTING: the last packet is being sent: a CONNACK that refuses it, a
+ *	DISCONNECT, or the answer to what came before its own DISCONNECT
  * @CLIENT_ENDING: the kernel is asked to end it, or did, and what is under way
  *	must come to its end; then the client is freed
  */
@@ -118,6 +118,7 @@ struct hold {
  * @dropped_at: when it was last logged that messages to it were dropped,
  *	likewise
  * @kernel_state: enum kmqtt_conn_state when it was adopted
+ * @dismissed: the daemon before had told it DISCONNECT, or was about to
  * @keepalive: seconds
  * @receive_max: messages above QoS 0 that it takes at once, 1 to 65535
  * @max_send: bytes of the largest packet that it takes, at most KMQTT_PACKET_MAX
@@ -127,6 +128,7 @@ struct hold {
  * @will_delay: seconds
  * @unacknowledged: messages above QoS 0 that it has published on this connection
  *	and that have not been acknowledged
+ * @half: bytes of @in that the kernel was told to forget since, of a large packet
  * @level: protocol level, 0 before CONNECT
  * @clean: it asked for a clean session
  * @assigned: its identifier was made up
@@ -205,6 +207,7 @@ struct client {
 	u32 unacknowledged;
 	u32 ops;
 	u32 held_weight;
+	u32 half;
 	struct packet_allowance allowed;
 	u16 keepalive;
 	u16 username_len;
@@ -232,6 +235,7 @@ struct client {
 	bool sending : 1;
 	bool eof : 1;
 	bool kernel_ended : 1;
+	bool dismissed : 1;
 	bool deleted : 1;
 	bool has_predecessor : 1;
 	struct client *successor;
@@ -415,6 +419,9 @@ void client_send(struct client *client, const void *packet, size_t len);
  */
 u8 *client_reserve(struct client *client, size_t len);
 
+/* Whether something for it has not left, and can leave. */
+bool client_is_sending(const struct client *client);
+
 /* Whether messages may be sent to it now. */
 bool client_writable(const struct client *client);
 
@@ -559,6 +566,9 @@ void commit_done(void);
  * it is not here wholly, has to wait, or ends the client.
  */
 bool dispatch_next(struct client *client);
+
+/* Bytes of that packet, as far as what is here of it says. */
+size_t dispatch_size(const struct client *client);
 
 /* hold.c: messages held back while a new subscription gets what is retained. */
 

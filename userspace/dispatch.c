@@ -141,6 +141,7 @@ static bool heed(struct client *client, const u8 *data, size_t len,
 static void handle_disconnect(struct client *client, const u8 *data, size_t len)
 {
 	struct packet_disconnect disconnect = { .reason = REASON_SUCCESS };
+	const char *reason;
 
 	if (client->level == PACKET_LEVEL_5 && client->session &&
 	    !heed(client, data, len, &disconnect))
@@ -151,8 +152,13 @@ static void handle_disconnect(struct client *client, const u8 *data, size_t len)
 		journal_append(JOURNAL_CONN_DISCONNECTED, client->cookie, 0, 0,
 			       0);
 	}
-	client_end(client, reason_is_error(disconnect.reason) ?
-		   reason_text(disconnect.reason) : "");
+	reason = reason_is_error(disconnect.reason) ?
+		 reason_text(disconnect.reason) : "";
+	/* What was before it is answered first. */
+	if (client_is_sending(client))
+		client_part(client, reason);
+	else
+		client_end(client, reason);
 }
 
 /* True when @packet has been done with. */
@@ -189,6 +195,16 @@ static bool handle(struct client *client, const struct kmqtt_frame *frame,
 		handle_pingreq(client);
 		return true;
 	}
+}
+
+size_t dispatch_size(const struct client *client)
+{
+	struct kmqtt_frame frame = { 0 };
+	size_t header;
+
+	kmqtt_frame_feed(&frame, buffer_head(&client->in),
+			 buffer_used(&client->in), client->level, &header);
+	return kmqtt_frame_size(&frame);
 }
 
 bool dispatch_next(struct client *client)

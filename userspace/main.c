@@ -358,8 +358,9 @@ static void tick_done(struct ring_op *op, const struct ring_result *result)
 
 /*
  * What is ready to be sent leaves; before that, the journal has it, and the module
- * what it was asked before: a message above QoS 0 gets to those granted 0 before
- * its publisher hears that it was taken, and sends the next.
+ * what it was asked before: mostly a message above QoS 0 gets to those granted 0
+ * before its publisher hears that it was taken, and sends one of QoS 0. Nobody
+ * promises that order (section 4.6); of several in a turn, the module has the first.
  */
 static void leave(void)
 {

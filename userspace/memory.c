@@ -97,6 +97,11 @@ void memory_add(size_t bytes)
 	judge();
 }
 
+bool memory_is_short_of(u64 bytes)
+{
+	return limit() && heap + bytes > heap_max();
+}
+
 bool memory_over(void)
 {
 	return over;

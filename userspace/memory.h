@@ -22,6 +22,9 @@ void memory_tick(void);
 /* So many bytes more are in the heap than at the last tick. */
 void memory_add(size_t bytes);
 
+/* Whether so many bytes more than at the last tick would make it too large. */
+bool memory_is_short_of(u64 bytes);
+
 /*
  * The heap is too large: sessions and subscriptions are refused, and nothing
  * more is queued.

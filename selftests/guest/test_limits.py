@@ -412,6 +412,30 @@ def memory_queued(broker):
         wait_until(lets_in, "one let in again")
 
 
+@test("memory_limit: half packets do not exceed it either; the others go on")
+def memory_halves(broker):
+    broker.restart(f"{CONFIG}memory_limit {12 * MIB}\n")
+    half = publish("t", bytes(MIB), 2, 1)[:-1]
+    with contextlib.ExitStack() as stack, client() as one, client() as other:
+        one.subscribe("t")
+        ended = 0
+        for _ in range(30):
+            late = Client()
+            stack.callback(late.close)
+            late.send(connect())
+            try:
+                late.connected()
+                late.send(half)
+            except (AssertionError, Closed):
+                ended += 1
+            other.publish("t", b"!", 1)
+            equal(one.message(), ("t", b"!"))
+        broker.await_line("memory_limit is exceeded")
+        broker.await_line("quota exceeded")
+        assert ended > 10, ended
+    wait_until(lets_in, "one let in again")
+
+
 # Without descriptors
 
 FEW = 64

@@ -3,6 +3,8 @@
 """Listeners: IPv4, IPv6, mapped addresses, several."""
 
 import errno
+import pathlib
+import re
 import signal
 import socket
 
@@ -26,6 +28,12 @@ listener {PORT + 3}
 max_connections 2
 allow_anonymous true
 """
+
+
+def blocks(status, number):
+    """Whether a process does, by its status."""
+    mask = re.search(r"^SigBlk:\t(\w+)$", status.read_text(), re.MULTILINE)[1]
+    return int(mask, 16) >> number - 1 & 1
 
 
 @cases(ADDRESSES.items())
@@ -150,6 +158,27 @@ def not_started(broker):
     yield (f"{config}user nobody\npersistence true\n"
            f"persistence_location {location}/\n",
            "Unable to write a database")
+
+
+@test("SIGHUP while those are ended whose listener the next daemon has not")
+def reload_while_ending(broker):
+    broker.restart(CONFIG)
+    clients = [client(address=ADDRESSES["IPv6"]) for _ in range(200)]
+    config = CONFIG.replace(f"listener {PORT + 1} ::1\n", "")
+    broker.end()
+    broker.config = config
+    broker.daemon = broker.run_daemon(config)
+    status = pathlib.Path(f"/proc/{broker.daemon.pid}/status")
+    wait_until(lambda: blocks(status, signal.SIGHUP), "blocks SIGHUP")
+    broker.daemon.send_signal(signal.SIGHUP)
+    broker.await_ready()
+    for one in clients:
+        equal(one.ended(), [])
+    with client() as one, client() as other:
+        one.subscribe("a")
+        other.publish("a", b"m", 1)
+        equal(one.message(), ("a", b"m"))
+    broker.restart(CONFIG)
 
 
 @test("a handover to a daemon that could not start is refused, and changes nothing")

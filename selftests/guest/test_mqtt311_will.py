@@ -6,7 +6,7 @@ import socket
 
 from broker import CONFIG, any_broker, client
 from ktap import cases, equal, main, test
-from mqtt import Client, connect, disconnect, publish
+from mqtt import PUBACK, PUBREC, Client, connect, disconnect, publish
 
 
 def witness():
@@ -138,6 +138,29 @@ def before_reset(broker, how):
             if broker.nl:
                 broker.await_conns(1)
         one.quiet()
+
+
+@test("a DISCONNECT that does not wait for CONNACK counts before a reset, too"
+      " (3.1.4)")
+def before_connack(broker):
+    with witness() as one:
+        for _ in range(15):
+            dies = Client()
+            dies.send(connect("dies", will=("w/t", b"gone", 1, False)),
+                      disconnect)
+            dies.reset()
+            if broker.nl:
+                broker.await_conns(1)
+        one.quiet()
+
+
+@test("what came before a DISCONNECT is answered before it closes")
+def answered(_):
+    for _ in range(15):
+        with with_will() as one:
+            one.send(publish("t", b"", 2, 1), publish("t", b"", 4, 2),
+                     disconnect)
+            equal([packet.kind for packet in one.ended()], [PUBACK, PUBREC])
 
 
 @test("after a DISCONNECT it closes [MQTT-3.14.4-2] [MQTT-4.8.0-1]")

@@ -10,13 +10,14 @@ import time
 from broker import CONFIG, Broker
 from broker import client as client_311
 from ktap import cases, equal, main, test, times, wait_until
-from mqtt import PUBACK, PUBCOMP, PUBREC, PUBREL
+from mqtt import (DISCONNECT, PUBACK, PUBCOMP, PUBREC, PUBREL, SUBSCRIBE,
+                  packet)
 from mqtt5 import (ALIAS, KEEPALIVE, MALFORMED, MAX_PACKET, MESSAGE_EXPIRY,
                    PROTOCOL, RECEIVE_MAX, REQUEST_PROBLEM, SESSION_EXPIRY,
                    SUBSCRIPTION_ID, TAKEN_OVER, USER, WILL_DELAY, WITH_WILL,
                    Client, acknowledge, back, client, connect, disconnect,
                    lasting, listed, options, publish, subscribe)
-from nl import STATE
+from nl import END, STATE
 
 HOWS = [("kill -9", lambda broker: broker.replace()),
         ("handover", lambda broker: broker.hand_over())]
@@ -42,6 +43,26 @@ def qos_0(broker, how):
             equal(listed(p for p in whole.properties
                          if p[0] != SUBSCRIPTION_ID), listed(SENT))
             equal(old.message(), ("t", b"m"))
+
+
+@cases([(f"{name}: who was told DISCONNECT hears nothing else, and is gone"
+         " [MQTT-3.14.4-1]", how) for name, how in HOWS])
+def dismissed(broker, how):
+    with client("watcher") as watcher, client("other") as other:
+        watcher.subscribe("w")
+        one = client("dies", receive_buffer=4096, will=("w", b"gone", 0, False))
+        one.subscribe("t")
+        for _ in range(40):
+            other.publish("t", bytes(100000))
+        other.ping()
+        one.send(packet(SUBSCRIBE, 2, b"\0\1\0"))  # to nothing
+        wait_until(lambda: broker.record(one)["end"] == END["deleted"],
+                   "dismissed")
+        how(broker)
+        equal(watcher.message(), ("w", b"gone"))
+        kinds = [whole.kind for whole in one.ended()]
+        assert DISCONNECT not in kinds[:-1], kinds[-9:]
+        one.close()
 
 
 @cases([(f"{name}: what CONNECT said is known: Receive Maximum, Maximum Packet"

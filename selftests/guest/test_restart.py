@@ -604,6 +604,24 @@ def uploading(broker):
         upload.join()
 
 
+@test("handover while a large packet for the disk is on its way: it is answered")
+def uploading_to_disk(broker):
+    broker.restart(broker.persistent())
+    client("sleeps", clean=False).subscribe(("large", 1))
+    with client("watcher") as watcher, \
+            client("uploads", **will("w")) as one, broker.counted():
+        watcher.subscribe("w")
+        whole = publish("large", bytes(SIZE), 2, 1)
+        one.send(whole[:-20000])
+        wait_until(lambda: broker.record(one)["rx_bytes"] > SIZE - 30000,
+                   "nearly received")
+        with preparing(broker):
+            one.send(whole[-20000:])
+        one.acknowledged(PUBACK, 1)
+        watcher.quiet()
+    broker.restart(broker.own_config)
+
+
 @test("handover while retained messages are sent: what is behind the SUBSCRIBE"
       " happens once")
 def behind_subscribe(broker):
