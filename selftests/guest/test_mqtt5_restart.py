@@ -65,6 +65,20 @@ def dismissed(broker, how):
         one.close()
 
 
+@test("killed after it told the module that a client goes, and not the client")
+def half_dismissed(broker):
+    with client("watcher") as watcher:
+        watcher.subscribe("w")
+        one = client("dies", will=("w", b"gone", 0, False))
+        number = broker.record(one)["id"]
+        broker.end()
+        broker.nl.conn_set(number, last=True)
+        broker.start_daemon()
+        equal(watcher.message(), ("w", b"gone"))
+        equal(one.ended(), [])
+        one.close()
+
+
 @cases([(f"{name}: what CONNECT said is known: Receive Maximum, Maximum Packet"
          " Size, Request Problem Information [MQTT-3.3.4-9] [MQTT-3.1.2-24]"
          " [MQTT-3.1.2-29]", how) for name, how in HOWS])
