@@ -27,7 +27,10 @@
 #define OUT_MAX		65536
 /* Milliseconds between two lines about dropped messages of one client. */
 #define DROPPED_EVERY	10000
-/* Milliseconds that a client has to take its last packet. */
+/*
+ * Milliseconds that a client has to take its last packet, and to come to its end
+ * when its successor is there.
+ */
 #define PARTING_TIME	2000
 /* Milliseconds between two lines about connections that are not let in. */
 #define DENIED_EVERY	1000
@@ -954,12 +957,22 @@ static bool busy(const struct client *client)
 				     !commit_has_room(client))));
 }
 
+void client_cede(struct client *client)
+{
+	if (client->state < CLIENT_GREETING)
+		client_fail(client, REASON_TAKEN_OVER, NULL);
+	else if (!client_is_leaving(client))
+		shutdown(client->fd, SHUT_RD);
+}
+
 /* Why the kernel ended it, which the client is to hear before it is closed. */
 static void fail_for_end(struct client *client, enum kmqtt_end end)
 {
 	enum reason reason = reason_of_end(end);
 
-	if (reason)
+	if (client->successor)
+		client_fail(client, REASON_TAKEN_OVER, NULL);
+	else if (reason)
 		client_fail(client, reason, end_text(end));
 	else
 		client_end(client, NULL);
@@ -985,7 +998,9 @@ void client_ended(struct client *client)
 	/* Before it is active there is nothing that it could be told of, and CONNACK
 	 * may be under way, which goes on with a request of its own.
 	 */
-	if (may_dismiss(client) && client->state != CLIENT_GREETING)
+	if (client->successor)
+		client_fail(client, REASON_TAKEN_OVER, NULL);
+	else if (may_dismiss(client) && client->state != CLIENT_GREETING)
 		client_request(client, &conn_get);
 	else
 		client_end(client, NULL);
@@ -1181,8 +1196,8 @@ void client_accept(struct listener *listener, int fd)
 void client_tick(void)
 {
 	u32 timeout = client_config->connect_timeout * 1000;
+	struct client *client, *next;
 	u32 now = milliseconds();
-	struct client *client;
 
 	while ((client = TAILQ_FIRST(&greetings)) &&
 	       now - client->since >= timeout)
@@ -1190,10 +1205,15 @@ void client_tick(void)
 	while ((client = TAILQ_FIRST(&parting)) &&
 	       now - client->since >= PARTING_TIME)
 		client_end(client, client->reason);
-	/* What is little is told late, but not never: it is the kernel's memory.
-	 */
-	TAILQ_FOREACH(client, &clients, link)
+	for (client = TAILQ_FIRST(&clients); client; client = next) {
+		next = TAILQ_NEXT(client, link);
+		/* Little is told late, but not never: it is the kernel's memory. */
 		tell(client, 1);
+		/* It has not come to its end, for what it sends, or does not take. */
+		if (client->successor &&
+		    now - client->successor->since >= PARTING_TIME)
+			client_fail(client, REASON_TAKEN_OVER, NULL);
+	}
 	halves_counted = halves;
 }
 

@@ -373,6 +373,13 @@ void client_end(struct client *client, const char *reason);
 void client_fail(struct client *client, enum reason reason, const char *text);
 
 /*
+ * Its identifier is its successor's now. If it was let in, what it has sent before
+ * that is handled first: DISCONNECT, if it was that, means that there is no will.
+ * The module, told to receive no more, says when that is all.
+ */
+void client_cede(struct client *client);
+
+/*
  * The kernel has ended it, or there is nothing more to come: tells the client
  * why, likewise. Only while it is not @requesting.
  */

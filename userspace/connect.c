@@ -253,7 +253,7 @@ static void take_over(struct client *client, struct client *former)
 	client->state = CLIENT_TAKEOVER;
 	client->has_predecessor = true;
 	former->successor = client;
-	client_fail(former, REASON_TAKEN_OVER, NULL);
+	client_cede(former);
 }
 
 static int take_username(struct client *client,

@@ -6,7 +6,8 @@ import socket
 
 from broker import CONFIG, any_broker, client
 from ktap import cases, equal, main, test
-from mqtt import PUBACK, PUBREC, Client, connect, disconnect, publish
+from mqtt import (PUBACK, PUBREC, Client, connect, disconnect, publish,
+                  subscribe)
 
 
 def witness():
@@ -151,6 +152,22 @@ def before_connack(broker):
             dies.reset()
             if broker.nl:
                 broker.await_conns(1)
+        one.quiet()
+
+
+@cases([(f"a DISCONNECT counts, however soon the client is back: behind {what}",
+         packets) for what, packets in (
+             ("nothing", []),
+             ("a SUBSCRIBE", [subscribe(1, "r/#")]),
+             ("QoS 0", [publish("t", bytes(100))] * 400),
+             ("QoS 1", [publish("t", bytes(1000), 2, n)
+                        for n in range(1, 40)]))])
+def back_at_once(_, packets):
+    with witness() as one:
+        for _ in range(40):
+            with with_will() as dies:
+                dies.send(*packets, disconnect)
+            client("dies").disconnect()
         one.quiet()
 
 
