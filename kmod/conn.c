@@ -161,6 +161,7 @@ static bool set_end(struct kmqtt_conn *conn, enum kmqtt_end end)
 /* Deliver and read no more: the daemon has the last word. */
 void kmqtt_conn_last(struct kmqtt_conn *conn)
 {
+	conn->last = true;
 	set_end(conn, KMQTT_END_DELETED);
 	/* What is begun is finished. */
 	kmqtt_conn_kick(conn, KMQTT_CONN_KICK_TX);

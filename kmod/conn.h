@@ -244,6 +244,7 @@ enum { KMQTT_CREDIT = 256 * 1024 };
  * @event_seq: changes with each event; likewise
  * @events_read: conn-get has shown @events since the last event
  * @end: enum kmqtt_end; set once
+ * @last: it was ended by conn-set; kmqtt_ns.lock
  * @remote: the client's address; constant
  * @rx_packets: whole packets received; the worker's, as all that follow
  * @rx_publishes: those fanned out
@@ -339,6 +340,7 @@ struct kmqtt_conn {
 	u32 event_seq;
 	bool events_read;
 	u8 end;
+	bool last;
 	struct sockaddr_in6 remote;
 	u64 dropped[KMQTT_DROPS];
 	u64 denied_publishes;

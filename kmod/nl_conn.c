@@ -125,6 +125,7 @@ static int fill_conn(struct sk_buff *skb, struct kmqtt_conn *conn)
 	    nla_put_u32(skb, KMQTT_A_CONN_EVENTS, READ_ONCE(conn->events)) ||
 	    nla_put_u32(skb, KMQTT_A_CONN_EVENT_SEQ, event_seq) ||
 	    nla_put_u8(skb, KMQTT_A_CONN_END, READ_ONCE(conn->end)) ||
+	    (conn->last && nla_put_flag(skb, KMQTT_A_CONN_LAST)) ||
 	    nla_put_u32(skb, KMQTT_A_CONN_WORKER, conn->worker->index) ||
 	    nla_put(skb, KMQTT_A_CONN_REMOTE,
 		    conn->remote.sin6_family == AF_INET6 ?

@@ -824,7 +824,9 @@ static void rx_check(struct rx_batch *batch)
 		rx_end(batch, KMQTT_END_URGENT);
 	else if (batch->stop == RX_GO && (sk->sk_shutdown & RCV_SHUTDOWN) &&
 		 skb_queue_empty(&sk->sk_receive_queue))
-		rx_end(batch, KMQTT_END_CLOSED);
+		/* Without FIN, it was the daemon that shut it down. */
+		rx_end(batch, sk->sk_state == TCP_ESTABLISHED ?
+		       KMQTT_END_DELETED : KMQTT_END_CLOSED);
 }
 
 /* Read under the socket lock: parse and set aside, nothing else. */

@@ -369,8 +369,7 @@ bool adopt(const struct kmod_reply *record)
 		inherit(client, former, &progress);
 	client->told = done;
 	client->kernel_state = kmod_u8(record, KMQTT_A_CONN_STATE);
-	client->dismissed = kmod_u8(record, KMQTT_A_CONN_END) ==
-			    KMQTT_END_DELETED;
+	client->dismissed = record->attr[KMQTT_A_CONN_LAST];
 	if (client->hold)
 		client->hold->from = client->handled;
 	set_peer(client, record->attr[KMQTT_A_CONN_REMOTE]);

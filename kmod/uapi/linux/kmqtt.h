@@ -254,7 +254,8 @@ enum kmqtt_conn_state {
  * @KMQTT_END_TOPIC: a topic name that cannot be: empty, not UTF-8, U+0000,
  *	a wildcard, too many levels, or longer than the packet
  * @KMQTT_END_URGENT: TCP urgent data, which MQTT has no use for
- * @KMQTT_END_DELETED: conn-del
+ * @KMQTT_END_DELETED: conn-del, conn-set with last, or the daemon has called
+ *	shutdown(SHUT_RD), and there is nothing left to be read
  * @KMQTT_END_FLUSHED: flush
  * @KMQTT_END_ORPHANED: the daemon was gone for orphan-timeout
  * @KMQTT_END_TOPIC_ALIAS: MQTT 5: a topic alias of 0, or above max-topic-alias
@@ -464,7 +465,8 @@ struct kmqtt_trunk_record {
  *	interval had passed
  * @KMQTT_A_CONN_LAST: flag, what send() gives from now on is the last that the
  *	client gets, DISCONNECT (MQTT 5, section 3.14): the connection has ended,
- *	as deleted, and is not read; a message begun is finished first
+ *	as deleted, and is not read; a message begun is finished first. In a
+ *	record: so it was
  */
 enum kmqtt_a_conn {
 	KMQTT_A_CONN_UNSPEC,
