@@ -39,8 +39,6 @@
  */
 #define TELL_MOST	16384
 #define TELL_HALF	32768
-/* Bytes that the kernel keeps which are not done (KMQTT_A_CONN_USER_BYTES). */
-#define USER_BYTES	65536
 /* Bytes of half packets that go on coming even if memory_limit is exceeded. */
 #define HALVES		(4 << 20)
 
@@ -204,7 +202,7 @@ static void forget_waits(struct client *client)
 	client->is_paused = false;
 }
 
-/* So much is here of a packet that the kernel has no room for. */
+/* So much is here of a packet that the kernel forgets. */
 static void count_half(struct client *client, u32 bytes)
 {
 	halves += bytes;
@@ -714,8 +712,7 @@ static void tell_half(struct client *client)
 	u64 more;
 
 	if (in < TELL_HALF || !may_handle(client) ||
-	    client->handled + in < client->told + TELL_HALF ||
-	    client->handled + dispatch_size(client) <= client->told + USER_BYTES)
+	    client->handled + in < client->told + TELL_HALF)
 		return;
 	count_half(client, in);
 	more = halves > halves_counted ? halves - halves_counted : 0;

@@ -574,9 +574,6 @@ void commit_done(void);
  */
 bool dispatch_next(struct client *client);
 
-/* Bytes of that packet, as far as what is here of it says. */
-size_t dispatch_size(const struct client *client);
-
 /* hold.c: messages held back while a new subscription gets what is retained. */
 
 /*

@@ -197,16 +197,6 @@ static bool handle(struct client *client, const struct kmqtt_frame *frame,
 	}
 }
 
-size_t dispatch_size(const struct client *client)
-{
-	struct kmqtt_frame frame = { 0 };
-	size_t header;
-
-	kmqtt_frame_feed(&frame, buffer_head(&client->in),
-			 buffer_used(&client->in), client->level, &header);
-	return kmqtt_frame_size(&frame);
-}
-
 bool dispatch_next(struct client *client)
 {
 	const u8 *packet = buffer_head(&client->in);

@@ -827,6 +827,21 @@ static struct subscribing *make(bool subscribe,
 	return subscribing;
 }
 
+/* Whether one of its filters cannot be (section 4.7). */
+static bool has_malformed(const struct client *client)
+{
+	const struct subscribing *subscribing = client->subscribing;
+	struct filter filter = { .next = subscribing->at };
+	u32 i;
+
+	for (i = 0; i < subscribing->count; i++) {
+		read_filter(client, filter.next, &filter);
+		if (!is_valid(&filter))
+			return true;
+	}
+	return false;
+}
+
 /* Nothing that has to be durable is begun while the disk takes no writes. */
 static void refuse_all(struct client *client)
 {
@@ -866,6 +881,12 @@ bool subscribe_handle(struct client *client, bool subscribe, size_t header,
 	client->subscribing->client = client;
 	client->subscribing->header = header;
 	client->subscribing->size = size;
+	/* UNSUBACK says so in MQTT 5 alone (section 4.8). */
+	if (!subscribe && client->level != PACKET_LEVEL_5 &&
+	    has_malformed(client)) {
+		client_fail(client, REASON_MALFORMED, NULL);
+		return true;
+	}
 	if (subscribe && session_on_disk(client->session) && !store_healthy()) {
 		refuse_all(client);
 		return true;
