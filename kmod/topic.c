@@ -170,20 +170,25 @@ size_t kmqtt_topic_level(const u8 *s, size_t len, size_t off)
  *
  * As a name, and: '+' fills its level [MQTT-4.7.1-3], '#' fills the last one
  * [MQTT-4.7.1-2]; at most KMQTT_FILTER_MAX bytes.
+ *
+ * Return: 0; -E2BIG: more than that, or than KMQTT_LEVELS_MAX levels; -EINVAL:
+ *	MQTT knows no such filter.
  */
 int kmqtt_topic_filter_check(const u8 *s, size_t len)
 {
 	unsigned int levels = 0;
 	size_t off = 0;
 
-	if (!len || len > KMQTT_FILTER_MAX || kmqtt_utf8_check(s, len))
+	if (len > KMQTT_FILTER_MAX)
+		return -E2BIG;
+	if (!len || kmqtt_utf8_check(s, len))
 		return -EINVAL;
 
 	while (off <= len) {
 		size_t n = kmqtt_topic_level(s, len, off);
 
 		if (++levels > KMQTT_LEVELS_MAX)
-			return -EINVAL;
+			return -E2BIG;
 		if (memchr(s + off, '+', n) && n != 1)
 			return -EINVAL;
 		if (memchr(s + off, '#', n) && (n != 1 || off + n != len))

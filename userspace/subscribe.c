@@ -827,7 +827,7 @@ static struct subscribing *make(bool subscribe,
 	return subscribing;
 }
 
-/* Whether one of its filters cannot be (section 4.7). */
+/* Whether one of its filters is none (section 4.7). */
 static bool has_malformed(const struct client *client)
 {
 	const struct subscribing *subscribing = client->subscribing;
@@ -836,7 +836,8 @@ static bool has_malformed(const struct client *client)
 
 	for (i = 0; i < subscribing->count; i++) {
 		read_filter(client, filter.next, &filter);
-		if (!is_valid(&filter))
+		if (kmqtt_topic_filter_check(filter.as.topic.data,
+					     filter.as.topic.len) == -EINVAL)
 			return true;
 	}
 	return false;

@@ -119,23 +119,29 @@ def effective_cached(_):
             one.unsubscribe("+", "cached")
 
 
-BAD_FILTERS = [
+MALFORMED_FILTERS = [
     "", "#/a", "a/#/b", "a#", "a/#b", "a+", "+a", "a/+b", "a/b+/c", "##", "++",
-    "a/##", "/".join("l" * 201), "/" * 200, "/" * 65535, "x" * 65001,
+    "a/##",
 ]
+TOO_LARGE_FILTERS = ["/".join("l" * 201), "/" * 200, "/" * 65535, "x" * 65001]
 LARGE_FILTERS = ["/".join("l" * 200), "/" * 199, "x" * 65000]
 
 
 @cases([(f"a bad filter, {f[:12]!r} of {len(f)} bytes: 0x80 for it alone", f)
-        for f in BAD_FILTERS])
+        for f in MALFORMED_FILTERS + TOO_LARGE_FILTERS])
 def bad(_, topic_filter):
     with client() as one:
         equal(one.subscribe("before", topic_filter, "after", topic_filter),
               [0, REFUSED, 0, REFUSED])
         one.send(publish("before"), publish("after"))
         equal(one.messages(2), [("before", b""), ("after", b"")])
-        one.unsubscribe("before", topic_filter, "after")
-        one.ping()
+        # UNSUBACK cannot say what is wrong, so that closes (4.8).
+        if topic_filter in TOO_LARGE_FILTERS:
+            one.unsubscribe("before", topic_filter, "after")
+            one.ping()
+        else:
+            one.send(unsubscribe(7, "before", topic_filter, "after"))
+            equal(one.ended(), [])
 
 
 @test("filters as large as can be")
