@@ -300,11 +300,9 @@ struct file *kmqtt_trunk_open(struct kmqtt_ns *ns)
 	get_net(ns->net);
 	stream_open(file_inode(file), file);
 
-	mutex_lock(&ns->trunk.read_lock);
+	mutex_lock(&ns->lock);
 	if (!ns->trunk.scratch)
 		swap(ns->trunk.scratch, scratch);
-	mutex_unlock(&ns->trunk.read_lock);
-	mutex_lock(&ns->lock);
 	add_users(&ns->trunk, 1);
 	mutex_unlock(&ns->lock);
 	kfree(scratch);

@@ -26,7 +26,8 @@ struct kmqtt_ns;
  * @users: descriptors; kmqtt_ns.lock and @lock. Without, nothing is added.
  * @wait: who waits for one
  * @read_lock: one reader at a time; taken before kmqtt_ns.lock
- * @scratch: records being read; @read_lock. NULL before the first trunk-open
+ * @scratch: records being read; @read_lock. Made under kmqtt_ns.lock by the first
+ *	trunk-open
  */
 struct kmqtt_trunk {
 	struct list_head arrived;

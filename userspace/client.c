@@ -704,7 +704,7 @@ static void tell(struct client *client, size_t least)
 /*
  * Of a packet that the kernel has no room for beside what it keeps, it need not
  * keep the beginning: should the daemon die, that is half a packet. To be called
- * when that is the first one which is here.
+ * when that is the first one which is here. It ends if there is no memory for it.
  */
 static void tell_half(struct client *client)
 {
@@ -853,16 +853,14 @@ bool client_publish(struct client *client, const struct message *message,
 static void break_off(struct client *client)
 {
 	flush(client);	/* it has nowhere to go */
-	if (client->state == CLIENT_GREETING) {
-		shutdown(client->fd, SHUT_RD);
-		connect_activate(client);
-		return;
-	}
-	if (client->state == CLIENT_ACTIVE)
+	if (client->state == CLIENT_GREETING || client->state == CLIENT_ACTIVE)
 		shutdown(client->fd, SHUT_RD);
 	else
 		client->eof = true;
-	client_pump(client);
+	if (client->state == CLIENT_GREETING)
+		connect_activate(client);
+	else
+		client_pump(client);
 }
 
 void client_sent(struct client *client, bool whole)
@@ -962,7 +960,10 @@ void client_cede(struct client *client)
 		shutdown(client->fd, SHUT_RD);
 }
 
-/* Why the kernel ended it, which the client is to hear before it is closed. */
+/*
+ * Why the kernel ended it, or that it has a successor, which the client is to hear
+ * before it is closed.
+ */
 static void fail_for_end(struct client *client, enum kmqtt_end end)
 {
 	enum reason reason = reason_of_end(end);
@@ -995,12 +996,11 @@ void client_ended(struct client *client)
 	/* Before it is active there is nothing that it could be told of, and CONNACK
 	 * may be under way, which goes on with a request of its own.
 	 */
-	if (client->successor)
-		client_fail(client, REASON_TAKEN_OVER, NULL);
-	else if (may_dismiss(client) && client->state != CLIENT_GREETING)
+	if (!client->successor && may_dismiss(client) &&
+	    client->state != CLIENT_GREETING)
 		client_request(client, &conn_get);
 	else
-		client_end(client, NULL);
+		fail_for_end(client, KMQTT_END_NONE);
 }
 
 void client_pump(struct client *client)
