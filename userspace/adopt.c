@@ -267,6 +267,7 @@ static void inherit(struct client *client, struct former *former,
 	client->before = rest_follows(former) ? former->before : *progress;
 	client->now = *progress;
 	client->sent = former->rest.bytes;
+	half_inherit(client, &former->head);
 	client->in = former->head.bytes;
 	former->rest.bytes = (struct buffer){ 0 };
 	former->head.bytes = (struct buffer){ 0 };

@@ -39,8 +39,6 @@
  */
 #define TELL_MOST	16384
 #define TELL_HALF	32768
-/* Bytes of half packets that go on coming even if memory_limit is exceeded. */
-#define HALVES		(4 << 20)
 
 const struct config *client_config;
 
@@ -54,8 +52,6 @@ static struct table by_conn_id;
 static struct table by_cookie;
 static u32 count;
 static u64 next_cookie;
-/* Of half packets: bytes, and those that memory_tick() has seen. */
-static u64 halves, halves_counted;
 static bool adopting;
 static bool quiescing;
 
@@ -63,8 +59,7 @@ static void flush(struct client *client);
 static void silence(struct client *client);
 static bool bequeathing;
 
-/* For differences: it wraps. */
-static u32 milliseconds(void)
+u32 client_clock(void)
 {
 	struct timespec now;
 
@@ -202,14 +197,6 @@ static void forget_waits(struct client *client)
 	client->is_paused = false;
 }
 
-/* So much is here of a packet that the kernel forgets. */
-static void count_half(struct client *client, u32 bytes)
-{
-	halves += bytes;
-	halves -= client->half;
-	client->half = bytes;
-}
-
 static void client_free(struct client *client)
 {
 	if (client->fd >= 0)
@@ -220,7 +207,7 @@ static void client_free(struct client *client)
 	hold_free(client);
 	free(client->username);
 	user_put(client->user);
-	count_half(client, 0);
+	half_free(client);
 	buffer_free(&client->in);
 	buffer_free(&client->out);
 	buffer_free(&client->sent);
@@ -419,7 +406,7 @@ void client_part(struct client *client, const char *reason)
 	forget_login(client);
 	client->state = CLIENT_PARTING;
 	client->reason = reason;
-	client->since = milliseconds();
+	client->since = client_clock();
 	TAILQ_INSERT_TAIL(&parting, client, greeting);
 }
 
@@ -694,6 +681,7 @@ static void tell(struct client *client, size_t least)
 	if (client->state != CLIENT_ACTIVE &&
 	    client->state != CLIENT_CONNECTING)
 		return;
+	half_settle(client);
 	if (!client->sending && !buffer_used(&client->out) &&
 	    answered(client) != client->now.done)
 		note_progress(client, 0);
@@ -703,23 +691,23 @@ static void tell(struct client *client, size_t least)
 
 /*
  * Of a packet that the kernel has no room for beside what it keeps, it need not
- * keep the beginning: should the daemon die, that is half a packet. To be called
- * when that is the first one which is here. It ends if there is no memory for it.
+ * keep the beginning. To be called when that is the first one which is here. It
+ * ends if there is no memory for it.
  */
 static void tell_half(struct client *client)
 {
 	size_t in = buffer_used(&client->in);
-	u64 more;
 
 	if (in < TELL_HALF || !may_handle(client) ||
 	    client->handled + in < client->told + TELL_HALF)
 		return;
-	count_half(client, in);
-	more = halves > halves_counted ? halves - halves_counted : 0;
-	if (halves - client->half > HALVES && memory_is_short_of(more))
+	half_count(client);
+	if (half_is_too_much(client)) {
 		client_fail(client, REASON_QUOTA, NULL);
-	else
+	} else if (!half_waits(client)) {
+		half_keep(client);
 		tell_done(client, client->handled + in);
+	}
 }
 
 /* Sending */
@@ -930,7 +918,7 @@ void client_consume(struct client *client, size_t len)
 	buffer_consume(&client->in, len);
 	client->handled += len;
 	if (client->half)
-		count_half(client, 0);
+		half_forget(client);
 }
 
 /* Receiving */
@@ -1062,7 +1050,7 @@ static void build_conn_add(struct kmod_request *request,
 static bool may_complain(void)
 {
 	static u32 last;
-	u32 now = milliseconds();
+	u32 now = client_clock();
 
 	if (last && now - last < DENIED_EVERY)
 		return false;
@@ -1146,7 +1134,7 @@ struct client *client_new(u64 cookie)
 
 void client_list(struct client *client)
 {
-	client->since = milliseconds();
+	client->since = client_clock();
 	TAILQ_INSERT_TAIL(&clients, client, link);
 	TAILQ_INSERT_TAIL(&greetings, client, greeting);
 	count++;
@@ -1194,7 +1182,7 @@ void client_tick(void)
 {
 	u32 timeout = client_config->connect_timeout * 1000;
 	struct client *client, *next;
-	u32 now = milliseconds();
+	u32 now = client_clock();
 
 	while ((client = TAILQ_FIRST(&greetings)) &&
 	       now - client->since >= timeout)
@@ -1206,12 +1194,14 @@ void client_tick(void)
 		next = TAILQ_NEXT(client, link);
 		/* Little is told late, but not never: it is the kernel's memory. */
 		tell(client, 1);
+		if (client->half_since)
+			tell_half(client);
 		/* It has not come to its end, for what it sends, or does not take. */
 		if (client->successor &&
 		    now - client->successor->since >= PARTING_TIME)
 			client_fail(client, REASON_TAKEN_OVER, NULL);
 	}
-	halves_counted = halves;
+	half_tick();
 }
 
 /* Events */
@@ -1238,7 +1228,7 @@ static void log_dropped(struct client *client, u32 event_seq)
 		.event_seq = event_seq,
 	};
 	char name[CLIENT_NAME_SIZE];
-	u32 now = milliseconds();
+	u32 now = client_clock();
 
 	/* Not acknowledged, it does not wake us either. */
 	if (client->dropped_at && now - client->dropped_at < DROPPED_EVERY)
@@ -1333,7 +1323,7 @@ bool client_quiet(void)
 /* Not even with the beginning of the packet that is here in part. */
 static bool is_stuck(const struct client *client)
 {
-	return is_owing(client) &&
+	return is_owing(client) && !half_is_kept(client) &&
 	       (!client->session || !client->now.sent ||
 		answered(client) != client->handled);
 }
@@ -1359,15 +1349,14 @@ static void journal_halves(const struct client *client)
 				client->now.sent - begun - more, 0, 0,
 				buffer_head(&client->sent), begun,
 				buffer_head(&client->out), more);
-	if (is_owing(client) && !is_stuck(client))
+	if (is_owing(client) && !is_stuck(client) && !half_is_kept(client))
 		journal_append2(JOURNAL_CONN_HEAD, client->cookie,
 				client->handled, 0, 0,
 				buffer_head(&client->in),
 				client->told - client->handled, NULL, 0);
 }
 
-/* Whether another daemon will know of it. */
-static bool is_journaled(const struct client *client)
+bool client_is_journaled(const struct client *client)
 {
 	return client->session && client->session->client == client;
 }
@@ -1379,7 +1368,7 @@ void client_bequeath(void)
 
 	bequeathing = true;
 	TAILQ_FOREACH(client, &clients, link) {
-		if (!is_journaled(client))
+		if (!client_is_journaled(client))
 			continue;
 		more = buffer_used(&client->out);
 		if (more || answered(client) != client->now.done)
@@ -1436,9 +1425,12 @@ void client_rewrite(void)
 	const struct client *client;
 
 	TAILQ_FOREACH(client, &clients, link) {
-		if (!is_journaled(client))
+		if (!client_is_journaled(client))
 			continue;
 		client_journal(client);
+		if (client->head)
+			half_write(client->cookie, JOURNAL_CONN_HEAD,
+				   client->head);
 		commit_journal(client);
 		if (bequeathing)
 			journal_halves(client);

@@ -128,7 +128,8 @@ struct hold {
  * @will_delay: seconds
  * @unacknowledged: messages above QoS 0 that it has published on this connection
  *	and that have not been acknowledged
- * @half: bytes of @in that the kernel was told to forget since, of a large packet
+ * @half: bytes of @in, when that was a packet in part last (half.h)
+ * @half_since: since when it waits to be kept, milliseconds, or 0
  * @level: protocol level, 0 before CONNECT
  * @clean: it asked for a clean session
  * @assigned: its identifier was made up
@@ -174,6 +175,8 @@ struct hold {
  * @then: what goes on when it is
  * @held: acknowledgments that wait for the disk, in order
  * @held_weight: bytes of messages that they are about, and some for each
+ * @head: the beginning of a packet that the kernel has forgotten, and the journal
+ *	has, or NULL
  * @in: bytes received and not handled yet
  * @out: packets to be sent, whole ones
  * @sent: packets being sent
@@ -208,6 +211,7 @@ struct client {
 	u32 ops;
 	u32 held_weight;
 	u32 half;
+	u32 half_since;
 	struct packet_allowance allowed;
 	u16 keepalive;
 	u16 username_len;
@@ -256,6 +260,7 @@ struct client {
 	u64 awaited;
 	void (*then)(struct client *client);
 	struct late_acks held;
+	struct half *head;
 	struct buffer in;
 	struct buffer out;
 	struct buffer sent;
@@ -263,6 +268,12 @@ struct client {
 
 /* Bytes that client_name() needs. */
 #define CLIENT_NAME_SIZE LOG_ESCAPED(LOG_TEXT_MAX)
+
+/* Milliseconds, for differences: it wraps. */
+u32 client_clock(void);
+
+/* Whether another daemon will know of it. */
+bool client_is_journaled(const struct client *client);
 
 /* The settings that clients are treated by; they must stay. */
 void client_configure(const struct config *config);

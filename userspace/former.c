@@ -120,13 +120,6 @@ static int add(const struct journal_record *record)
 	return 0;
 }
 
-static int take_half(struct half *half, const struct journal_record *record)
-{
-	buffer_free(&half->bytes);
-	half->at = record->a;
-	return buffer_append(&half->bytes, record->bytes, record->len);
-}
-
 void former_session_ended(struct session *session)
 {
 	struct former *former;
@@ -157,9 +150,9 @@ int former_journaled(const struct journal_record *record)
 		forget_will(former);
 		break;
 	case JOURNAL_CONN_REST:
-		return take_half(&former->rest, record);
+		return half_journaled(&former->rest, record);
 	case JOURNAL_CONN_HEAD:
-		return take_half(&former->head, record);
+		return half_journaled(&former->head, record);
 	case JOURNAL_CONN_DEL:
 		if (store_reached(record->b))
 			former_free(former);
@@ -229,22 +222,13 @@ static void each(void (*function)(struct former *former))
 	}
 }
 
-static void write_half(u64 cookie, enum journal_type type,
-		       const struct half *half)
-{
-	if (buffer_used(&half->bytes))
-		journal_append2(type, cookie, half->at, 0, 0,
-				buffer_head(&half->bytes),
-				buffer_used(&half->bytes), NULL, 0);
-}
-
 static void write_one(struct former *former)
 {
 	if (!former->session && !former->half)
 		return;
 	former_write(former);
-	write_half(former->cookie, JOURNAL_CONN_REST, &former->rest);
-	write_half(former->cookie, JOURNAL_CONN_HEAD, &former->head);
+	half_write(former->cookie, JOURNAL_CONN_REST, &former->rest);
+	half_write(former->cookie, JOURNAL_CONN_HEAD, &former->head);
 	if (former->half)
 		journal_append(JOURNAL_CONN_DEL, former->cookie, 0, STORE_NEVER,
 			       0);

@@ -6,7 +6,7 @@
 #ifndef _KMQTTD_FORMER_H_
 #define _KMQTTD_FORMER_H_
 
-#include "buffer.h"
+#include "half.h"
 #include "journal.h"
 #include "message.h"
 #include "session.h"
@@ -22,16 +22,6 @@ struct progress {
 	u64 sent;
 	u64 done;
 	u64 seq;
-};
-
-/**
- * struct half - part of a stream
- * @at: where in it
- * @bytes: what is there
- */
-struct half {
-	u64 at;
-	struct buffer bytes;
 };
 
 /**

@@ -64,7 +64,7 @@
  *	bytes begin at byte @a of those to the client, and end with the last
  *	JOURNAL_CONN_SENT
  * @JOURNAL_CONN_HEAD: this is the beginning of a packet from it, which the kernel
- *	has forgotten: from byte @a on
+ *	has forgotten, or more of that: from byte @a on
  * @JOURNAL_CONN_DEL: it is no more, and its will, if any, published, or left to its
  *	session, if the store has reached mark @b
  * @JOURNAL_SINK: what the sink had up to record @a has been handled, if the store

@@ -78,6 +78,34 @@ def exactly_once(broker, clean):
                 pass
 
 
+@cases([("a large packet of a clean session", True),
+        ("a large packet of a session in the database", False)])
+def exactly_once_large(broker, clean):
+    """The module has forgotten the beginning of the packet."""
+    data = bytes(range(256)) * 4000
+    with client("disk", clean=False) as disk, client("memory") as memory, \
+            client("publisher", clean=clean) as other:
+        for one in disk, memory:
+            one.subscribe(("q", 2))
+        with broker.counted():
+            with broker.killed():
+                other.send(publish("q", data, 4, 9))
+                equal(memory.message(), ("q", data))
+                # The journal is written anew meanwhile.
+                memory.publish("other", data, 1)
+                broker.replace()
+                said(memory)
+            other.acknowledged(PUBREC, 9)
+            equal(disk.message(), ("q", data))
+        other.send(acknowledge(PUBREL, 9))
+        other.acknowledged(PUBCOMP, 9)
+        for one in disk, memory:
+            one.quiet()
+        for name in "disk", "publisher":
+            with client(name):
+                pass
+
+
 @test("published at QoS 0, and upgraded: once for each, and for one of a share")
 def upgraded(broker):
     broker.restart(f"{broker.config}upgrade_outgoing_qos true\n")

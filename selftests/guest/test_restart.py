@@ -29,6 +29,7 @@ ANSWER = packet(PINGRESP, 0)
 WINDOW = 40  # messages that the slowest has not got; fewer than a ring has
 DUP = 8
 SIZE = 1900000  # of a large payload
+READ = 32768  # bytes of a large packet, of which the module is told at once
 POLL = 7  # number of the system call, on x86-64
 
 
@@ -620,6 +621,75 @@ def uploading_to_disk(broker):
         one.acknowledged(PUBACK, 1)
         watcher.quiet()
     broker.restart(broker.own_config)
+
+
+def await_read(broker, one, count):
+    """Wait until the daemon has read all but the last of what the client sent."""
+    wait_until(lambda: broker.record(one)["done"] > count - READ, "read")
+
+
+@test("kill -9 in the middle of a large packet, time and again: it goes on coming,"
+      " and arrives once")
+def large(broker):
+    data = bytes(range(256)) * (SIZE // 256)
+    whole, step = publish("large", data, 4, 9), SIZE // 5
+    with client("watcher") as watcher, client("one") as one, \
+            client("uploads", **will("w")) as other, broker.counted():
+        watcher.subscribe("w")
+        one.subscribe(("large", 2))
+        other.ping()
+        count = broker.record(other)["done"]
+        for at in range(0, len(whole), step):
+            other.send(whole[at:at + step])
+            if at + step < len(whole):
+                await_read(broker, other, count + at + step)
+            broker.replace()
+            one.publish("other", bytes(SIZE // 10), 2)
+        other.acknowledged(PUBREC, 9)
+        equal(one.message(), ("large", data))
+        one.quiet()
+        # The next one begins where that ended.
+        for rest in whole[:step], whole[step:]:
+            other.send(rest)
+            broker.replace()
+        other.acknowledged(PUBREC, 9)
+        other.send(acknowledge(PUBREL, 9))
+        other.acknowledged(PUBCOMP, 9)
+        one.quiet()
+        watcher.quiet()
+
+
+@test("kill -9 while more than 4 MiB of large packets have come: the connections"
+      " beyond that end, and no other")
+def too_large(broker):
+    whole, had = publish("large", bytes(SIZE), 2, 1), 1 << 20
+    with contextlib.ExitStack() as stack, client("witness") as witness:
+        uploads = [stack.enter_context(client(f"u{number}"))
+                   for number in range(6)]
+        for one in uploads:
+            count = broker.record(one)["done"]
+            one.send(whole[:had])
+            await_read(broker, one, count + had)
+        with broker.counted("deleted", "deleted"):
+            broker.replace()
+        witness.ping()
+        for one in uploads[:4]:
+            one.send(whole[had:])
+            one.acknowledged(PUBACK, 1)
+
+
+@test("who takes no answer before it has sent all of a large packet is not waited"
+      " for")
+def full(broker):
+    with client("one", receive_buffer=4096) as one, client("other") as other:
+        one.subscribe("t")
+        other.subscribe("large")
+        for _ in range(40):
+            other.publish("t", bytes(100000))
+        other.ping()
+        one.send(subscribe(2, "nothing"))
+        one.send(publish("large", bytes(SIZE), 2, 1))
+        equal(other.message(), ("large", bytes(SIZE)))
 
 
 @test("handover while retained messages are sent: what is behind the SUBSCRIBE"
