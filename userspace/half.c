@@ -129,7 +129,10 @@ static bool append(struct half *head, const u8 *bytes, size_t len)
 	return true;
 }
 
-/* What is here and was not when it was kept last. False without memory. */
+/*
+ * What is here and was not when it was kept last: what is kept, if anything, is of
+ * this packet. False without memory.
+ */
 static bool keep(struct client *client)
 {
 	u64 begun = client->head ? half_end(client->head) : client->handled;
@@ -146,19 +149,20 @@ static bool keep(struct client *client)
 	return true;
 }
 
-void half_keep(struct client *client)
-{
-	client->half_since = 0;
-	if (!is_next(client) || !may_keep(client) || !keep(client))
-		drop(client);
-}
-
 void half_settle(struct client *client)
 {
 	const struct half *head = client->head;
 
 	if (head && client->now.done > head->at &&
 	    (!client->sending || client->before.done > head->at))
+		drop(client);
+}
+
+void half_keep(struct client *client)
+{
+	half_settle(client);
+	client->half_since = 0;
+	if (!is_next(client) || !may_keep(client) || !keep(client))
 		drop(client);
 }
 
