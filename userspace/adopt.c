@@ -223,18 +223,6 @@ static void build_adopt(struct kmod_request *request, struct nlmsghdr *message,
 			 client_of_request(request)->conn_id);
 }
 
-/* What was being sent goes on after what has been @accepted; or it is done. */
-static void trim_rest(struct former *former, u64 accepted)
-{
-	struct half *rest = &former->rest;
-
-	if (accepted < rest->at || accepted >= former->now.sent ||
-	    rest->at + buffer_used(&rest->bytes) != former->now.sent)
-		buffer_free(&rest->bytes);
-	else
-		buffer_consume(&rest->bytes, accepted - rest->at);
-}
-
 static bool rest_follows(const struct former *former)
 {
 	return buffer_used(&former->rest.bytes);
@@ -247,17 +235,8 @@ static bool rest_follows(const struct former *former)
 static bool trim_head(struct former *former, const struct progress *progress,
 		      u64 done)
 {
-	struct half *head = &former->head;
-
-	if (progress->done >= done) {
-		buffer_free(&head->bytes);
-		return true;
-	}
-	if (head->at != progress->done ||
-	    head->at + buffer_used(&head->bytes) < done)
-		return false;
-	head->bytes.tail = head->bytes.head + (done - head->at);
-	return true;
+	return half_cut(&former->head, progress->done, done) ||
+	       progress->done >= done;
 }
 
 /* What the journal says of it becomes the client's. */
@@ -343,7 +322,7 @@ bool adopt(const struct kmod_reply *record)
 	 * is the rest of it.
 	 */
 	if (former) {
-		trim_rest(former, accepted);
+		half_cut(&former->rest, accepted, former->now.sent);
 		progress = accepted >= former->now.sent ||
 			   rest_follows(former) ? former->now : former->before;
 	}

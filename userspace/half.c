@@ -38,6 +38,20 @@ void half_write(u64 cookie, enum journal_type type, const struct half *half)
 				buffer_used(&half->bytes), NULL, 0);
 }
 
+bool half_cut(struct half *half, u64 from, u64 to)
+{
+	struct buffer *bytes = &half->bytes;
+
+	if (from >= to || from < half->at || to > half_end(half)) {
+		buffer_free(bytes);
+		return false;
+	}
+	bytes->tail -= half_end(half) - to;
+	buffer_consume(bytes, from - half->at);
+	half->at = from;
+	return true;
+}
+
 static void count(struct client *client, u32 bytes)
 {
 	halves += bytes;
@@ -92,11 +106,13 @@ static bool is_next(const struct client *client)
 
 bool half_waits(struct client *client)
 {
+	u32 now = client_clock();
+
 	if (is_next(client) || !may_keep(client))
 		return false;
 	if (!client->half_since)
-		client->half_since = client_clock() | 1;
-	return client_clock() - client->half_since < PATIENCE;
+		client->half_since = now ? now : UINT32_MAX;
+	return now - client->half_since < PATIENCE;
 }
 
 static void drop(struct client *client)

@@ -32,6 +32,12 @@ static inline u64 half_end(const struct half *half)
 /* Takes a record of one: it goes on, or is another. 0 or -ENOMEM. */
 int half_journaled(struct half *half, const struct journal_record *record);
 
+/*
+ * Leaves of it what is from byte @from of the stream on, to byte @to. False if it
+ * has not all of that, or that is nothing; then nothing is left.
+ */
+bool half_cut(struct half *half, u64 from, u64 to);
+
 /* Writes one to the journal. */
 void half_write(u64 cookie, enum journal_type type, const struct half *half);
 
