@@ -246,6 +246,7 @@ static void inherit(struct client *client, struct former *former,
 	client->before = rest_follows(former) ? former->before : *progress;
 	client->now = *progress;
 	client->sent = former->rest.bytes;
+	client->resumes = rest_follows(former);
 	half_inherit(client, &former->head);
 	client->in = former->head.bytes;
 	former->rest.bytes = (struct buffer){ 0 };
@@ -331,6 +332,9 @@ bool adopt(const struct kmod_reply *record)
 		return false;
 	/* It has sent what nobody knows of: none of it may come again there. */
 	if (former && accepted > former->now.sent)
+		return false;
+	/* Nor does anybody know what it was to be sent next. */
+	if (accepted < progress.sent && !rest_follows(former))
 		return false;
 	if ((accepted && (!former || !former->session)) ||
 	    (former ? !trim_head(former, &progress, done) : done))

@@ -671,8 +671,8 @@ static void tell_done(struct client *client, u64 done)
 		.done = done,
 	};
 
-	client->told = done;
-	run_errand(KMQTT_CMD_CONN_SET, &errand);
+	if (run_errand(KMQTT_CMD_CONN_SET, &errand))
+		client->told = done;
 }
 
 /* Tells the kernel what is done, if it is @least bytes. */
@@ -681,7 +681,7 @@ static void tell(struct client *client, size_t least)
 	if (client->state != CLIENT_ACTIVE &&
 	    client->state != CLIENT_CONNECTING)
 		return;
-	half_settle(client);
+	half_answered(client);
 	if (!client->sending && !buffer_used(&client->out) &&
 	    answered(client) != client->now.done)
 		note_progress(client, 0);
@@ -854,6 +854,7 @@ static void break_off(struct client *client)
 void client_sent(struct client *client, bool whole)
 {
 	client->sending = false;
+	client->resumes = false;
 	client->ops--;
 	buffer_free(&client->sent);
 
@@ -1194,8 +1195,9 @@ void client_tick(void)
 		next = TAILQ_NEXT(client, link);
 		/* Little is told late, but not never: it is the kernel's memory. */
 		tell(client, 1);
-		if (client->half_since)
-			tell_half(client);
+		/* Or what is the beginning of a large packet. */
+		if (client->half)
+			client_pump(client);
 		/* It has not come to its end, for what it sends, or does not take. */
 		if (client->successor &&
 		    now - client->successor->since >= PARTING_TIME)
@@ -1338,17 +1340,21 @@ bool client_can_bequeath(bool stuck)
 	return true;
 }
 
-/* What is being sent, and what waits, as one send that has begun. */
-static void journal_halves(const struct client *client)
+/* What is being sent, and @more bytes of what waits, as one send that has begun. */
+static void journal_rest(const struct client *client, size_t more)
 {
 	size_t begun = buffer_used(&client->sent);
-	size_t more = buffer_used(&client->out);
 
 	if (begun + more)
 		journal_append2(JOURNAL_CONN_REST, client->cookie,
 				client->now.sent - begun - more, 0, 0,
 				buffer_head(&client->sent), begun,
 				buffer_head(&client->out), more);
+}
+
+static void journal_halves(const struct client *client)
+{
+	journal_rest(client, buffer_used(&client->out));
 	if (is_owing(client) && !is_stuck(client) && !half_is_kept(client))
 		journal_append2(JOURNAL_CONN_HEAD, client->cookie,
 				client->handled, 0, 0,
@@ -1422,16 +1428,16 @@ void client_journal(const struct client *client)
 
 void client_rewrite(void)
 {
-	const struct client *client;
+	struct client *client;
 
 	TAILQ_FOREACH(client, &clients, link) {
 		if (!client_is_journaled(client))
 			continue;
 		client_journal(client);
-		if (client->head)
-			half_write(client->cookie, JOURNAL_CONN_HEAD,
-				   client->head);
+		half_rewrite(client);
 		commit_journal(client);
+		if (client->resumes && !bequeathing)
+			journal_rest(client, 0);
 		if (bequeathing)
 			journal_halves(client);
 	}

@@ -152,6 +152,7 @@ struct hold {
  * @requesting: @request is under way
  * @arriving: what it sends is for this daemon
  * @sending: @sent is on its way
+ * @resumes: @sent is the rest of what the daemon before was sending
  * @eof: the connection is broken: only what is in @in is still handled
  * @kernel_ended: the kernel said once that it has ended
  * @deleted: the kernel has forgotten it
@@ -165,7 +166,7 @@ struct hold {
  * @subscribing: the SUBSCRIBE or UNSUBSCRIBE being worked on, or NULL
  * @cookie: its name in the journal
  * @handled: bytes that have been taken from @in
- * @told: those of them that the kernel knows are done
+ * @told: bytes that the kernel knows are done, or in the journal (half.h)
  * @published: place of the last delivery in @out, or before
  * @before: progress with the last send but one
  * @now: with the last
@@ -237,6 +238,7 @@ struct client {
 	bool requesting : 1;
 	bool arriving : 1;
 	bool sending : 1;
+	bool resumes : 1;
 	bool eof : 1;
 	bool kernel_ended : 1;
 	bool dismissed : 1;

@@ -145,6 +145,7 @@ int former_journaled(const struct journal_record *record)
 		former->now = (struct progress){
 			record->a, record->b, record->c
 		};
+		half_settle(&former->head, former->before.done);
 		break;
 	case JOURNAL_CONN_DISCONNECTED:
 		forget_will(former);

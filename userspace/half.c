@@ -30,12 +30,23 @@ int half_journaled(struct half *half, const struct journal_record *record)
 	return buffer_append(bytes, record->bytes, record->len);
 }
 
-void half_write(u64 cookie, enum journal_type type, const struct half *half)
+bool half_write(u64 cookie, enum journal_type type, const struct half *half)
 {
-	if (buffer_used(&half->bytes))
-		journal_append2(type, cookie, half->at, 0, 0,
-				buffer_head(&half->bytes),
-				buffer_used(&half->bytes), NULL, 0);
+	size_t len = buffer_used(&half->bytes);
+
+	if (!len)
+		return true;
+	if (!journal_has_room(len))
+		return false;
+	journal_append2(type, cookie, half->at, 0, 0, buffer_head(&half->bytes),
+			len, NULL, 0);
+	return true;
+}
+
+void half_settle(struct half *half, u64 done)
+{
+	if (done >= half_end(half))
+		buffer_free(&half->bytes);
 }
 
 bool half_cut(struct half *half, u64 from, u64 to)
@@ -146,7 +157,7 @@ static bool append(struct half *head, const u8 *bytes, size_t len)
 }
 
 /*
- * What is here and was not when it was kept last: what is kept, if anything, is of
+ * What is here and was not when it was kept last: what is kept, if anything, ends in
  * this packet. False without memory.
  */
 static bool keep(struct client *client)
@@ -156,7 +167,8 @@ static bool keep(struct client *client)
 	const u8 *more = buffer_head(&client->in) + had;
 	size_t len = buffer_used(&client->in) - had;
 
-	if (!client->head && !begin(client, begun))
+	if (!journal_has_room(len) ||
+	    (!client->head && !begin(client, begun)))
 		return false;
 	if (!append(client->head, more, len))
 		return false;
@@ -165,18 +177,18 @@ static bool keep(struct client *client)
 	return true;
 }
 
-void half_settle(struct client *client)
+void half_answered(struct client *client)
 {
 	const struct half *head = client->head;
 
-	if (head && client->now.done > head->at &&
-	    (!client->sending || client->before.done > head->at))
+	if (head && client->now.done >= half_end(head) &&
+	    (!client->sending || client->before.done >= half_end(head)))
 		drop(client);
 }
 
 void half_keep(struct client *client)
 {
-	half_settle(client);
+	half_answered(client);
 	client->half_since = 0;
 	if (!is_next(client) || !may_keep(client) || !keep(client))
 		drop(client);
@@ -192,8 +204,17 @@ void half_inherit(struct client *client, const struct half *half)
 {
 	size_t len = buffer_used(&half->bytes);
 
-	if (len && (!begin(client, half->at) ||
-		    !append(client->head, buffer_head(&half->bytes), len)))
+	if (!len || kept + len > KEPT)
+		return;
+	if (!begin(client, half->at) ||
+	    !append(client->head, buffer_head(&half->bytes), len))
+		drop(client);
+}
+
+void half_rewrite(struct client *client)
+{
+	if (client->head &&
+	    !half_write(client->cookie, JOURNAL_CONN_HEAD, client->head))
 		drop(client);
 }
 

@@ -3,8 +3,9 @@
  * Packets that have come in part, and are larger than what the module keeps for
  * the daemon (KMQTT_A_CONN_DONE): it is told to forget the beginning. Then the
  * journal has that until the packet is answered: the next daemon begins anew with
- * it. All clients together keep 4 MiB so; a connection whose beginning has found
- * no room there ends with the daemon.
+ * it. There are 4 MiB for all clients together. A connection whose beginning has
+ * found no room there, or could not be kept in time (half_waits()), ends with the
+ * daemon.
  */
 #ifndef _KMQTTD_HALF_H_
 #define _KMQTTD_HALF_H_
@@ -38,8 +39,11 @@ int half_journaled(struct half *half, const struct journal_record *record);
  */
 bool half_cut(struct half *half, u64 from, u64 to);
 
-/* Writes one to the journal. */
-void half_write(u64 cookie, enum journal_type type, const struct half *half);
+/* Writes one to the journal. False if it finds no room there. */
+bool half_write(u64 cookie, enum journal_type type, const struct half *half);
+
+/* What is before byte @done is not needed: if that is all of it, nothing is left. */
+void half_settle(struct half *half, u64 done);
 
 /* The first packet of a client has come in part: that is all which is here of it. */
 void half_count(struct client *client);
@@ -63,12 +67,15 @@ void half_keep(struct client *client);
 /* Whether all of it is kept that the kernel has forgotten. */
 bool half_is_kept(const struct client *client);
 
-/* Lets go what is kept of a packet that has been answered meanwhile. */
-void half_settle(struct client *client);
+/* Lets go what is kept, if it has been answered meanwhile. */
+void half_answered(struct client *client);
+
+/* Writes it to the journal anew, or lets it go if it finds no room there. */
+void half_rewrite(struct client *client);
 
 void half_free(struct client *client);
 
-/* What the daemon before kept is kept on: a copy of @half. */
+/* What the daemon before kept is kept on, if there is room: a copy of @half. */
 void half_inherit(struct client *client, const struct half *half);
 
 /* Once a second: what is here is in what memory_tick() has seen. */

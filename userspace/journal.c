@@ -62,6 +62,7 @@ static struct {
 	struct file files[2];
 	struct file *file;	/* the one written to */
 	size_t used;		/* of its records, those that do not count yet too */
+	size_t heads;		/* of these, JOURNAL_CONN_HEAD */
 	size_t limit;		/* of @used: then it is written anew */
 	u64 keep;		/* the change that it waits for then */
 	u32 generation;
@@ -123,12 +124,24 @@ static int grow(size_t need)
 	return resize(journal.file, size);
 }
 
+static size_t size_of_record(size_t len)
+{
+	return (sizeof(struct journal_record) + len + 7) & ~(size_t)7;
+}
+
+bool journal_has_room(size_t len)
+{
+	size_t size = size_of_record(len);
+
+	return room() >= size || !grow(size);
+}
+
 void journal_append2(enum journal_type type, u64 sid, u64 a, u64 b, u64 c,
 		     const void *bytes, size_t len, const void *more,
 		     size_t more_len)
 {
 	struct journal_record *record;
-	size_t size = (sizeof(*record) + len + more_len + 7) & ~(size_t)7;
+	size_t size = size_of_record(len + more_len);
 	int err;
 
 	if (!journal.enabled)
@@ -142,6 +155,8 @@ void journal_append2(enum journal_type type, u64 sid, u64 a, u64 b, u64 c,
 	}
 	record = (void *)(journal.file->area->records + journal.used);
 	journal.used += size;
+	if (type == JOURNAL_CONN_HEAD)
+		journal.heads += size;
 	record->size = size;
 	record->type = type;
 	record->len = len + more_len;
@@ -236,7 +251,19 @@ static void begin(struct file *file)
 {
 	journal.file = file;
 	journal.used = 0;
+	journal.heads = 0;
 	journal.generation++;
+}
+
+/*
+ * What may be appended until it is written anew: of what lasts, so much that this
+ * costs little. Beginnings of packets do not last, and must not take the room.
+ */
+static size_t slack(void)
+{
+	size_t lasting = 3 * (journal.used - journal.heads);
+
+	return lasting > REWRITE_SIZE ? lasting : REWRITE_SIZE;
 }
 
 /* The file counts from now on, all at once. */
@@ -245,8 +272,7 @@ static void make_current(void)
 	commit();
 	__atomic_store_n(&journal.header->current,
 			 journal.file - journal.files, __ATOMIC_RELEASE);
-	journal.limit = 4 * journal.used > REWRITE_SIZE ? 4 * journal.used
-							: REWRITE_SIZE;
+	journal.limit = journal.used + slack();
 }
 
 static void write_anew(void)

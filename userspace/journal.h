@@ -64,7 +64,8 @@
  *	bytes begin at byte @a of those to the client, and end with the last
  *	JOURNAL_CONN_SENT
  * @JOURNAL_CONN_HEAD: this is the beginning of a packet from it, which the kernel
- *	has forgotten, or more of that: from byte @a on
+ *	is about to forget, from byte @a on; or more of that, which takes the place
+ *	of what is there from byte @a on
  * @JOURNAL_CONN_DEL: it is no more, and its will, if any, published, or left to its
  *	session, if the store has reached mark @b
  * @JOURNAL_SINK: what the sink had up to record @a has been handled, if the store
@@ -173,6 +174,9 @@ int journal_load(int (*load)(const struct journal_record *record),
 		 void (*rewrite)(void));
 
 bool journal_enabled(void);
+
+/* Whether a record with @len bytes finds room; one that does not ends the journal. */
+bool journal_has_room(size_t len);
 
 /* Changes whenever the journal is written anew. */
 u32 journal_generation(void);

@@ -26,8 +26,8 @@ void memory_add(size_t bytes);
 bool memory_is_short_of(u64 bytes);
 
 /*
- * The heap is too large: sessions and subscriptions are refused, and nothing
- * more is queued.
+ * The heap is too large, or was, and is not an eighth smaller yet: sessions and
+ * subscriptions are refused, and nothing more is queued.
  */
 bool memory_over(void);
 

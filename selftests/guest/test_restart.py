@@ -530,6 +530,26 @@ def halves(broker):
             reader.quiet()
 
 
+@test("handover in the middle of a packet to a client, then kill -9, the journal"
+      " written anew meanwhile: it is finished")
+def halves_killed(broker):
+    with client("reader", receive_buffer=4096) as reader, \
+            client("writer") as writer:
+        reader.subscribe(("huge", 1), ("small", 1))
+        writer.publish("huge", bytes(range(256)) * 4000, 1)
+        writer.publish("small", b"behind it", 1)
+        wait_until(lambda: broker.record(reader)["partial"], "half sent")
+        with broker.counted():
+            broker.hand_over()
+            writer.publish("nobody", bytes(SIZE), 1)
+            broker.replace()
+            writer.publish("nobody", bytes(SIZE), 1)
+            broker.replace()
+            equal(reader.message(), ("huge", bytes(range(256)) * 4000))
+            equal(reader.message(), ("small", b"behind it"))
+            reader.quiet()
+
+
 def successor():
     """Return the process that waits to become the next daemon."""
     names = pathlib.Path("/proc").glob("[0-9]*/comm")
