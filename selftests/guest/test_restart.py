@@ -541,10 +541,10 @@ def halves_killed(broker):
         wait_until(lambda: broker.record(reader)["partial"], "half sent")
         with broker.counted():
             broker.hand_over()
-            writer.publish("nobody", bytes(SIZE), 1)
-            broker.replace()
-            writer.publish("nobody", bytes(SIZE), 1)
-            broker.replace()
+            for _ in range(2):
+                for _ in range(4):
+                    writer.publish("nobody", bytes(SIZE), 1)
+                broker.replace()
             equal(reader.message(), ("huge", bytes(range(256)) * 4000))
             equal(reader.message(), ("small", b"behind it"))
             reader.quiet()
