@@ -7,6 +7,7 @@ import ctypes
 import errno
 import mmap
 import os
+import signal
 import socket
 import threading
 
@@ -226,6 +227,22 @@ def waits(module):
         one.send(acknowledge(PUBACK, 1))
         reader.join()
         equal(len(got[0]), ARRIVAL.size + ALIGN)
+
+
+@test("a signal ends the wait")
+def interrupted(module):
+    libc = ctypes.CDLL(None, use_errno=True)
+    with attached(module, 1) as (trunk, _):
+        os.set_blocking(trunk.descriptor, True)
+        before = signal.signal(signal.SIGALRM, lambda *_: None)
+        # Again and again: the first may come before it waits.
+        signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
+        try:
+            equal(libc.read(trunk.descriptor, bytes(LEAST), LEAST), -1)
+            equal(ctypes.get_errno(), errno.EINTR)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
 
 
 @test("too little room, and memory that is not there")
