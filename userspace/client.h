@@ -333,7 +333,8 @@ bool client_quiet(void);
 
 /*
  * Whether what is half can be finished by another daemon; with @stuck, but for
- * clients in the middle of a large packet whose last ones are not done with.
+ * clients in the middle of a large packet whose last ones are not done with, and
+ * whose beginning is not in the journal.
  */
 bool client_can_bequeath(bool stuck);
 

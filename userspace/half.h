@@ -55,7 +55,7 @@ void half_forget(struct client *client);
 bool half_is_too_much(const struct client *client);
 
 /*
- * Whether it can be kept a little later: once what came before it is answered, and
+ * Whether it could be kept a little later: once what came before it is answered, and
  * the kernel has accepted the answers. That is a second or two, not longer: a client
  * may take no answers before it has sent all.
  */

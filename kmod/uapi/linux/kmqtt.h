@@ -17,9 +17,11 @@
  *
  * done: what recv() gave stays in the kernel until conn-set says that the
  *	daemon is through with it: its effects are where they survive the
- *	daemon, and its answers are accepted. What is not done, recv() gives
- *	again after conn-adopt. The kernel forgets at conn-set with done, never
- *	before, and reads no more from the client while user-bytes are not done.
+ *	daemon, and its answers are accepted; or the bytes themselves are, the
+ *	beginning of a packet that is larger than user-bytes. What is not done,
+ *	recv() gives again after conn-adopt. The kernel forgets at conn-set with
+ *	done, never before, and reads no more from the client while user-bytes
+ *	are not done.
  * accepted: what TCP has taken of the daemon's sends, which leaves whatever
  *	becomes of the daemon. The daemon notes, before it sends, how far the
  *	stream to the client will be, how much of the stream from it that
