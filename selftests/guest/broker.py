@@ -33,7 +33,7 @@ allow_anonymous true
 ALLOWED = re.compile(
     rb"kmqtt: (loading out-of-tree module|module verification failed)|"
     rb"clocksource: |hrtimer: interrupt took|perf: interrupt took|"
-    rb"sched_clock: |workqueue: .* hogged CPU|={20,}$")
+    rb"sched_clock: |TSC found unstable |workqueue: .* hogged CPU|={20,}$")
 LOG_WARNING = 4
 
 
