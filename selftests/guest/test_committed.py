@@ -48,12 +48,29 @@ class Stalling(Broker):
         self.start_daemon()
 
 
-@cases([("of a clean session", True), ("of a session in the database", False)])
-def exactly_once(broker, clean):
+@contextlib.contextmanager
+def published_once(clean):
+    """Two subscribers, one of them in the database, and a publisher of number 9.
+
+    At the end it has PUBREC, and they have what they are to get.
+    """
     with client("disk", clean=False) as disk, client("memory") as memory, \
             client("publisher", clean=clean) as other:
         for one in disk, memory:
             one.subscribe(("q", 2))
+        yield disk, memory, other
+        other.send(acknowledge(PUBREL, 9))
+        other.acknowledged(PUBCOMP, 9)
+        for one in disk, memory:
+            one.quiet()
+        for name in "disk", "publisher":
+            with client(name):
+                pass
+
+
+@cases([("of a clean session", True), ("of a session in the database", False)])
+def exactly_once(broker, clean):
+    with published_once(clean) as (disk, memory, other):
         other.publish("q", b"before", 2)
         for one in disk, memory:
             equal(one.message(), ("q", b"before"))
@@ -69,13 +86,6 @@ def exactly_once(broker, clean):
         # By now the database has all of it.
         other.send(publish("q", b"once", 4 | 8, 9))
         other.acknowledged(PUBREC, 9)
-        other.send(acknowledge(PUBREL, 9))
-        other.acknowledged(PUBCOMP, 9)
-        for one in disk, memory:
-            one.quiet()
-        for name in "disk", "publisher":
-            with client(name):
-                pass
 
 
 @cases([("a large packet of a clean session", True),
@@ -83,27 +93,16 @@ def exactly_once(broker, clean):
 def exactly_once_large(broker, clean):
     """The module has forgotten the beginning of the packet."""
     data = bytes(range(256)) * 4000
-    with client("disk", clean=False) as disk, client("memory") as memory, \
-            client("publisher", clean=clean) as other:
-        for one in disk, memory:
-            one.subscribe(("q", 2))
-        with broker.counted():
-            with broker.killed():
-                other.send(publish("q", data, 4, 9))
-                equal(memory.message(), ("q", data))
-                # The journal is written anew meanwhile.
-                memory.publish("other", data, 1)
-                broker.replace()
-                said(memory)
-            other.acknowledged(PUBREC, 9)
-            equal(disk.message(), ("q", data))
-        other.send(acknowledge(PUBREL, 9))
-        other.acknowledged(PUBCOMP, 9)
-        for one in disk, memory:
-            one.quiet()
-        for name in "disk", "publisher":
-            with client(name):
-                pass
+    with published_once(clean) as (disk, memory, other), broker.counted():
+        with broker.killed():
+            other.send(publish("q", data, 4, 9))
+            equal(memory.message(), ("q", data))
+            # The journal is written anew meanwhile.
+            memory.publish("other", data, 1)
+            broker.replace()
+            said(memory)
+        other.acknowledged(PUBREC, 9)
+        equal(disk.message(), ("q", data))
 
 
 @test("published at QoS 0, and upgraded: once for each, and for one of a share")
